@@ -1,0 +1,212 @@
+"""What is scored is what is explained: ``score(output, x) -> (n,)``, differentiable, higher = more of the target.
+
+A plain callable is a valid score. `pin(output, x)` freezes what must not move while a clip is perturbed:
+the class that was predicted on the original, or the runner-up that a contrast is taken against. A score pinned
+on one clip broadcasts over rows; pinned on n clips it serves batches whose size is a multiple of n (row-major).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from vidence.errors import ShapeError, SpecError
+
+Target: TypeAlias = int | str | None
+ScoreFunction: TypeAlias = Callable[[Any, Tensor], Tensor]
+
+
+@runtime_checkable
+class Pinnable(Protocol):
+    """A score that depends on the original clip until it is pinned."""
+
+    def pin(self, output: Any, x: Tensor) -> ScoreFunction:
+        """Return the same score with everything taken from the original held fixed."""
+        ...
+
+
+def pinned(score: ScoreFunction, output: Any, x: Tensor) -> ScoreFunction:
+    """`score.pin(output, x)` where a score has it, else the score itself."""
+    return score.pin(output, x) if isinstance(score, Pinnable) else score
+
+
+def logits_of(output: Any) -> Float[Tensor, "n k"]:
+    """A network's logits (n, k); a single output per clip becomes one column."""
+    if not isinstance(output, Tensor):
+        raise ShapeError(
+            f"this score needs a tensor of logits (n, k); the model returned {type(output).__name__}. "
+            "Wrap the model in Adapted(model, pick=...) or pass a score of your own."
+        )
+    logits = output[:, None] if output.ndim == 1 else output
+    if logits.ndim != 2:
+        raise ShapeError(f"this score needs logits (n, k); the model returned {tuple(output.shape)}.")
+    return logits
+
+
+@dataclass(frozen=True)
+class _ClassScore(ABC):
+    """A score of one class: `class_` is an index, a name (resolved by `named`), or None for the predicted class."""
+
+    class_: Target = None
+
+    def named(self, classes: Sequence[str]) -> _ClassScore:
+        """Replace class names by their indices."""
+        return replace(self, class_=index_of(self.class_, classes))
+
+    def pin(self, output: Any, x: Tensor) -> ScoreFunction:
+        """Hold the class that is scored on the original."""
+        return _Pinned(
+            self, self._target(logits_of(output.detach() if isinstance(output, Tensor) else output))
+        )
+
+    def __call__(self, output: Any, x: Tensor) -> Float[Tensor, " n"]:
+        """Score each clip, (n,)."""
+        logits = logits_of(output)
+        return self.of_class(logits, self._target(logits))
+
+    @abstractmethod
+    def of_class(self, logits: Float[Tensor, "n k"], target: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """Score of the class `target` (n,) of each row."""
+
+    def _target(self, logits: Float[Tensor, "n k"]) -> Int[Tensor, " n"]:
+        if self.class_ is None:
+            return logits.argmax(dim=1)
+        if isinstance(self.class_, str):
+            raise SpecError(f"class {self.class_!r} is a name; this model has no class names. Pass an index.")
+        if not -logits.shape[1] <= self.class_ < logits.shape[1]:
+            raise SpecError(f"class must be one of 0..{logits.shape[1] - 1}; got {self.class_}.")
+        return torch.full((len(logits),), self.class_ % logits.shape[1], device=logits.device)
+
+
+@dataclass(frozen=True)
+class _Pinned:
+    """A class score whose target class no longer follows the output."""
+
+    score: _ClassScore
+    target: Int[Tensor, " n"]
+
+    def __call__(self, output: Any, x: Tensor) -> Float[Tensor, " n"]:
+        logits = logits_of(output)
+        rows, held = len(logits), len(self.target)
+        if rows % held:
+            raise ShapeError(f"a score pinned on {held} clips serves multiples of {held} rows; got {rows}.")
+        return self.score.of_class(logits, self.target.repeat_interleave(rows // held))
+
+
+def index_of(target: Target, classes: Sequence[str]) -> int | None:
+    """The index of a class given by name or index; None stays None (the predicted class)."""
+    if not isinstance(target, str):
+        return target
+    if target not in classes:
+        raise SpecError(f"class must be one of {', '.join(classes)}; got {target!r}.")
+    return list(classes).index(target)
+
+
+def _pick(values: Float[Tensor, "n k"], target: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
+    return values.gather(1, target[:, None])[:, 0]
+
+
+@dataclass(frozen=True)
+class Logit(_ClassScore):
+    """The class's output before softmax: the default for explanation, because it does not saturate."""
+
+    def of_class(self, logits: Float[Tensor, "n k"], target: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """z_c."""
+        return _pick(logits, target)
+
+
+@dataclass(frozen=True)
+class Probability(_ClassScore):
+    """The class's softmax probability (sigmoid for a single output), in [0, 1]."""
+
+    log: bool = False
+
+    def of_class(self, logits: Float[Tensor, "n k"], target: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """p_c, or log p_c."""
+        if logits.shape[1] == 1:
+            return torch.nn.functional.logsigmoid(logits[:, 0]) if self.log else logits[:, 0].sigmoid()
+        return _pick(logits.log_softmax(dim=1) if self.log else logits.softmax(dim=1), target)
+
+
+@dataclass(frozen=True)
+class Contrast(_ClassScore):
+    """Why this class rather than that one: z_c - z_c', by default against the strongest other class."""
+
+    against: Target = None
+
+    def named(self, classes: Sequence[str]) -> Contrast:
+        """Replace class names by their indices."""
+        return replace(self, class_=index_of(self.class_, classes), against=index_of(self.against, classes))
+
+    def pin(self, output: Any, x: Tensor) -> ScoreFunction:
+        """Hold both classes."""
+        logits = logits_of(output.detach() if isinstance(output, Tensor) else output)
+        target = self._target(logits)
+        return _PinnedContrast(target, self._rival(logits, target))
+
+    def of_class(self, logits: Float[Tensor, "n k"], target: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """z_c - z_c'."""
+        return _pick(logits, target) - _pick(logits, self._rival(logits, target))
+
+    def _rival(self, logits: Float[Tensor, "n k"], target: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
+        if logits.shape[1] < 2:
+            raise ShapeError(f"a contrast needs at least two classes; the model returned {logits.shape[1]}.")
+        if self.against is not None:
+            return Logit(self.against)._target(logits)
+        return logits.detach().scatter(1, target[:, None], float("-inf")).argmax(dim=1)
+
+
+@dataclass(frozen=True)
+class _PinnedContrast:
+    target: Int[Tensor, " n"]
+    rival: Int[Tensor, " n"]
+
+    def __call__(self, output: Any, x: Tensor) -> Float[Tensor, " n"]:
+        return _Pinned(Logit(), self.target)(output, x) - _Pinned(Logit(), self.rival)(output, x)
+
+
+@dataclass(frozen=True)
+class Anomaly:
+    """1 - P(normal): the probability of all classes that are not normal. `normal` are indices or names."""
+
+    normal: tuple[Target, ...] = (0,)
+
+    def named(self, classes: Sequence[str]) -> Anomaly:
+        """Replace class names by their indices."""
+        return Anomaly(tuple(index_of(target, classes) for target in self.normal))
+
+    def __call__(self, output: Any, x: Tensor) -> Float[Tensor, " n"]:
+        """Score each clip, (n,) in [0, 1]."""
+        logits = logits_of(output)
+        if any(not isinstance(target, int) or not 0 <= target < logits.shape[1] for target in self.normal):
+            raise SpecError(f"normal must list classes of 0..{logits.shape[1] - 1}; got {self.normal}.")
+        return 1 - logits.softmax(dim=1)[:, list(self.normal)].sum(dim=1)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Output:
+    """A model's only output as it is: a scalar per clip."""
+
+    def __call__(self, output: Any, x: Tensor) -> Float[Tensor, " n"]:
+        """Flatten (n,) or (n, 1) to (n,)."""
+        logits = logits_of(output)
+        if logits.shape[1] != 1:
+            raise ShapeError(
+                f"the score 'output' needs one value per clip; the model returned {logits.shape[1]}."
+            )
+        return logits[:, 0]
+
+
+SCORES: dict[str, type] = {
+    "logit": Logit,
+    "probability": Probability,
+    "contrast": Contrast,
+    "anomaly": Anomaly,
+    "output": Output,
+}
