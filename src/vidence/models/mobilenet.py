@@ -83,9 +83,9 @@ class InvertedResidual(nn.Module):
 class MobileNetV2(nn.Module):
     """Features of MobileNetV2, width 1, and (with `classes`) its classifier.
 
-    `x` is float RGB (n, 3, h, w) in [0, 1]; `forward` returns (n, 1280, h / 32, w / 32). The state dict carries
-    torchvision's names; batch norms are folded, so every convolution has a bias. `features` is a plain sequence
-    of 19 modules.
+    `x` is float RGB (n, 3, h, w) in [0, 1]; `forward` returns (n, 1280, h / 32, w / 32). The state dict
+    carries torchvision's names; batch norms are folded, so each convolution has a bias. `features` is a plain
+    sequence of 19 modules.
     """
 
     mean: Float[Tensor, "3 1 1"]
@@ -275,7 +275,7 @@ def _check_listing(model: MobileNetV2, layers: list[dict[str, Any]], file: str) 
 
 
 def _dequantised(arrays: Mapping[str, np.ndarray], name: str, file: str) -> tuple[Tensor, Tensor]:
-    """The weight, (q - zero) * scale, one scale per output channel or one in all; the bias is float already."""
+    """The weight, (q - zero) * scale, one scale per output channel or one in all, and the bias."""
     missing = [part for part in ("q", "scale", "zero", "bias") if f"{name}.{part}" not in arrays]
     if missing:
         raise WeightsError(
