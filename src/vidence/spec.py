@@ -192,6 +192,4 @@ def _text(value: Any, table: Mapping[str, type]) -> str:
         return "[" + ", ".join(_text(item, table) for item in value) + "]"
     if value is None or isinstance(value, bool | int | float | str):
         return repr(value)
-    raise SpecError(
-        f"a setting must be a number, text, None, a tuple or another spec; got {type(value).__name__}."
-    )
+    raise SpecError(f"a setting must be a number, text, None, a tuple or another spec; got {type(value).__name__}.")

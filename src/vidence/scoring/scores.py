@@ -61,9 +61,7 @@ class _ClassScore(ABC):
 
     def pin(self, output: Any, x: Tensor) -> ScoreFunction:
         """Hold the class that is scored on the original."""
-        return _Pinned(
-            self, self._target(logits_of(output.detach() if isinstance(output, Tensor) else output))
-        )
+        return _Pinned(self, self._target(logits_of(output.detach() if isinstance(output, Tensor) else output)))
 
     def __call__(self, output: Any, x: Tensor) -> Float[Tensor, " n"]:
         """Score each clip, (n,)."""
@@ -186,7 +184,7 @@ class Anomaly:
         logits = logits_of(output)
         if any(not isinstance(target, int) or not 0 <= target < logits.shape[1] for target in self.normal):
             raise SpecError(f"normal must list classes of 0..{logits.shape[1] - 1}; got {self.normal}.")
-        return 1 - logits.softmax(dim=1)[:, list(self.normal)].sum(dim=1)  # type: ignore[arg-type]
+        return 1 - logits.softmax(dim=1)[:, list(self.normal)].sum(dim=1)
 
 
 @dataclass(frozen=True)
@@ -197,9 +195,7 @@ class Output:
         """Flatten (n,) or (n, 1) to (n,)."""
         logits = logits_of(output)
         if logits.shape[1] != 1:
-            raise ShapeError(
-                f"the score 'output' needs one value per clip; the model returned {logits.shape[1]}."
-            )
+            raise ShapeError(f"the score 'output' needs one value per clip; the model returned {logits.shape[1]}.")
         return logits[:, 0]
 
 

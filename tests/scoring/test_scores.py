@@ -1,0 +1,91 @@
+"""Scores: closed forms, gradients, batching, and that a pinned score does not move."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from vidence.errors import ShapeError, SpecError
+from vidence.scoring.scores import SCORES, Anomaly, Contrast, Logit, Output, Probability, pinned
+from vidence.spec import build
+
+LOGITS = torch.tensor([[1.0, 3.0, 2.0], [0.5, -1.0, 0.0]])
+X = torch.zeros(2, 3, 1, 4, 4)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("logit", [3.0, 0.5]),
+        ("logit(class=0)", [1.0, 0.5]),
+        ("logit(class=-1)", [2.0, 0.0]),
+        ("contrast", [1.0, 0.5]),
+        ("contrast(class=0)", [-2.0, 0.5]),
+        ("contrast(class=0, against=1)", [-2.0, 1.5]),
+    ],
+)
+def test_class_scores_by_hand(line: str, expected: list[float]) -> None:
+    assert build(line, SCORES)(LOGITS, X).tolist() == pytest.approx(expected)
+
+
+def test_probabilities_follow_softmax_and_sigmoid() -> None:
+    softmax = LOGITS.softmax(1)
+    torch.testing.assert_close(Probability(1)(LOGITS, X), softmax[:, 1])
+    torch.testing.assert_close(Probability(1, log=True)(LOGITS, X), softmax[:, 1].log())
+    torch.testing.assert_close(Probability()(LOGITS[:, :1], X), LOGITS[:, 0].sigmoid())
+    torch.testing.assert_close(Anomaly((0, 2))(LOGITS, X), softmax[:, 1])
+
+
+@pytest.mark.parametrize("key", [key for key in SCORES if key != "output"])
+def test_gradient_flows_and_batching_keeps_order(key: str) -> None:
+    logits = LOGITS.clone().requires_grad_()
+    score = SCORES[key]()
+    (gradient,) = torch.autograd.grad(score(logits, X).sum(), logits)
+    assert gradient.abs().sum() > 0
+    rows = torch.cat([score(LOGITS[i : i + 1], X[i : i + 1]) for i in range(2)])
+    torch.testing.assert_close(score(LOGITS, X), rows)
+
+
+@pytest.mark.parametrize("score", [Logit(), Probability(), Contrast()])
+def test_a_pinned_score_keeps_its_class_when_the_prediction_moves(score: Logit | Probability | Contrast) -> None:
+    held = pinned(score, LOGITS[:1], X[:1])
+    moved = torch.tensor([[9.0, 1.0, 2.0], [0.0, 0.0, 5.0]])  # one clip's perturbations: class 1 stays the target
+    expected = {Logit: [1.0, 0.0], Contrast: [-1.0, -5.0], Probability: moved.softmax(1)[:, 1].tolist()}
+    assert held(moved, X).tolist() == pytest.approx(expected[type(score)])
+
+
+def test_pinning_serves_multiples_of_its_rows_only() -> None:
+    held = pinned(Logit(), LOGITS, X)
+    assert held(LOGITS.repeat_interleave(2, 0), X).tolist() == [3.0, 3.0, 0.5, 0.5]
+    with pytest.raises(ShapeError, match="multiples of 2"):
+        held(LOGITS[:1], X)
+
+
+def test_names_become_indices() -> None:
+    classes = ("fight", "nofight", "other")
+    assert Logit("nofight").named(classes) == Logit(1)
+    assert Contrast("other", "fight").named(classes) == Contrast(2, 0)
+    assert Anomaly(("nofight",)).named(classes) == Anomaly((1,))
+    with pytest.raises(SpecError, match="one of fight, nofight, other"):
+        Logit("no").named(classes)
+
+
+@pytest.mark.parametrize(
+    ("score", "output", "error"),
+    [
+        (Logit(5), LOGITS, SpecError),
+        (Logit("fight"), LOGITS, SpecError),
+        (Logit(), {"logits": LOGITS}, ShapeError),
+        (Logit(), LOGITS[None], ShapeError),
+        (Contrast(), LOGITS[:, :1], ShapeError),
+        (Anomaly((7,)), LOGITS, SpecError),
+        (Output(), LOGITS, ShapeError),
+    ],
+)
+def test_what_cannot_be_scored_is_refused(score: Logit, output: object, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        score(output, X)
+
+
+def test_a_scalar_output_is_itself() -> None:
+    assert Output()(torch.tensor([1.5, 2.5]), X).tolist() == [1.5, 2.5]

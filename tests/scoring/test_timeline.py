@@ -1,0 +1,39 @@
+"""Overlapping windows to a curve, a curve to events."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from vidence.errors import ShapeError
+from vidence.record.facts import Event
+from vidence.scoring.timeline import Curve, curve, events
+
+
+def test_overlapping_windows_average_per_frame() -> None:
+    made = curve([((0.0, 0.1, 0.2), 1.0), ((0.1, 0.2, 0.3), [3.0, 5.0, 7.0])])
+    assert made.times.tolist() == [0.0, 0.1, 0.2, 0.3]
+    assert made.values.tolist() == [1.0, 2.0, 3.0, 7.0]
+
+
+def test_a_padded_frame_counts_once() -> None:
+    made = curve([((0.0, 0.1), 0.0), ((0.1, 0.1), 1.0)])
+    assert made.values.tolist() == [0.0, 0.5]
+
+
+def test_events_by_hand() -> None:
+    scored = Curve(np.arange(8) / 2, np.array([0, 0.9, 0.8, 0, 0, 0, 0.7, 0]))
+    assert events(scored, 0.5, merge_s=1.0) == [Event(0.5, 1.0, 0.9), Event(3.0, 3.0, 0.7)]
+    assert events(scored, 0.5, merge_s=1.5) == [Event(0.5, 3.0, 0.9)]
+    assert events(scored, 0.9) == []
+
+
+def test_seconds_counts_the_last_frame() -> None:
+    assert Curve(np.arange(4) / 2, np.zeros(4)).seconds == pytest.approx(2.0)
+    assert Curve(np.zeros(1), np.zeros(1)).seconds == 0
+
+
+@pytest.mark.parametrize("times", [[0.0, 1.0, 0.5], [0.0, 1.0]])
+def test_bad_curves_are_refused(times: list[float]) -> None:
+    with pytest.raises(ShapeError):
+        Curve(np.array(times), np.zeros(3))
