@@ -1,0 +1,99 @@
+"""The house rules that a machine can check: layering, sizes, names, light imports, hooks in their two files."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "src" / "vidence"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+EVERYTHING = (
+    "errors spec version record frames models scoring attribution render datasets training evaluate review pipeline"
+)
+MAY_IMPORT = {
+    "__init__": "version pipeline models frames",
+    "version": "",
+    "errors": "",
+    "spec": "errors",
+    "record": "errors",
+    "frames": "record spec errors",
+    "models": "frames spec errors version",
+    "scoring": "frames models record spec errors",
+    "attribution": "models scoring record spec errors",
+    "render": "frames attribution scoring record errors",
+    "datasets": "frames spec errors",
+    "training": "frames models datasets scoring spec errors",
+    "evaluate": "frames models scoring attribution render datasets training record spec errors",
+    "review": "record errors",
+    "pipeline": "frames models scoring attribution render record spec errors version",
+    "testing": "frames models scoring attribution datasets spec errors",
+    "cli": EVERYTHING,
+}
+SAY_NOTHING = {"utils", "util", "helpers", "helper", "common", "core", "base", "misc", "types"}
+
+
+def room(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported(path: Path) -> set[str]:
+    """The rooms of the package that a module imports, wherever in the file."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative imports hide the room they come from"
+            module = node.module or ""
+            names.update([module] if module != "vidence" else [f"vidence.{alias.name}" for alias in node.names])
+    return {name.split(".")[1] for name in names if name.startswith("vidence.")}
+
+
+def shown(path: Path) -> str:
+    return str(path.relative_to(PACKAGE))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=shown)
+def test_imports_go_one_way(path: Path) -> None:
+    here = room(path)
+    assert here in MAY_IMPORT, f"{here} has no row in MAY_IMPORT"
+    assert imported(path) - set(MAY_IMPORT[here].split()) - {here} == set()
+
+
+@pytest.mark.parametrize("path", MODULES, ids=shown)
+def test_modules_and_functions_stay_small(path: Path) -> None:
+    text = path.read_text()
+    assert len(text.splitlines()) <= 400
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert (node.end_lineno or 0) - node.lineno < 60, f"{node.name} is too long"
+
+
+def test_file_names_say_something_and_are_unique() -> None:
+    stems = [path.stem for path in MODULES if path.stem != "__init__" and room(path) not in ("cli",)]
+    stems = [stem for stem in stems if not stem[0].isdigit()]  # numbered migrations
+    assert not set(stems) & SAY_NOTHING
+    twice = {stem for stem in stems if stems.count(stem) > 1 and stem != "env"}
+    assert not twice
+
+
+@pytest.mark.parametrize("module", ["vidence", "vidence.record", "vidence.review", "vidence.cli.main"])
+def test_importing_is_light(module: str) -> None:
+    heavy = "torch av cv2 lightning sklearn scipy matplotlib"
+    code = f"import {module}, sys; print([name for name in '{heavy}'.split() if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_only_two_files_touch_a_models_inside() -> None:
+    words = ("register_forward", "register_full_backward", "register_backward", "TorchFunctionMode", ".backward(")
+    touching = {
+        path.name
+        for path in (PACKAGE / "attribution").rglob("*.py")
+        if any(word in path.read_text() for word in words)
+    }
+    assert touching <= {"hooks.py", "calls.py"}
