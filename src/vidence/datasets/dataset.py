@@ -1,0 +1,178 @@
+"""A labelled sample, and what is asked of every set: splits, the normal classes, a digest."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vidence.errors import DataError
+
+PARTS: Mapping[str, float] = {"train": 0.7, "val": 0.15, "test": 0.15}
+NORMAL = ("normal", "good", "free")
+# words that begin with "no" without saying no
+_NOT_NO = tuple(
+    [
+        "nose",
+        "north",
+        "noise",
+        "noisy",
+        "note",
+        "notch",
+        "notice",
+        "novel",
+        "nova",
+        "nozzle",
+        "nod",
+        "now",
+        "nook",
+        "noon",
+        "nordic",
+        "nomad",
+        "noble",
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One labelled source. `path` is a video, an image or a folder of frames; samples of one `group` (a camera,
+    an original video) never stand on two sides of a split; `mask` is an .npz with a bool `mask` (t, h, w).
+    """
+
+    path: str
+    label: str
+    group: str
+    mask: str | None = None
+
+
+class Dataset(ABC):
+    """A set whose layout is known: it lists its samples, and splits them with groups kept together."""
+
+    @abstractmethod
+    def samples(self) -> list[Sample]:
+        """All samples, in a fixed order. Raises `DataError` that names what is missing."""
+
+    def split(self, name: str, *, seed: int = 0) -> list[Sample]:
+        """The samples of the part `train`, `val` or `test`."""
+        if name not in PARTS:
+            raise DataError(f"a part is one of {', '.join(PARTS)}; got {name!r}.")
+        return split(self.samples(), seed=seed)[name]
+
+
+def classes_of(samples: Sequence[Sample]) -> tuple[str, ...]:
+    """The labels in alphabetical order: the order of a classifier's outputs."""
+    return tuple(sorted({sample.label for sample in samples}))
+
+
+def normal_classes(classes: Sequence[str], asked: Sequence[str] | None = None) -> tuple[str, ...]:
+    """The classes that count as normal: those asked for, else those whose name says so.
+
+    A name says so when it is normal, good or free, starts with "normal", or starts with "no" in any case (nofight,
+    noFight, no_event, none), unless it starts with a listed word such as nose, north, noise or note. Raises `DataError`
+    that lists the classes when none or all of them would be normal.
+    """
+    listed = ", ".join(classes)
+    unknown = [name for name in asked or () if name not in classes]
+    if unknown:
+        raise DataError(f"normal classes must be among: {listed}; got {', '.join(unknown)}.")
+    normal = tuple(name for name in classes if (name in asked if asked else _says_normal(name)))
+    if not normal:
+        raise DataError(
+            f"at least one class must be normal (called normal, no..., good or free); the classes are: {listed}. "
+            "Name the normal ones with --normal CLASS[,CLASS]."
+        )
+    if len(normal) == len(classes):
+        raise DataError(
+            f"at least one class must not be normal; the classes {listed} all count as normal. "
+            "Name the normal ones with --normal CLASS[,CLASS]."
+        )
+    return normal
+
+
+def _says_normal(name: str) -> bool:
+    word = name.strip().lower()
+    return word in NORMAL or (word.startswith("no") and not word.startswith(_NOT_NO))
+
+
+def split(samples: Sequence[Sample], *, parts: Mapping[str, float] = PARTS, seed: int = 0) -> dict[str, list[Sample]]:
+    """Deal whole groups to the parts so that each label comes as near to its share as the groups allow.
+
+    Largest groups first, each to the part that lacks its labels most; equal under the same seed, whatever the order
+    of `samples`. Every part holds every label where moving a group can do it. Raises `DataError` when there are fewer
+    groups than parts.
+    """
+    if not parts or any(share <= 0 for share in parts.values()):
+        raise DataError(f"the parts of a split need positive shares; got {dict(parts)}.")
+    groups: dict[str, Counter[str]] = defaultdict(Counter)
+    for sample in samples:
+        groups[sample.group][sample.label] += 1
+    if len(groups) < len(parts):
+        raise DataError(
+            f"a split into {', '.join(parts)} needs at least {len(parts)} groups, because a group stays on one side; "
+            f"got {len(groups)} with {len(samples)} samples. Add clips, or group them more finely."
+        )
+    names = sorted(groups)
+    order = np.random.default_rng(seed).permutation(len(names))
+    shuffled = sorted((names[i] for i in order), key=lambda name: -groups[name].total())
+    side = _deal(shuffled, groups, parts)
+    _spread(shuffled, groups, side, list(parts))
+    dealt: dict[str, list[Sample]] = {part: [] for part in parts}
+    for sample in sorted(samples, key=lambda sample: (sample.path, sample.label)):
+        dealt[side[sample.group]].append(sample)
+    return dealt
+
+
+def _deal(order: Sequence[str], groups: Mapping[str, Counter[str]], parts: Mapping[str, float]) -> dict[str, str]:
+    """Each group to the part where it reduces the squared shortfall of labels (and, less, of size) most."""
+    totals: Counter[str] = Counter()
+    for counts in groups.values():
+        totals += counts
+    whole = sum(parts.values())
+    need = {part: {label: share / whole * n for label, n in totals.items()} for part, share in parts.items()}
+    side: dict[str, str] = {}
+    for name in order:
+        counts = groups[name]
+
+        def gain(part: str, counts: Counter[str] = counts) -> float:
+            short = need[part]
+            labels = sum(n * (2 * short[label] - n) / totals[label] for label, n in counts.items())
+            size = counts.total() * (2 * sum(short.values()) - counts.total()) / totals.total()
+            return labels + 0.01 * size
+
+        side[name] = max(parts, key=gain)
+        for label, n in counts.items():
+            need[side[name]][label] -= n
+    return side
+
+
+def _spread(
+    order: Sequence[str], groups: Mapping[str, Counter[str]], side: dict[str, str], parts: Sequence[str]
+) -> None:
+    """Give a part that lacks a label the smallest group which its present part can spare."""
+    labels = sorted({label for counts in groups.values() for label in counts})
+    for part in parts:
+        for label in labels:
+            held: Counter[tuple[str, str]] = Counter((side[name], one) for name in order for one in groups[name])
+            if held[part, label]:
+                continue
+            spare = [
+                name
+                for name in order
+                if label in groups[name] and all(held[side[name], one] > 1 for one in groups[name])
+            ]
+            if spare:
+                rich = max(spare, key=lambda name: (held[side[name], label], -groups[name].total()))
+                side[rich] = part
+
+
+def digest(samples: Sequence[Sample]) -> str:
+    """SHA-256 over the sorted (digest of the file, label) pairs: the same data give the same digest anywhere."""
+    from vidence.frames.source import open_source
+
+    pairs = sorted(f"{open_source(sample.path).digest} {sample.label}" for sample in samples)
+    return hashlib.sha256("\n".join(pairs).encode()).hexdigest()

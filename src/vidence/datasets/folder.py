@@ -1,0 +1,149 @@
+"""A user's own set: a folder of class folders, or a CSV that lists files and labels."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vidence.datasets.dataset import Dataset, Sample, classes_of, digest, normal_classes, split
+from vidence.errors import DataError
+
+__all__ = ["Folder", "digest", "normal_classes", "read_folder", "split"]
+
+SHOWN = 5  # names in a message
+# what lies beside media in many folders, and is not a sample
+_IGNORED = {".csv", ".txt", ".md", ".json", ".npz", ".npy", ".xml", ".db", ".ini", ".yaml", ".yml", ".pdf", ".html"}
+
+
+@dataclass(frozen=True)
+class Folder(Dataset):
+    """A folder of class folders, or a CSV with the columns file,label; `group` names a column of the CSV."""
+
+    path: str
+    group: str | None = None
+
+    def samples(self) -> list[Sample]:
+        """See `read_folder`."""
+        return read_folder(self.path, group=self.group)
+
+
+def read_folder(path: str | Path, *, group: str | None = None) -> list[Sample]:
+    """List the samples of a folder of class folders, or of a CSV.
+
+    Folder: the class is the folder's name, each file or folder of frames in it is one sample and its own group. CSV:
+    columns `file` and `label`, optionally `mask` and the column named by `group`; relative paths start at the CSV's
+    folder and must stay below it, absolute paths are taken as given. Raises `DataError`.
+    """
+    place = Path(path)
+    if not place.exists():
+        raise DataError(f"the data must be a folder of class folders or a CSV file; {str(path)!r} does not exist.")
+    if place.is_dir():
+        if group is not None:
+            table = next((str(one) for one in sorted(place.glob("*.csv"))), "a CSV with columns file,label")
+            raise DataError(f"the group column {group!r} needs a CSV; {str(path)!r} is a folder. Pass {table} instead.")
+        samples = _from_classes(place)
+    else:
+        samples = _from_table(place, group)
+    classes = classes_of(samples)
+    if len(classes) < 2:
+        raise DataError(
+            f"a classifier needs at least two classes; {str(path)!r} has only {classes[0]!r} ({len(samples)} samples)."
+        )
+    return samples
+
+
+def _from_classes(place: Path) -> list[Sample]:
+    folders = [one for one in sorted(place.iterdir()) if one.is_dir() and not one.name.startswith(".")]
+    samples, empty = [], []
+    for folder in folders:
+        inside = [
+            one
+            for one in sorted(folder.iterdir())
+            if not one.name.startswith(".") and one.suffix.lower() not in _IGNORED
+        ]
+        samples += [Sample(str(one), folder.name, one.relative_to(place).as_posix()) for one in inside]
+        if not inside:
+            empty.append(folder.name)
+    if not samples:
+        raise DataError(
+            f"a data folder must hold one folder per class with videos in it; {str(place)!r} holds "
+            f"{len(folders)} folders and no video."
+        )
+    if empty:
+        raise DataError(f"each class folder must hold at least one video; empty: {_named(empty)}.")
+    return samples
+
+
+def _from_table(place: Path, group: str | None) -> list[Sample]:
+    rows = _rows(place, [name for name in ("file", "label", group) if name])
+    root = place.parent
+    samples = []
+    unlabelled = [str(i) for i, row in enumerate(rows, start=2) if not row["file"] or not row["label"]]
+    if unlabelled:
+        raise DataError(f"each row of {str(place)!r} needs a file and a label; rows without: {_named(unlabelled)}.")
+    for row in rows:
+        path = _below(root, row["file"], place)
+        mask = _below(root, row["mask"], place) if row.get("mask") else None
+        samples.append(
+            Sample(str(path), row["label"], row[group] if group else row["file"], str(mask) if mask else None)
+        )
+    _complete(samples, place)
+    return samples
+
+
+def _rows(place: Path, needed: Sequence[str]) -> list[dict[str, str]]:
+    try:
+        with place.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            rows = [{key: (value or "").strip() for key, value in row.items() if key} for row in reader]
+            columns = list(reader.fieldnames or [])
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(
+            f"the data must be a folder of class folders or a CSV file in UTF-8; {str(place)!r} is neither: {error}."
+        ) from error
+    missing = [name for name in needed if name not in columns]
+    if missing:
+        raise DataError(
+            f"{str(place)!r} must be comma-separated with the columns {', '.join(needed)}; "
+            f"missing: {', '.join(missing)}; it has: {_named(columns) or 'none'}."
+        )
+    if not rows:
+        raise DataError(f"{str(place)!r} must list at least one file; it has a header and no rows.")
+    return rows
+
+
+def _below(root: Path, name: str, table: Path) -> Path:
+    """A relative path must not leave the CSV's folder: a table from elsewhere cannot reach other files unseen."""
+    path = Path(name)
+    if path.is_absolute():
+        return path
+    if ".." in path.parts:
+        raise DataError(
+            f"relative paths in {str(table)!r} must stay below its folder; got {name!r}. "
+            "Write an absolute path, or move the CSV up."
+        )
+    return root / path
+
+
+def _complete(samples: Sequence[Sample], table: Path) -> None:
+    paths = [sample.path for sample in samples]
+    absent = [path for path in dict.fromkeys(paths) if not Path(path).exists()]
+    absent += [sample.mask for sample in samples if sample.mask and not Path(sample.mask).exists()]
+    if absent:
+        raise DataError(
+            f"every file listed in {str(table)!r} must exist; {len(absent)} of {len(paths)} are missing: "
+            f"{_named(absent)}."
+        )
+    twice = sorted({path for path in paths if paths.count(path) > 1}) if len(set(paths)) < len(paths) else []
+    if twice:
+        raise DataError(
+            f"a file must be listed once in {str(table)!r}; listed more often: {_named(twice)}. "
+            "A file on both sides of a split would be learned by heart."
+        )
+
+
+def _named(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
