@@ -13,12 +13,18 @@ from vidence.scoring.timeline import Curve, curve, events
 def test_overlapping_windows_average_per_frame() -> None:
     made = curve([((0.0, 0.1, 0.2), 1.0), ((0.1, 0.2, 0.3), [3.0, 5.0, 7.0])])
     assert made.times.tolist() == [0.0, 0.1, 0.2, 0.3]
-    assert made.values.tolist() == [1.0, 2.0, 3.0, 7.0]
+    assert made.values.tolist() == [1.0, 3.0, 5.0, 7.0]
+
+
+def test_a_frame_is_above_exactly_if_one_of_its_windows_is() -> None:
+    windows = [((0.0, 0.1), 0.9), ((0.1, 0.2), 0.2), ((0.2, 0.3), 0.3)]
+    assert (curve(windows).values > 0.5).tolist() == [True, True, False, False]
 
 
 def test_a_padded_frame_counts_once() -> None:
     made = curve([((0.0, 0.1), 0.0), ((0.1, 0.1), 1.0)])
-    assert made.values.tolist() == [0.0, 0.5]
+    assert made.values.tolist() == [0.0, 1.0]
+    assert curve([((0.0, 0.1), 0.0), ((0.1, 0.1), 1.0)], overlap="mean").values.tolist() == [0.0, 0.5]
 
 
 def test_events_by_hand() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from statistics import fmean
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -36,21 +38,23 @@ class Curve:
         return float(self.times[-1] - self.times[0]) + self.step_s if len(self.times) else 0.0
 
 
-def curve(windows: Iterable[tuple[Sequence[float], Sequence[float] | float]]) -> Curve:
-    """Average the windows that contain a frame. Each window is (times, one value or one per frame).
+def curve(
+    windows: Iterable[tuple[Sequence[float], Sequence[float] | float]], *, overlap: Literal["max", "mean"] = "max"
+) -> Curve:
+    """One score per frame from windows (times, one value or one per frame).
 
+    `overlap` says what becomes of a frame that several windows hold. With "max" a frame lies above a threshold
+    exactly if one of its windows does, so that events and the windows' own verdicts agree; "mean" is smoother.
     A frame is known by its time; a padded window repeats its last frame, which then counts once.
     """
-    sums: dict[float, list[float]] = {}
+    held: dict[float, list[float]] = {}
     for times, values in windows:
         each = np.broadcast_to(np.asarray(values, dtype=np.float64), (len(times),))
         for time, value in dict(zip(times, each, strict=True)).items():
-            held = sums.setdefault(float(time), [0.0, 0.0])
-            held[0] += float(value)
-            held[1] += 1
-    ordered = sorted(sums)
-    means = [sums[time][0] / sums[time][1] for time in ordered]
-    return Curve(np.array(ordered, dtype=np.float64), np.array(means, dtype=np.float64))
+            held.setdefault(float(time), []).append(float(value))
+    ordered = sorted(held)
+    joined = [max(held[time]) if overlap == "max" else fmean(held[time]) for time in ordered]
+    return Curve(np.array(ordered, dtype=np.float64), np.array(joined, dtype=np.float64))
 
 
 def events(scored: Curve, threshold: float, *, merge_s: float = 1.0) -> list[Event]:
