@@ -15,6 +15,7 @@ EVERYTHING = (
     "errors spec version record frames models scoring attribution render datasets training evaluate review pipeline"
 )
 MAY_IMPORT = {
+    "__main__": "cli",
     "__init__": "version pipeline models frames",
     "version": "",
     "errors": "",
