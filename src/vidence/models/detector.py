@@ -1,0 +1,88 @@
+"""What a detector is: frames in, one score per frame out; and how a saved one is opened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from jaxtyping import Float, Float32, Float64
+from numpy import ndarray
+from torch import Tensor, nn
+
+from vidence.frames.clip import Clip
+from vidence.frames.windows import Windows
+from vidence.models.detector_folder import read_facts
+from vidence.spec import parse
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrameScores:
+    """Anomaly scores of a clip's frames: `times` in seconds, `values` higher = more anomalous.
+
+    `probabilities` (k,) of the whole clip, from a classifier; None from other detectors.
+    """
+
+    times: Float64[ndarray, " t"]
+    values: Float32[ndarray, " t"]
+    probabilities: Float32[ndarray, " k"] | None = None
+
+
+@runtime_checkable
+class Session(Protocol):
+    """Scores the windows of one source in order; causal, and its state does not grow."""
+
+    def push(self, clip: Clip) -> FrameScores:
+        """Score the next window."""
+        ...
+
+
+@runtime_checkable
+class Detector(Protocol):
+    """A built, usually trained detector. `threshold` says above which score a window is anomalous and where the value
+    came from (None before it is chosen); `network` is what explainers look into (None where there is none).
+    """
+
+    settings: Any
+    threshold: dict[str, Any] | None
+    facts: dict[str, Any]
+
+    @property
+    def network(self) -> nn.Module | None:
+        """The network, or None."""
+        ...
+
+    @property
+    def spec(self) -> str:
+        """The settings as one line, every value spelt out."""
+        ...
+
+    @property
+    def weights_digest(self) -> str:
+        """SHA-256 of the weights file."""
+        ...
+
+    @property
+    def windows(self) -> Windows:
+        """How a source is cut into clips for this detector."""
+        ...
+
+    def prepare(self, clip: Clip) -> Float[Tensor, "1 c t h w"]:
+        """The network's input for a clip."""
+        ...
+
+    def start(self) -> Session:
+        """A fresh session for one source."""
+        ...
+
+    def save(self, folder: str | Path) -> None:
+        """Write the folder that `load_detector` opens."""
+        ...
+
+
+def load_detector(folder: str | Path) -> Detector:
+    """Open a detector's folder. Raises `WeightsError` for a file that is missing, damaged or of another detector."""
+    from vidence.models import DETECTORS  # the registry imports the detectors, and they this module
+
+    line = read_facts(folder, known=DETECTORS)["detector"]
+    return DETECTORS[parse(line).key].load(folder)

@@ -1,0 +1,138 @@
+"""From the features of frames to logits: everything in a recurrent detector that mixes frames.
+
+The stages, each a small module that can be left out: differences of consecutive frames, normalisation, projection,
+recurrent layer, read-out over time, dense blocks, output layer.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+
+DifferenceKind = Literal["none", "signed", "absolute"]
+Norm = Literal["none", "batch", "layer"]
+Recurrence = Literal["gru", "lstm", "none"]
+ReadOutKind = Literal["last", "mean", "max", "mean-max"]
+
+
+class Differences(nn.Module):
+    """Appends to each frame's features their change since the frame before (0 for the first)."""
+
+    def __init__(self, kind: DifferenceKind) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def forward(self, features: Float[Tensor, "n t f"]) -> Float[Tensor, "n t g"]:
+        """(n, t, f) -> (n, t, 2 f), or (n, t, f) where the kind is 'none'."""
+        if self.kind == "none":
+            return features
+        change = torch.diff(features, dim=1, prepend=features[:, :1])
+        return torch.cat([features, change.abs() if self.kind == "absolute" else change], dim=2)
+
+
+class FrameNorm(nn.Module):
+    """Batch norm over clips and frames: features are standardised by what training showed; a motion stays strong."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(width)
+
+    def forward(self, features: Float[Tensor, "n t f"]) -> Float[Tensor, "n t f"]:
+        """(n, t, f) -> (n, t, f)."""
+        folded = self.norm(rearrange(features, "n t f -> (n t) f"))
+        return rearrange(folded, "(n t) f -> n t f", t=features.shape[1])
+
+
+class FeatureDropout(nn.Module):
+    """Dropout with one mask per clip, the same for all its frames, as Keras drops the inputs of a recurrent layer."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.drop = nn.Dropout1d(rate)
+
+    def forward(self, features: Float[Tensor, "n t f"]) -> Float[Tensor, "n t f"]:
+        """(n, t, f) -> (n, t, f)."""
+        return rearrange(self.drop(rearrange(features, "n t f -> n f t")), "n f t -> n t f")
+
+
+class ReadOut(nn.Module):
+    """Reduces states over time. 'last' takes each direction's last state: of a backward layer, the first frame's."""
+
+    def __init__(self, kind: ReadOutKind, *, backward_from: int | None = None) -> None:
+        super().__init__()
+        self.kind = kind
+        self.backward_from = backward_from
+
+    def forward(self, states: Float[Tensor, "n t u"]) -> Float[Tensor, "n v"]:
+        """(n, t, u) -> (n, u), or (n, 2 u) for 'mean-max'."""
+        if self.kind == "last":
+            split = states.shape[2] if self.backward_from is None else self.backward_from
+            return torch.cat([states[:, -1, :split], states[:, 0, split:]], dim=1)
+        parts = []
+        if "mean" in self.kind:
+            parts.append(states.mean(dim=1))
+        if "max" in self.kind:
+            parts.append(states.amax(dim=1))
+        return torch.cat(parts, dim=1)
+
+
+class Head(nn.Module):
+    """Frame features (n, t, f) -> logits (n, k), for any number of frames t >= 1.
+
+    `dropout` acts on the recurrent layer's input and in each of the `blocks` dense blocks, whose widths are `width`,
+    `width` / 2, `width` / 4, ... (8 at least).
+    """
+
+    def __init__(
+        self,
+        features: int,
+        classes: int,
+        *,
+        differences: DifferenceKind,
+        norm: Norm,
+        projection: int,
+        rnn: Recurrence,
+        units: int,
+        bidirectional: bool,
+        readout: ReadOutKind,
+        dropout: float,
+        blocks: int,
+        width: int,
+    ) -> None:
+        super().__init__()
+        self.differences = Differences(differences)
+        size = features if differences == "none" else 2 * features
+        self.norm: nn.Module = (
+            FrameNorm(size) if norm == "batch" else nn.LayerNorm(size) if norm == "layer" else nn.Identity()
+        )
+        self.projection: nn.Module = nn.Identity()
+        if projection:
+            self.projection = nn.Sequential(nn.Linear(size, projection), nn.ReLU())
+            size = projection
+        self.dropout = FeatureDropout(dropout)
+        self.rnn: nn.GRU | nn.LSTM | None = None
+        if rnn != "none":
+            made = nn.GRU if rnn == "gru" else nn.LSTM
+            self.rnn = made(size, units, batch_first=True, bidirectional=bidirectional)
+            size = units * (2 if bidirectional else 1)
+        backward_from = units if rnn != "none" and bidirectional else None
+        self.readout = ReadOut(readout, backward_from=backward_from)
+        size *= 2 if readout == "mean-max" else 1
+        dense: list[nn.Module] = []
+        for block in range(blocks):
+            narrowed = max(width >> block, 8)
+            dense += [nn.Linear(size, narrowed), nn.ReLU(), nn.Dropout(dropout)]
+            size = narrowed
+        self.blocks = nn.Sequential(*dense)
+        self.output = nn.Linear(size, classes)
+
+    def forward(self, features: Float[Tensor, "n t f"]) -> Float[Tensor, "n k"]:
+        """(n, t, f) -> (n, k)."""
+        states = self.dropout(self.projection(self.norm(self.differences(features))))
+        if self.rnn is not None:
+            states, _ = self.rnn(states)
+        return self.output(self.blocks(self.readout(states)))

@@ -1,0 +1,235 @@
+"""Published weights of backbones: found, checked, fetched, and converted once to safetensors.
+
+A pickle is opened only when its SHA-256 is one of those listed here, and then by torch's restricted reader.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import urllib.error
+import urllib.request
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from vidence.errors import OutputError, SpecError, WeightsError
+from vidence.models.backbones import BACKBONES
+from vidence.models.detector_folder import fill, read_state, written_aside
+from vidence.models.mobilenet import fold_batch_norms, load_mobilenet_folder
+from vidence.models.vgg import VGG19
+
+BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Published:
+    """A file somebody else publishes: its address, and the SHA-256 that it must have."""
+
+    backbone: str
+    url: str
+    sha256: str
+
+    @property
+    def file(self) -> str:
+        """The file's name."""
+        return self.url.rpartition("/")[2]
+
+
+# torchvision's files. It publishes the first eight digits in the file names and checks those alone; the full digests
+# are the ones that independent public projects list for these files. The first of a backbone is the one fetched.
+_HOST = "https://download.pytorch.org/models"
+PUBLISHED = (
+    Published(
+        "vgg19",
+        f"{_HOST}/vgg19-dcbb9e9d.pth",
+        "dcbb9e9dad569fff7a846263a77324fc34978fea2bfb039c012d710e1776ae44",
+    ),
+    Published(
+        "mobilenet-v2",
+        f"{_HOST}/mobilenet_v2-7ebf99e0.pth",
+        "7ebf99e03e254b273379b23edca7ec0da9f48273b23a332b93c1c99d49e86e8f",
+    ),
+    Published(
+        "mobilenet-v2",
+        f"{_HOST}/mobilenet_v2-b0353104.pth",
+        "b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee9889",
+    ),
+)
+
+
+def cache_folder() -> Path:
+    """Where converted and fetched weights are kept: `$XDG_CACHE_HOME/vidence/weights`, by default under ~/.cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vidence" / "weights"
+
+
+def load_weights(
+    backbone: str, path: str | Path, *, published: tuple[Published, ...] = PUBLISHED, cache: Path | None = None
+) -> nn.Module:
+    """The backbone with the weights at `path`, in eval mode.
+
+    `path` is a `.safetensors` file, one of the `published` .pth files (converted to safetensors in `cache`), or, for
+    mobilenet-v2, a folder of quantised tensors or one `NAME_int8.npz`. Raises `WeightsError` for anything else.
+    """
+    if backbone not in BACKBONES:
+        raise SpecError(f"backbone must be one of {', '.join(BACKBONES)}; got {backbone!r}.")
+    place = Path(path)
+    if not place.exists():
+        raise WeightsError(f"the weights {place} must exist; nothing is there. Check the path given as --weights.")
+    if place.is_dir() or place.suffix == ".npz":
+        if backbone != "mobilenet-v2":
+            raise WeightsError(
+                f"the weights of {backbone} must be a .safetensors or {_files(backbone, published)}; {place} is a "
+                "folder or an .npz, which serves mobilenet-v2 only. Pass such a file, or backbone='mobilenet-v2'."
+            )
+        return load_mobilenet_folder(place)
+    if place.suffix == ".safetensors":
+        return _built(backbone, read_state(place), name=str(place))
+    converted = _converted(backbone, place, published=published, cache=cache or cache_folder())
+    return _built(backbone, converted, name=str(place))
+
+
+def fetch(
+    backbone: str, *, published: tuple[Published, ...] = PUBLISHED, cache: Path | None = None, timeout: float = 30
+) -> Path:
+    """Download a backbone's published weights and return the converted file in `cache`; at once if it is there.
+
+    The file is written aside and takes its name only when its SHA-256 is right. Without a network, `WeightsError`
+    says which file to get. `timeout` is in seconds, of each wait for data.
+    """
+    entry = next((entry for entry in published if entry.backbone == backbone), None)
+    if entry is None:
+        raise WeightsError(f"nobody publishes weights for the backbone {backbone!r}. Train it, or pass --weights.")
+    place = cache or cache_folder()
+    kept = _kept(place, entry)
+    if kept.is_file():
+        return kept
+    download = place / entry.file
+    _download(entry, download, timeout=timeout)
+    try:
+        _converted(backbone, download, published=published, cache=place, keep=True)
+    finally:
+        download.unlink(missing_ok=True)
+    return kept
+
+
+def pretrained(backbone: str, path: str | Path | None = None) -> nn.Module:
+    """The backbone with weights: those at `path`, or the published ones; `small` without a path starts at random."""
+    if path is not None:
+        return load_weights(backbone, path)
+    if backbone == "small":
+        return BACKBONES[backbone].make()
+    return load_weights(backbone, fetch(backbone))
+
+
+def _files(backbone: str, published: tuple[Published, ...]) -> str:
+    return " or ".join(entry.file for entry in published if entry.backbone == backbone) or "(none published)"
+
+
+def _kept(cache: Path, entry: Published) -> Path:
+    return cache / f"{Path(entry.file).stem}.safetensors"
+
+
+def _converted(
+    backbone: str, path: Path, *, published: tuple[Published, ...], cache: Path, keep: bool = False
+) -> dict[str, Tensor]:
+    """The tensors of a published .pth, which is opened once and kept as safetensors.
+
+    A cache that cannot be written is an error where the kept file is the purpose (`keep`), else a warning.
+    """
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    entry = next((entry for entry in published if entry.sha256 == digest), None)
+    if entry is None:
+        raise WeightsError(
+            f"{path} must be a .safetensors file or, unchanged, {_files(backbone, published)}; its SHA-256 {digest} is "
+            "not that of a published file, and an unknown pickle is never opened. Convert it to safetensors where you "
+            f"trust it, or fetch {' or '.join(e.url for e in published if e.backbone == backbone) or 'another'} again."
+        )
+    if entry.backbone != backbone:
+        raise WeightsError(
+            f"the weights of {backbone} must be {_files(backbone, published)}; {path} is {entry.file}, of "
+            f"{entry.backbone}. Pass the other file, or backbone='{entry.backbone}'."
+        )
+    kept = _kept(cache, entry)
+    if kept.is_file():
+        return read_state(kept)
+    state = _trunk(backbone, _unpickled(path))
+    _built(backbone, state, name=str(path))  # what is kept has been seen to fit
+    try:
+        with written_aside(kept) as part:
+            safetensors.torch.save_file(state, part)
+    except OutputError as error:
+        if keep:
+            raise
+        warnings.warn(f"the weights are used but not kept for the next time: {error}", stacklevel=3)
+    return state
+
+
+def _unpickled(path: Path) -> dict[str, Tensor]:
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+        raise WeightsError(f"{path} must be a state dict; it cannot be read ({error}). Fetch it again.") from error
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise WeightsError(f"{path} must be a state dict of tensors; it is something else. Fetch it again.")
+    return dict(state)
+
+
+def _trunk(backbone: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors our backbone takes: without the classifier, batch norms folded into MobileNetV2's convolutions."""
+    if backbone == "small":
+        return dict(state)
+    kept = {name: tensor for name, tensor in state.items() if not name.startswith("classifier.")}
+    folds = backbone == "mobilenet-v2" and any(name.endswith(".running_mean") for name in kept)
+    kept = fold_batch_norms(kept) if folds else kept
+    return {name: tensor.contiguous() for name, tensor in kept.items()}
+
+
+def _built(backbone: str, state: Mapping[str, Tensor], *, name: str) -> nn.Module:
+    network = VGG19() if backbone == "vgg19" else BACKBONES[backbone].make()
+    try:
+        trunk = _trunk(backbone, state)
+    except (KeyError, RuntimeError) as error:
+        raise WeightsError(
+            f"{name} must hold torchvision's mobilenet_v2; a batch norm has no convolution or another shape ({error}). "
+            "Pass the published file."
+        ) from error
+    fill(network, trunk, name=name)
+    return network.eval()
+
+
+def _download(entry: Published, path: Path, *, timeout: float) -> None:
+    """Fetch one file over https; it appears under `path` only when whole and right."""
+    if not entry.url.startswith("https://"):
+        raise WeightsError(f"weights are fetched over https only; got {entry.url}.")
+    digest = hashlib.sha256()
+    with written_aside(path) as part:
+        try:
+            request = urllib.request.urlopen(entry.url, timeout=timeout)  # noqa: S310 - https, checked above
+            with request as answer, part.open("wb") as file:
+                while block := answer.read(BLOCK):
+                    digest.update(block)
+                    file.write(block)
+        except urllib.error.URLError as error:
+            raise WeightsError(_offline(entry, error)) from error
+        except TimeoutError as error:
+            raise WeightsError(_offline(entry, error)) from error
+        if digest.hexdigest() != entry.sha256:
+            raise WeightsError(
+                f"{entry.url} must have the SHA-256 {entry.sha256}; {digest.hexdigest()} came. The download was cut "
+                "short or the file was replaced: try again, or pass a file from a place you trust as --weights PATH."
+            )
+
+
+def _offline(entry: Published, error: Exception) -> str:
+    return (
+        f"the backbone {entry.backbone} needs its published weights; {entry.url} cannot be reached ({error}). "
+        f"Get {entry.file} (SHA-256 {entry.sha256}) on a machine that can, and pass --weights PATH."
+    )
