@@ -34,6 +34,10 @@ class StoreError(VidenceError, ValueError):
     """A record store is missing, damaged, or does not hold what was asked for."""
 
 
+class OutputError(VidenceError, OSError):
+    """A result cannot be written: the disk is full, or the folder is write-protected."""
+
+
 class ExplainError(VidenceError, ValueError):
     """An explainer cannot explain this model: it names the layer or the missing part."""
 

@@ -1,0 +1,33 @@
+"""Files are written aside, then renamed: a reader sees the old file or the new one, never half of one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from vidence.errors import OutputError
+
+
+@contextmanager
+def written_aside(path: Path) -> Iterator[Path]:
+    """Yield a path beside `path` to write to; it takes the name `path` if the block ends without an error.
+
+    After an error, Ctrl-C included, nothing is left and `path` is as before. A disk that is full or
+    write-protected raises `OutputError`.
+    """
+    aside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield aside
+        with aside.open("rb+") as file:
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except OSError as error:
+        raise OutputError(
+            f"{path} must be writable; got {error.strerror or error}. "
+            "Free space on the disk or choose another folder; what was written before is whole."
+        ) from error
+    finally:
+        aside.unlink(missing_ok=True)

@@ -1,0 +1,170 @@
+"""What a frozen backbone makes of each window, kept on disk and memory-mapped.
+
+An entry is named by a digest of everything it depends on: the backbone's weights, the preprocessing, the windows,
+the view, the arithmetic and the source's bytes. Its file name ends in a checksum of its content, so that a damaged
+entry is seen and made again. The times are renamed into place before the features, so an entry is whole or absent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from vidence.datasets.dataset import Sample
+from vidence.errors import DataError
+from vidence.frames.clip import Clip
+from vidence.frames.source import open_source
+from vidence.frames.transforms import Fit
+from vidence.frames.windows import Windows
+from vidence.training.aside import written_aside
+from vidence.training.examples import Entry
+from vidence.training.views import PLAIN, View
+
+Precision = Literal["auto", "bf16", "float32"]
+FRAMES_AT_ONCE = 32
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureCache:
+    """Entries of sources under `folder` (None: nothing is kept).
+
+    `encode` maps x (1, c, t, h, w) to (1, t, ...) frame by frame; None keeps the pixels, uint8 (w, t, c, h, w).
+    `identity` names the weights. `precision`: 'auto' is bf16 where the processor multiplies it natively; such
+    features are stored as float16, whose mantissa holds every bit of bf16's.
+    """
+
+    folder: Path | None
+    encode: Callable[[Tensor], Tensor] | None
+    identity: str
+    fit: Fit
+    windows: Windows
+    precision: Precision = "auto"
+    device: str = "cpu"
+
+    def entries(
+        self,
+        samples: Sequence[Sample],
+        view: View = PLAIN,
+        *,
+        step: Callable[[], None] = lambda: None,
+    ) -> list[Entry]:
+        """One entry per sample, in order; `step` is called after each."""
+        made = []
+        for sample in samples:
+            made.append(self.entry(sample, view))
+            step()
+        return made
+
+    def entry(self, sample: Sample, view: View = PLAIN) -> Entry:
+        """The sample's windows, read if whole, made otherwise. Raises `DataError` for a source without frames."""
+        source = open_source(sample.path)
+        name = self.key(source.digest, view)
+        found = self._read(name)
+        if found is not None:
+            return found
+        clips = [view.clip(clip) for clip in self.windows.cut(view.frames(source))]
+        if not clips:
+            raise DataError(f"every source must hold a window of frames; {sample.path} holds none. Leave it out.")
+        x = self._encoded(clips)
+        times = np.array([clip.times for clip in clips], dtype=np.float64)
+        return Entry(x, times) if self.folder is None else self._write(name, x, times)
+
+    def key(self, source: str, view: View) -> str:
+        """SHA-256 of all that decides an entry's content; `source` is the digest of the file's bytes."""
+        facts: dict[str, Any] = {
+            "source": source,
+            "weights": "pixels" if self.encode is None else self.identity,
+            "fit": asdict(self.fit),
+            "windows": asdict(self.windows),
+            "view": asdict(view),
+            "precision": "uint8" if self.encode is None else ("bf16" if self._bf16 else "float32"),
+        }
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def _bf16(self) -> bool:
+        if self.precision != "auto":
+            return self.precision == "bf16"
+        return self.device != "cpu" or bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
+
+    def _encoded(self, clips: Sequence[Clip]) -> np.ndarray:
+        """Each different frame is prepared and encoded once, then laid out as windows (w, t, ...)."""
+        places: dict[bytes, int] = {}
+        index = np.zeros((len(clips), len(clips[0].pixels)), dtype=np.int64)
+        fresh: list[tuple[Clip, int]] = []
+        for row, clip in enumerate(clips):
+            for column, pixels in enumerate(clip.pixels):
+                name = hashlib.blake2b(pixels.tobytes(), digest_size=16).digest()
+                if name not in places:
+                    places[name] = len(places)
+                    fresh.append((clip, column))
+                index[row, column] = places[name]
+        frames = np.concatenate(list(self._runs(fresh)))
+        return frames[index]
+
+    def _runs(self, fresh: Sequence[tuple[Clip, int]]) -> Iterator[np.ndarray]:
+        for first in range(0, len(fresh), FRAMES_AT_ONCE):
+            run = fresh[first : first + FRAMES_AT_ONCE]
+            x = torch.cat([self.fit(_single(clip, column)) for clip, column in run], dim=2)  # (1, c, t, h, w)
+            yield self._pixels(x) if self.encode is None else self._features(x)
+
+    def _pixels(self, x: Float[Tensor, "1 c t h w"]) -> np.ndarray:
+        return (x[0] * 255).round().to(torch.uint8).permute(1, 0, 2, 3).numpy()  # (t, c, h, w)
+
+    def _features(self, x: Float[Tensor, "1 c t h w"]) -> np.ndarray:
+        folded = x[0].permute(1, 0, 2, 3).to(self.device).contiguous(memory_format=torch.channels_last)
+        x = folded.permute(1, 0, 2, 3)[None]  # a view: unfolding it again keeps channels last
+        device = torch.device(self.device).type
+        with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=self._bf16):
+            features = self.encode(x)[0].float().cpu().numpy()  # type: ignore[misc]
+        half = self._bf16 and np.abs(features).max() < np.finfo(np.float16).max
+        return features.astype(np.float16) if half else features
+
+    def _read(self, name: str) -> Entry | None:
+        """The entry if its files are whole; a damaged one is removed."""
+        if self.folder is None:
+            return None
+        for file in sorted(self.folder.glob(f"{name[:2]}/{name}-*.npy")):
+            try:
+                x = np.load(file, mmap_mode="r", allow_pickle=False)
+                times = np.load(_times(file), allow_pickle=False)
+            except (ValueError, OSError, EOFError):
+                x, times = np.zeros(0), np.zeros(0)
+            if file.stem.endswith(f"-{_checksum(x, times)}"):
+                return Entry(x, times)
+            file.unlink()
+        return None
+
+    def _write(self, name: str, x: np.ndarray, times: np.ndarray) -> Entry:
+        if self.folder is None:
+            return Entry(x, times)
+        file = self.folder / name[:2] / f"{name}-{_checksum(x, times)}.npy"
+        for path, array in ((_times(file), times), (file, x)):
+            with written_aside(path) as aside, aside.open("wb") as handle:
+                np.save(handle, array, allow_pickle=False)
+        return Entry(np.load(file, mmap_mode="r", allow_pickle=False), times)
+
+
+def _single(clip: Clip, column: int) -> Clip:
+    ref = clip.ref
+    times = (ref.times[column],)
+    return Clip(type(ref)(ref.source, ref.digest, ref.first, times), clip.pixels[column : column + 1])
+
+
+def _times(file: Path) -> Path:
+    return file.with_suffix(".times")
+
+
+def _checksum(x: np.ndarray, times: np.ndarray) -> str:
+    head = f"{x.dtype} {x.shape}".encode()
+    return f"{zlib.crc32(np.ascontiguousarray(x), zlib.crc32(times.tobytes(), zlib.crc32(head))):08x}"

@@ -1,0 +1,51 @@
+"""Which part of a network learns: its head always, of its backbone the last stages that the schedule names."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor, nn
+
+from vidence.errors import SpecError
+
+
+def stages(backbone: nn.Module) -> list[nn.Module]:
+    """The backbone's children (those of its `features`, where it has such a sequence) that hold parameters."""
+    features = getattr(backbone, "features", backbone)
+    return [child for child in features.children() if any(True for _ in child.parameters())]
+
+
+def freeze(network: nn.Module, finetune: int | Literal["all"]) -> None:
+    """Set `requires_grad`: all outside `network.backbone`, and its last `finetune` stages (or all)."""
+    network.requires_grad_(True)
+    if finetune == "all":
+        return
+    backbone: nn.Module = network.backbone  # type: ignore[assignment]
+    parts = stages(backbone)
+    if finetune > len(parts):
+        raise SpecError(f"finetune must be 0..{len(parts)} stages of this backbone, or 'all'; got {finetune}.")
+    backbone.requires_grad_(False)
+    for part in parts[len(parts) - finetune :]:
+        part.requires_grad_(True)
+
+
+def set_mode(network: nn.Module) -> None:
+    """Training mode, less the frozen stages: a frozen batch norm must not drift."""
+    network.train()
+    backbone: nn.Module = network.backbone  # type: ignore[assignment]
+    for part in (backbone, *stages(backbone)):
+        parameters = list(part.parameters())
+        if parameters and not any(each.requires_grad for each in parameters):
+            part.eval()
+
+
+def learned(network: nn.Module) -> dict[str, Tensor]:
+    """The state that a fit changes, by name: parameters that learn, and the buffers of modules in training mode."""
+    frozen = {name for name, each in network.named_parameters() if not each.requires_grad}
+    still = tuple(f"{name}." for name, module in network.named_modules() if name and not module.training and name != "")
+    state = network.state_dict()
+    return {
+        name: value
+        for name, value in state.items()
+        if name not in frozen and (name in dict(network.named_parameters()) or not name.startswith(still))
+    }
