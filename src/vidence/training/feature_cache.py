@@ -26,7 +26,7 @@ from vidence.frames.clip import Clip
 from vidence.frames.source import open_source
 from vidence.frames.transforms import Fit
 from vidence.frames.windows import Windows
-from vidence.training.aside import written_aside
+from vidence.aside import written_aside
 from vidence.training.examples import Entry
 from vidence.training.views import PLAIN, View
 

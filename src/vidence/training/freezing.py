@@ -41,11 +41,10 @@ def set_mode(network: nn.Module) -> None:
 
 def learned(network: nn.Module) -> dict[str, Tensor]:
     """The state that a fit changes, by name: parameters that learn, and the buffers of modules in training mode."""
-    frozen = {name for name, each in network.named_parameters() if not each.requires_grad}
-    still = tuple(f"{name}." for name, module in network.named_modules() if name and not module.training and name != "")
-    state = network.state_dict()
-    return {
-        name: value
-        for name, value in state.items()
-        if name not in frozen and (name in dict(network.named_parameters()) or not name.startswith(still))
-    }
+    modules, parameters = dict(network.named_modules()), dict(network.named_parameters())
+    kept = {}
+    for name, value in network.state_dict().items():
+        owner = modules[name.rpartition(".")[0]]
+        if parameters[name].requires_grad if name in parameters else owner.training:
+            kept[name] = value
+    return kept

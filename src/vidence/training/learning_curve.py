@@ -9,7 +9,7 @@ from pathlib import Path
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from vidence.training.aside import written_aside
+from vidence.aside import written_aside
 
 Row = Mapping[str, float]
 

@@ -48,7 +48,7 @@ def train(
         )
     path = None if folder is None else folder / "progress.pt"
     progress = (read_progress(path, identity=identity) if resume and path else None) or Progress(identity)
-    freeze(network, schedule.finetune)
+    freeze(network, schedule.finetune or 0)
     on_features = examples.entries[0][0].x.ndim == 3
     with quiet(), torch.random.fork_rng(), threads(HEAD_THREADS if on_features else None):
         network.load_state_dict(progress.network, strict=False)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from vidence.errors import WeightsError
-from vidence.training.aside import written_aside
+from vidence.aside import written_aside
 
 FORMAT = 1
 

@@ -15,7 +15,7 @@ class Schedule:
     `rate` learning rate and `decay` weight decay of AdamW; `patience` epochs without a better validation loss end
     the fit and the best epoch's weights are kept (None: all epochs run, the last weights are kept); after `plateau`
     such epochs the rate is multiplied by `factor`. `finetune` last stages of the backbone are trained too, at
-    `finetune_rate` times the rate. `views` augmented versions of each clip. `balance` weighs classes by 1 / frequency.
+    `finetune_rate` times the rate (None: all or none of it, as the detector's setting `frozen` says). `views` augmented versions of each clip. `balance` weighs classes by 1 / frequency.
     """
 
     epochs: int = 60
@@ -26,7 +26,7 @@ class Schedule:
     plateau: int = 4
     factor: float = 0.5
     smoothing: float = 0.0
-    finetune: int | Literal["all"] = 0
+    finetune: int | Literal["all"] | None = None
     finetune_rate: float = 0.1
     views: int = 0
     balance: bool = True
@@ -44,5 +44,5 @@ class Schedule:
             )
         if self.patience is not None and self.patience < 1:
             raise SpecError(f"patience must be at least one epoch, or None; got {self.patience}.")
-        if self.finetune != "all" and (not isinstance(self.finetune, int) or self.finetune < 0):
+        if self.finetune not in ("all", None) and (not isinstance(self.finetune, int) or self.finetune < 0):
             raise SpecError(f"finetune must be a number of stages or 'all'; got {self.finetune!r}.")
