@@ -15,27 +15,8 @@ from vidence.errors import DataError
 PARTS: Mapping[str, float] = {"train": 0.7, "val": 0.15, "test": 0.15}
 NORMAL = ("normal", "good", "free")
 # words that begin with "no" without saying no
-_NOT_NO = tuple(
-    [
-        "nose",
-        "north",
-        "noise",
-        "noisy",
-        "note",
-        "notch",
-        "notice",
-        "novel",
-        "nova",
-        "nozzle",
-        "nod",
-        "now",
-        "nook",
-        "noon",
-        "nordic",
-        "nomad",
-        "noble",
-    ]
-)
+_NOT_NO: tuple[str, ...] = ("nose", "north", "noise", "noisy", "note", "notch", "notice", "novel", "nova", "nozzle")
+_NOT_NO += ("nod", "now", "nook", "noon", "nordic", "nomad", "noble", "noodle", "nougat")
 
 
 @dataclass(frozen=True, slots=True)

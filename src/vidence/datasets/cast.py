@@ -1,0 +1,134 @@
+"""Who is on the walkway, and where everybody is at a given second."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vidence.datasets.figures import (
+    Look,
+    Point,
+    Stroke,
+    cyclist,
+    draw_look,
+    fighting,
+    mirrored,
+    person,
+    suitcase,
+    talking,
+    walking,
+)
+from vidence.datasets.walkway import BOTTOM, TOP, person_height
+
+MARGIN = 0.25  # picture heights beyond the edge where walkers come and go
+
+
+@dataclass(frozen=True, slots=True)
+class Walker:
+    """Somebody who crosses the picture again and again. `speed` in picture heights a second, signed."""
+
+    look: Look
+    start: float
+    speed: float
+    y: float
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """Everybody in a scene, whatever happens there: walkers, two who stand at `meet`, and a rider who waits for an
+    event. Positions are in picture heights, y downwards."""
+
+    walkers: tuple[Walker, ...]
+    pair: tuple[Look, Look]
+    meet: Point
+    phases: tuple[float, float]
+    rider: Look
+    lane: float
+    entry: float
+    heading: int
+    speed: float
+    wide: float
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """Something that should not be: `label`, and its first and last second."""
+
+    label: str
+    first_s: float
+    last_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A figure's strokes, where its feet stand (picture heights), and whether it is part of a happening."""
+
+    strokes: list[Stroke]
+    at: Point
+    marked: bool = False
+
+
+def draw_cast(rng: np.random.Generator, wide: float) -> Cast:
+    """A cast at random for a picture `wide` heights wide."""
+    walkers = []
+    for _ in range(int(rng.integers(2, 5))):
+        y = float(rng.uniform(TOP + 0.04, BOTTOM - 0.02))
+        pace = person_height(y) * float(rng.uniform(0.6, 1.0)) * (1 if rng.random() < 0.5 else -1)
+        walkers.append(Walker(draw_look(rng), float(rng.uniform(0, wide + 2 * MARGIN)), pace, y))
+    return Cast(
+        walkers=tuple(walkers),
+        pair=(draw_look(rng), draw_look(rng)),
+        meet=(float(rng.uniform(0.18, wide - 0.18)), float(rng.uniform(TOP + 0.12, BOTTOM - 0.04))),
+        phases=(float(rng.uniform(0, 6)), float(rng.uniform(0, 6))),
+        rider=draw_look(rng),
+        lane=float(rng.uniform(TOP + 0.12, BOTTOM - 0.03)),
+        entry=float(rng.uniform(0, wide)),
+        heading=1 if rng.random() < 0.5 else -1,
+        speed=float(rng.uniform(0.5, 0.8)),
+        wide=wide,
+    )
+
+
+def placed(cast: Cast, time: float, happenings: Sequence[Happening]) -> list[Placed]:
+    """All figures at `time` seconds, far ones first."""
+    figures = [_walker(walker, time, cast.wide) for walker in cast.walkers]
+    figures += _pair(cast, time, fight=any(one.label == "fight" for one in happenings))
+    figures += [_rider(cast, time, one) for one in happenings if one.label == "cyclist"]
+    return sorted(figures, key=lambda figure: figure.at[1])
+
+
+def _walker(walker: Walker, time: float, wide: float) -> Placed:
+    travelled = walker.start + walker.speed * time
+    x = travelled % (wide + 2 * MARGIN) - MARGIN
+    strokes = suitcase(walker.look) if walker.look.suitcase else []
+    strokes = strokes + person(walker.look, walking(abs(travelled) / person_height(walker.y)))
+    return Placed(mirrored(strokes) if walker.speed < 0 else strokes, (x, walker.y))
+
+
+def _pair(cast: Cast, time: float, *, fight: bool) -> list[Placed]:
+    x, y = cast.meet
+    apart = 0.27 if fight else 0.3
+    unit = person_height(y)
+    figures = []
+    for side, look, phase in zip((-1, 1), cast.pair, cast.phases, strict=True):
+        strokes = person(look, fighting(time, phase) if fight else talking(time, phase))
+        at = (x + side * apart * unit, y + 0.004 * side)
+        figures.append(Placed(strokes if side < 0 else mirrored(strokes), at, fight))
+    return figures
+
+
+def _rider(cast: Cast, time: float, event: Happening) -> Placed:
+    """A short event shows the rider somewhere on the way; one of more than two seconds is a whole crossing."""
+    lasts = event.last_s - event.first_s
+    if lasts > 2:
+        way, middle = cast.wide + 2 * MARGIN, cast.wide / 2
+    else:
+        way = min(cast.speed * lasts, 0.75 * cast.wide)
+        edge = way / 2 + 0.12 * cast.wide
+        middle = edge + (cast.wide - 2 * edge) * cast.entry / cast.wide
+    along = way * ((time - event.first_s) / lasts - 0.5) if lasts else 0.0
+    strokes = cyclist(cast.rider, abs(along) / person_height(cast.lane))
+    at = (middle + cast.heading * along, cast.lane)
+    return Placed(strokes if cast.heading > 0 else mirrored(strokes), at, True)

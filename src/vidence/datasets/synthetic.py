@@ -1,0 +1,192 @@
+"""A synthetic surveillance set whose truth is known: what happens, when, and on which pixels.
+
+People walk, and two stand and talk, on a walkway under a fixed camera. Two things happen that should not: a `cyclist`
+rides there, or the two who talk start a `fight`. Clips of one seed are twins: they differ in nothing but the event.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+
+from vidence.datasets.cast import Cast, Happening, draw_cast, placed
+from vidence.datasets.dataset import Sample
+from vidence.datasets.figures import Canvas
+from vidence.datasets.walkway import background, cast_shadow, person_height
+from vidence.errors import DataError
+
+CLASSES = ("normal", "cyclist", "fight")
+EVENT_LENGTHS = (1, 2, 4, 8)
+FINE = 432  # rows of the canvas on which figures are drawn before it is shrunk
+CAMERA_CLIPS = 12  # clips that `write` takes from one camera
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SyntheticClip:
+    """`pixels` uint8 RGB (t, h, w, 3), `times` in seconds, `mask` bool (t, h, w) of the visible anomalous pixels, and
+    the (first, last) second of each event."""
+
+    pixels: np.ndarray
+    times: tuple[float, ...]
+    label: str
+    mask: np.ndarray
+    events: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
+class Synthetic:
+    """Settings. `size` (h, w) in pixels, `length` frames at `rate` a second; `event_frames` is how many frames an event
+    lasts (None: 1, 2, 4, 8 or as many as fit, at random), `events` how many there are in an anomalous clip."""
+
+    size: tuple[int, int] = (144, 192)
+    length: int = 16
+    rate: float = 8.0
+    event_frames: int | None = None
+    events: int = 1
+
+    def __post_init__(self) -> None:
+        if min(self.size) < 16 or self.length < 1 or self.rate <= 0:
+            raise DataError(f"a synthetic clip needs at least 16 x 16 pixels, one frame and a positive rate; got {self}.")
+        if self.events < 0 or self.events and not 1 <= (self.event_frames or 1) <= self._longest:
+            raise DataError(
+                f"{self.events} separate events in {self.length} frames can last at most {self._longest} frames each; "
+                f"got event_frames={self.event_frames}."
+            )
+
+    @property
+    def _longest(self) -> int:
+        """Frames an event can last when one quiet frame separates two."""
+        return (self.length - self.events + 1) // self.events
+
+    def clip(self, label: str, seed: int, *, camera: int | None = None) -> SyntheticClip:
+        """One clip of a class of `CLASSES`. `camera` chooses the place; by default every seed has its own."""
+        if label not in CLASSES:
+            raise DataError(f"a synthetic class is one of {', '.join(CLASSES)}; got {label!r}.")
+        return self.film([] if label == "normal" else self._plan(label, seed), seed, camera=camera)
+
+    def _plan(self, label: str, seed: int) -> list[Happening]:
+        """Disjoint events at random times."""
+        if not self.events:
+            return []
+        rng = np.random.default_rng([seed, 3])
+        longest = self._longest
+        drawn = int(rng.choice([n for n in EVENT_LENGTHS if n < longest] + [longest]))
+        n = self.event_frames or drawn
+        spare = self.length - self.events * (n + 1) + 1
+        firsts = np.sort(rng.integers(0, spare + 1, self.events)) + (n + 1) * np.arange(self.events)
+        return [Happening(label, int(one) / self.rate, (int(one) + n - 1) / self.rate) for one in firsts]
+
+    def film(self, happenings: Sequence[Happening], seed: int, *, camera: int | None = None) -> SyntheticClip:
+        """A clip in which the given things happen, of one class or of several."""
+        empty = background(seed if camera is None else camera, self.size)
+        cast = draw_cast(np.random.default_rng([seed, 2]), self.size[1] / self.size[0])
+        sensor = np.random.default_rng([seed, 4])
+        times = tuple(i / self.rate for i in range(self.length))
+        frames, masks = [], []
+        for time in times:
+            now = [one for one in happenings if one.first_s - 1e-6 <= time <= one.last_s + 1e-6]
+            frame, mask = _picture(empty, cast, time, now)
+            frames.append(_sensed(frame, sensor))
+            masks.append(mask)
+        mask = np.stack(masks)
+        label = happenings[0].label if happenings else "normal"
+        return SyntheticClip(np.stack(frames), times, label, mask, events_of(mask, times))
+
+
+def _picture(
+    empty: np.ndarray, cast: Cast, time: float, happenings: Sequence[Happening]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Noise-free pixels (h, w, 3) and mask (h, w), drawn large and shrunk by area."""
+    h, w = empty.shape[:2]
+    times = max(2, ceil(FINE / h))
+    figures = placed(cast, time, happenings)
+    ground = cast_shadow(empty, [figure.at for figure in figures])
+    fine = cv2.resize(ground, (w * times, h * times), interpolation=cv2.INTER_NEAREST)
+    canvas = Canvas(fine, np.zeros(fine.shape[:2], np.uint8))
+    for figure in figures:
+        x, y = figure.at
+        unit = person_height(y) * h * times
+        canvas.draw(figure.strokes, (x * h * times, y * h * times), unit=unit, marked=figure.marked)
+    small = cv2.resize(canvas.picture, (w, h), interpolation=cv2.INTER_AREA)
+    share = cv2.resize(canvas.plane, (w, h), interpolation=cv2.INTER_AREA)
+    return small, share >= 128
+
+
+def _sensed(frame: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Add what a camera adds: a flicker of the light and noise in every pixel."""
+    light = 1 + 0.008 * rng.standard_normal()
+    noise = rng.standard_normal(frame.shape[:2], np.float32)[..., None] * 1.6
+    return np.clip(frame * np.float32(light) + noise + 0.5, 0, 255).astype(np.uint8)
+
+
+def events_of(mask: np.ndarray, times: Sequence[float]) -> tuple[tuple[float, float], ...]:
+    """The (first, last) second of each run of frames in which a mask (t, h, w) is not empty."""
+    held = np.concatenate([[False], mask.any(axis=(1, 2)), [False]]).astype(np.int8)
+    edges = np.flatnonzero(np.diff(held)).reshape(-1, 2)
+    return tuple((times[first], times[last - 1]) for first, last in edges)
+
+
+def write(
+    folder: str | Path, n: int, seed: int = 0, *, settings: Synthetic | None = None, classes: Sequence[str] = CLASSES
+) -> list[Sample]:
+    """Write `n` labelled clips as H.264 with their masks, and `clips.csv`; classes take turns, 12 clips share a camera.
+
+    The columns are file, label, camera (the group), mask, first_s and last_s (of the first event; empty where there is
+    none). The mask file is an .npz with `mask` bool (t, h, w) and `times`.
+    """
+    if n < 1 or not classes:
+        raise DataError(f"a synthetic set needs at least one clip and one class; got n={n}, classes={list(classes)}.")
+    made = settings or Synthetic()
+    clips = []
+    for i in range(n):
+        label, camera = classes[i % len(classes)], i // CAMERA_CLIPS
+        clip = made.clip(label, _seed(seed, i), camera=_seed(seed, camera))
+        clips.append((f"{label}-{i:04d}", f"camera-{camera:02d}", clip))
+    return _write(Path(folder), clips, rate=made.rate)
+
+
+def _seed(seed: int, i: int) -> int:
+    """Distinct sets use distinct people and places."""
+    return seed * 1_000_003 + i
+
+
+def _write(folder: Path, clips: Iterable[tuple[str, str, SyntheticClip]], *, rate: float) -> list[Sample]:
+    for name in ("clips", "masks"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    samples, rows = [], []
+    for stem, camera, clip in clips:
+        file, mask = f"clips/{stem}.mp4", f"masks/{stem}.npz"
+        encode(folder / file, clip.pixels, rate=rate)
+        aside = folder / f"masks/.{stem}.npz"
+        np.savez_compressed(aside, mask=clip.mask, times=np.array(clip.times))
+        os.replace(aside, folder / mask)
+        first, last = clip.events[0] if clip.events else ("", "")
+        rows.append([file, clip.label, camera, mask, first, last])
+        samples.append(Sample(str(folder / file), clip.label, camera, str(folder / mask)))
+    aside = folder / ".clips.csv"
+    with aside.open("w", newline="", encoding="utf-8") as table:
+        csv.writer(table, lineterminator="\n").writerows([["file", "label", "camera", "mask", "first_s", "last_s"], *rows])
+    os.replace(aside, folder / "clips.csv")
+    return samples
+
+
+def encode(path: Path, pixels: np.ndarray, *, rate: float) -> None:
+    """Write frames uint8 RGB (t, h, w, 3) as H.264; one thread, so that the same frames give the same bytes."""
+    aside = path.with_name(f".{path.name}")
+    with av.open(str(aside), "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=Fraction(rate).limit_denominator(1000))
+        stream.height, stream.width, stream.pix_fmt = pixels.shape[1], pixels.shape[2], "yuv420p"
+        stream.options = {"crf": "16", "preset": "veryfast", "threads": "1"}
+        for frame in pixels:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+    os.replace(aside, path)
