@@ -17,7 +17,7 @@ from vidence.training.module import Classifier
 from vidence.training.progress_file import Progress, write_progress
 
 
-class Steering(pl.Callback):
+class Steering(pl.Callback):  # type: ignore[misc]
     """Learning-rate plateau, best epoch, early stopping, and the progress file, in this order.
 
     Lightning's own callbacks are not used: they save before the plateau is stepped, so that a resumed fit differs.
@@ -60,7 +60,7 @@ class Steering(pl.Callback):
         trainer.should_stop = progress.stopped
 
 
-class Log(pl.Callback):
+class Log(pl.Callback):  # type: ignore[misc]
     """`log.csv` and `curve.png` in a folder, written anew after each epoch."""
 
     def __init__(self, progress: Progress, folder: Path) -> None:
@@ -80,7 +80,7 @@ class Log(pl.Callback):
         write_curve(self.folder / "curve.png", self.progress.rows, best=self.progress.best_epoch)
 
 
-class EpochBar(pl.Callback):
+class EpochBar(pl.Callback):  # type: ignore[misc]
     """A bar on the terminal: epochs, losses, accuracy."""
 
     def __init__(self, progress: Progress, epochs: int) -> None:

@@ -20,13 +20,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vidence.aside import written_aside
 from vidence.datasets.dataset import Sample
 from vidence.errors import DataError
 from vidence.frames.clip import Clip
 from vidence.frames.source import open_source
 from vidence.frames.transforms import Fit
 from vidence.frames.windows import Windows
-from vidence.aside import written_aside
 from vidence.training.examples import Entry
 from vidence.training.views import PLAIN, View
 
@@ -167,4 +167,4 @@ def _times(file: Path) -> Path:
 
 def _checksum(x: np.ndarray, times: np.ndarray) -> str:
     head = f"{x.dtype} {x.shape}".encode()
-    return f"{zlib.crc32(np.ascontiguousarray(x), zlib.crc32(times.tobytes(), zlib.crc32(head))):08x}"
+    return f"{zlib.crc32(np.ascontiguousarray(x).data, zlib.crc32(times.tobytes(), zlib.crc32(head))):08x}"

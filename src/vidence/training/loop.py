@@ -118,8 +118,8 @@ def _run(
         if not isinstance(stop.__context__, KeyboardInterrupt):
             raise
         signal.signal(signal.SIGINT, handler)
-        kept = f"{progress.epoch} of {schedule.epochs} epochs are kept in {path.parent}; resume goes on from there"
-        raise KeyboardInterrupt(f"training stopped; {kept if path else 'nothing was kept'}.") from stop
+        kept = f"{progress.epoch} of {schedule.epochs} epochs are kept in {path.parent}" if path else "nothing is kept"
+        raise KeyboardInterrupt(f"training stopped; {kept}. Resume it to go on from there.") from stop
 
 
 def _bf16() -> bool:

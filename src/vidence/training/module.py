@@ -31,7 +31,7 @@ class Batches:
         return self.examples.batches(self.size, order=order)
 
 
-class Classifier(pl.LightningModule):
+class Classifier(pl.LightningModule):  # type: ignore[misc]
     """Loss, optimiser and the measures of an epoch. `row` holds the measures after each validation.
 
     `epoch` counts from 1 over all runs of one fit, where Lightning's own count begins anew at each resume.
@@ -89,7 +89,7 @@ class Classifier(pl.LightningModule):
         windows, clip = (torch.cat(parts) for parts in zip(*self._val, strict=True))
         means = clip_means(windows, clip, len(labels))
         losses = -means[torch.arange(len(labels)), labels].clamp_min(1e-7).log()
-        weights: Any = self.class_weights.cpu()[labels]  # type: ignore[index, operator]
+        weights: Any = self.class_weights.cpu()[labels]
         loss, right, n = (sum(part) for part in zip(*((a * c, b, c) for a, b, c in self._train), strict=True))
         self._train.clear()
         self.row = {

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vidence.errors import WeightsError
 from vidence.aside import written_aside
+from vidence.errors import WeightsError
 
 FORMAT = 1
 

@@ -15,7 +15,8 @@ class Schedule:
     `rate` learning rate and `decay` weight decay of AdamW; `patience` epochs without a better validation loss end
     the fit and the best epoch's weights are kept (None: all epochs run, the last weights are kept); after `plateau`
     such epochs the rate is multiplied by `factor`. `finetune` last stages of the backbone are trained too, at
-    `finetune_rate` times the rate (None: all or none of it, as the detector's setting `frozen` says). `views` augmented versions of each clip. `balance` weighs classes by 1 / frequency.
+    `finetune_rate` times the rate (None: all or none of it, as the detector's setting `frozen` says). `views`
+    augmented versions of each clip. `balance` weighs classes by 1 / frequency.
     """
 
     epochs: int = 60
