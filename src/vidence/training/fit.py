@@ -1,0 +1,165 @@
+"""From samples to a trained, saved detector: cache the windows, train, choose the threshold, write down the facts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.metrics import balanced_accuracy_score, roc_auc_score
+
+from vidence import spec
+from vidence.datasets.dataset import Sample, digest
+from vidence.errors import SpecError
+from vidence.models.cnn_rnn import CnnRnn, CnnRnnDetector
+from vidence.scoring.thresholds import THRESHOLDS, BestF1, ThresholdRule
+from vidence.scoring.timeline import Curve, curve
+from vidence.training.examples import Examples, clip_means
+from vidence.training.film import Film, MovieWriter
+from vidence.training.loop import train
+from vidence.training.progress_file import Progress
+from vidence.training.schedule import Schedule
+from vidence.training.workbench import Workbench, finetuned, probabilities
+
+FILMED_CLIPS = 4
+_NAMED = ("vidence", "torch", "lightning", "numpy", "av", "opencv-python-headless", "scikit-learn")
+
+
+def fit(
+    settings: CnnRnn,
+    samples: Sequence[Sample],
+    val: Sequence[Sample],
+    *,
+    classes: Sequence[str],
+    normal: Sequence[str],
+    out: Path,
+    weights: Path | None = None,
+    seed: int = 0,
+    epochs: int | None = None,
+    resume: bool = False,
+    cache: Path | None = None,
+    film: MovieWriter | None = None,
+    progress: bool = True,
+    schedule: Schedule | None = None,
+    rule: ThresholdRule | None = None,
+) -> CnnRnnDetector:
+    """Train on `samples`, choose epoch and threshold on `val`, save the detector into `out` and return it.
+
+    `out` also gets log.csv, curve.png and progress.pt, from which `resume` goes on after a stop at any moment. Windows
+    are cached in `cache`, by default in `out`/cache. `rule` chooses the threshold (default: best F1). `film` writes
+    movies of filters and activations. Raises `DataError` for labels that are no class, `OutputError` for a full disk.
+    """
+    schedule = schedule or Schedule()
+    schedule = schedule if epochs is None else replace(schedule, epochs=epochs)
+    bench = Workbench(tuple(classes), tuple(normal), weights, cache or out / "cache", bar=progress)
+    detector = bench.build(settings, seed=seed)
+    schedule = replace(schedule, finetune=finetuned(detector.settings, schedule))
+    data = digest([*samples, *val])
+    parts = {"train": samples, "val": val}
+    callbacks = []
+    examples = bench.examples(detector, samples, pixels=schedule.finetune != 0, versions=schedule.views)
+    held = bench.examples(detector, val, pixels=schedule.finetune != 0)
+    if film is not None:
+        callbacks.append(_film(held, out / "film", frozen=schedule.finetune == 0))
+    done = train(
+        detector.network,
+        examples,
+        held,
+        schedule,
+        classes=len(classes),
+        seed=seed,
+        identity=_identity(detector, schedule, data, seed),
+        folder=out,
+        resume=resume,
+        bar=progress,
+        callbacks=callbacks,
+    )
+    if film is not None:
+        callbacks[0].written(film)
+    keep = bench.cache if schedule.finetune == 0 else None
+    exact = replace(bench, cache=keep, precision="float32")  # the arithmetic that scores videos later
+    measured = exact.examples(detector, val)
+    detector.threshold, metrics = judged(detector, measured, exact, rule or BestF1())
+    detector.facts = _facts(schedule, done, data, parts, seed) | {"metrics": {"val": metrics}}
+    detector.save(out)
+    return detector
+
+
+def judged(
+    detector: CnnRnnDetector, examples: Examples, bench: Workbench, rule: ThresholdRule
+) -> tuple[dict[str, Any], dict[str, float]]:
+    """The threshold by the rule on per-frame curves, and the measures of whole clips.
+
+    Rules that need no labels see the normal clips alone.
+    """
+    windows, clip = probabilities(detector, examples)
+    scores = detector.anomaly(windows).numpy()
+    anomalous = bench.anomalous(examples.labels)
+    curves = _curves(examples, scores, clip.numpy())
+    if rule.needs_labels:
+        truth = [np.full(len(each.times), odd) for each, odd in zip(curves, anomalous, strict=True)]
+        threshold = rule.fit(curves, truth, line=spec.line(rule, THRESHOLDS))
+    else:
+        normal = [each for each, odd in zip(curves, anomalous, strict=True) if not odd]
+        threshold = rule.fit(normal, line=spec.line(rule, THRESHOLDS))
+    means = clip_means(windows, clip, len(anomalous))
+    found, labels = means.argmax(dim=1).numpy(), examples.labels
+    metrics = {
+        "clips": float(len(labels)),
+        "accuracy": float((found == labels).mean()),
+        "balanced_accuracy": float(balanced_accuracy_score(labels, found)),
+    }
+    if anomalous.any() and not anomalous.all():
+        metrics["auc"] = float(roc_auc_score(anomalous, detector.anomaly(means).numpy()))
+    return threshold.facts(), metrics
+
+
+def _curves(examples: Examples, scores: np.ndarray, clip: np.ndarray) -> list[Curve]:
+    return [
+        curve(zip(entry.times.tolist(), scores[clip == place].tolist(), strict=True))
+        for place, entry in enumerate(examples.entries[0])
+    ]
+
+
+def _film(examples: Examples, folder: Path, *, frozen: bool) -> Film:
+    if frozen:
+        raise SpecError(
+            "a film shows a backbone that learns; this one is frozen. Fine-tune it, or do without the film."
+        )
+    first = [np.asarray(entry.x[0]) for entry in examples.entries[0][:FILMED_CLIPS]]  # (t, c, h, w) uint8
+    return Film(folder, torch.from_numpy(np.stack(first)).float().div(255).transpose(1, 2))
+
+
+def _identity(detector: CnnRnnDetector, schedule: Schedule, data: str, seed: int) -> str:
+    """All that decides the result but the number of epochs, which a resumed fit may raise."""
+    facts = {
+        "detector": detector.spec,
+        "start": detector.weights_digest,
+        "schedule": asdict(replace(schedule, epochs=1)),
+        "data": data,
+        "seed": seed,
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _facts(
+    schedule: Schedule, done: Progress, data: str, parts: dict[str, Sequence[Sample]], seed: int
+) -> dict[str, Any]:
+    versions = {name: version(name) for name in _NAMED}
+    return {
+        "training_data": data,
+        "clips": {part: dict(sorted(Counter(each.label for each in held).items())) for part, held in parts.items()},
+        "seed": seed,
+        "schedule": asdict(schedule),
+        "epochs": done.epoch,
+        "kept_epoch": done.best_epoch,
+        "versions": versions | {"python": platform.python_version()},
+    }
