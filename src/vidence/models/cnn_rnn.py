@@ -31,7 +31,7 @@ from vidence.models.head import DifferenceKind, Head, Norm, ReadOutKind, Recurre
 from vidence.models.weights import pretrained
 
 KEY = "cnn-rnn"
-FRAMES_AT_ONCE = 32  # frames in one pass of the backbone where no gradient is kept: bounds memory
+FRAMES_AT_ONCE = 16  # frames in one pass of the backbone where no gradient is kept: bounds memory, costs no time
 
 _RECIPES: dict[str, dict[str, Any]] = {
     "paper": {

@@ -6,12 +6,12 @@ A pickle is opened only when its SHA-256 is one of those listed here, and then b
 from __future__ import annotations
 
 import hashlib
+import http.client
 import os
 import pickle
-import urllib.error
 import urllib.request
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +23,6 @@ from vidence.errors import OutputError, SpecError, WeightsError
 from vidence.models.backbones import BACKBONES
 from vidence.models.detector_folder import fill, read_state, written_aside
 from vidence.models.mobilenet import fold_batch_norms, load_mobilenet_folder
-from vidence.models.vgg import VGG19
 
 BLOCK = 1 << 20
 
@@ -88,7 +87,9 @@ def load_weights(
                 f"the weights of {backbone} must be a .safetensors or {_files(backbone, published)}; {place} is a "
                 "folder or an .npz, which serves mobilenet-v2 only. Pass such a file, or backbone='mobilenet-v2'."
             )
-        return load_mobilenet_folder(place)
+        network = load_mobilenet_folder(place)
+        network.classifier = None  # ImageNet's classes are of no use here
+        return network
     if place.suffix == ".safetensors":
         return _built(backbone, read_state(place), name=str(place))
     converted = _converted(backbone, place, published=published, cache=cache or cache_folder())
@@ -193,7 +194,7 @@ def _trunk(backbone: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _built(backbone: str, state: Mapping[str, Tensor], *, name: str) -> nn.Module:
-    network = VGG19() if backbone == "vgg19" else BACKBONES[backbone].make()
+    network = BACKBONES[backbone].make()
     try:
         trunk = _trunk(backbone, state)
     except (KeyError, RuntimeError) as error:
@@ -207,20 +208,12 @@ def _built(backbone: str, state: Mapping[str, Tensor], *, name: str) -> nn.Modul
 
 def _download(entry: Published, path: Path, *, timeout: float) -> None:
     """Fetch one file over https; it appears under `path` only when whole and right."""
-    if not entry.url.startswith("https://"):
-        raise WeightsError(f"weights are fetched over https only; got {entry.url}.")
     digest = hashlib.sha256()
     with written_aside(path) as part:
-        try:
-            request = urllib.request.urlopen(entry.url, timeout=timeout)  # noqa: S310 - https, checked above
-            with request as answer, part.open("wb") as file:
-                while block := answer.read(BLOCK):
-                    digest.update(block)
-                    file.write(block)
-        except urllib.error.URLError as error:
-            raise WeightsError(_offline(entry, error)) from error
-        except TimeoutError as error:
-            raise WeightsError(_offline(entry, error)) from error
+        with part.open("wb") as file:
+            for block in _blocks(entry, timeout=timeout):
+                digest.update(block)
+                file.write(block)
         if digest.hexdigest() != entry.sha256:
             raise WeightsError(
                 f"{entry.url} must have the SHA-256 {entry.sha256}; {digest.hexdigest()} came. The download was cut "
@@ -228,8 +221,16 @@ def _download(entry: Published, path: Path, *, timeout: float) -> None:
             )
 
 
-def _offline(entry: Published, error: Exception) -> str:
-    return (
-        f"the backbone {entry.backbone} needs its published weights; {entry.url} cannot be reached ({error}). "
-        f"Get {entry.file} (SHA-256 {entry.sha256}) on a machine that can, and pass --weights PATH."
-    )
+def _blocks(entry: Published, *, timeout: float) -> Iterator[bytes]:
+    """The file's bytes as they arrive; a network that fails is a `WeightsError` which says what to get."""
+    if not entry.url.startswith("https://"):
+        raise WeightsError(f"weights are fetched over https only; got {entry.url}.")
+    try:
+        with urllib.request.urlopen(entry.url, timeout=timeout) as answer:  # noqa: S310 - https, checked above
+            while block := answer.read(BLOCK):
+                yield block
+    except (OSError, http.client.HTTPException) as error:  # urllib's own errors and time-outs are OSErrors
+        raise WeightsError(
+            f"the backbone {entry.backbone} needs its published weights; {entry.url} cannot be fetched ({error}). "
+            f"Get {entry.file} (SHA-256 {entry.sha256}) where you can, and pass --weights PATH."
+        ) from error
