@@ -38,7 +38,8 @@ class Walker:
 @dataclass(frozen=True, slots=True)
 class Cast:
     """Everybody in a scene, whatever happens there: walkers, two who stand at `meet`, and a rider who waits for an
-    event. Positions are in picture heights, y downwards."""
+    event. Positions are in picture heights, y downwards.
+    """
 
     walkers: tuple[Walker, ...]
     pair: tuple[Look, Look]
@@ -59,6 +60,10 @@ class Happening:
     label: str
     first_s: float
     last_s: float
+
+    def covers(self, time: float) -> bool:
+        """Whether it goes on at `time`; both ends belong to it."""
+        return self.first_s - 1e-6 <= time <= self.last_s + 1e-6
 
 
 @dataclass(frozen=True, slots=True)

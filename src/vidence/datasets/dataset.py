@@ -134,7 +134,7 @@ def _deal(order: Sequence[str], groups: Mapping[str, Counter[str]], parts: Mappi
 def _spread(
     order: Sequence[str], groups: Mapping[str, Counter[str]], side: dict[str, str], parts: Sequence[str]
 ) -> None:
-    """Give a part that lacks a label the smallest group which its present part can spare."""
+    """Give a part that lacks a label the smallest group which its present part can spare; leave no part empty."""
     labels = sorted({label for counts in groups.values() for label in counts})
     for part in parts:
         for label in labels:
@@ -149,6 +149,9 @@ def _spread(
             if spare:
                 rich = max(spare, key=lambda name: (held[side[name], label], -groups[name].total()))
                 side[rich] = part
+        if part not in side.values():  # no label could be spared: an empty part would be worse
+            sizes = Counter(side.values())
+            side[max(reversed(order), key=lambda name: sizes[side[name]])] = part
 
 
 def digest(samples: Sequence[Sample]) -> str:

@@ -37,7 +37,8 @@ class Look:
 @dataclass(frozen=True, slots=True)
 class Pose:
     """Joint angles in radians, positive towards where the person faces; limbs hang down at 0. `knees` and `elbows` bend
-    the lower half of a limb; pairs are (far side, near side)."""
+    the lower half of a limb; pairs are (far side, near side).
+    """
 
     lean: float = 0.0
     legs: Point = (0.0, 0.0)
@@ -50,7 +51,8 @@ class Pose:
 @dataclass(frozen=True, slots=True)
 class Stroke:
     """A round-ended line through `points` (a disc if there is one); `width` in the units of the points. A `hull`
-    stroke is outlined in the picture and filled in the mask."""
+    stroke is outlined in the picture and filled in the mask.
+    """
 
     points: tuple[Point, ...]
     width: float
@@ -60,8 +62,10 @@ class Stroke:
 
 def draw_look(rng: np.random.Generator) -> Look:
     """A person's looks at random."""
-    colours = [palette[int(rng.integers(len(palette)))] for palette in (SHIRTS, TROUSERS, SKINS, HAIRS)]
-    return Look(*colours, height=float(rng.uniform(0.92, 1.08)), suitcase=bool(rng.random() < 0.3))
+    shirt, trousers, skin, hair = (
+        palette[int(rng.integers(len(palette)))] for palette in (SHIRTS, TROUSERS, SKINS, HAIRS)
+    )
+    return Look(shirt, trousers, skin, hair, height=float(rng.uniform(0.92, 1.08)), suitcase=bool(rng.random() < 0.3))
 
 
 def walking(travelled: float) -> Pose:
@@ -74,7 +78,9 @@ def walking(travelled: float) -> Pose:
 def talking(time: float, phase: float) -> Pose:
     """Standing, with a slow gesture of one hand."""
     gesture = max(0.0, sin(0.9 * time + phase))
-    return Pose(0.03 * sin(time + phase), (0.06, -0.06), (0, 0), (0.05, 0.1 + 0.3 * gesture), (0.2, 0.3 + 0.8 * gesture))
+    return Pose(
+        0.03 * sin(time + phase), (0.06, -0.06), (0, 0), (0.05, 0.1 + 0.3 * gesture), (0.2, 0.3 + 0.8 * gesture)
+    )
 
 
 def fighting(time: float, phase: float) -> Pose:

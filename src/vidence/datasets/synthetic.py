@@ -33,19 +33,21 @@ CAMERA_CLIPS = 12  # clips that `write` takes from one camera
 @dataclass(frozen=True, slots=True, eq=False)
 class SyntheticClip:
     """`pixels` uint8 RGB (t, h, w, 3), `times` in seconds, `mask` bool (t, h, w) of the visible anomalous pixels, and
-    the (first, last) second of each event."""
+    (label, first second, last second) of each event as far as it can be seen.
+    """
 
     pixels: np.ndarray
     times: tuple[float, ...]
     label: str
     mask: np.ndarray
-    events: tuple[tuple[float, float], ...]
+    events: tuple[tuple[str, float, float], ...]
 
 
 @dataclass(frozen=True)
 class Synthetic:
     """Settings. `size` (h, w) in pixels, `length` frames at `rate` a second; `event_frames` is how many frames an event
-    lasts (None: 1, 2, 4, 8 or as many as fit, at random), `events` how many there are in an anomalous clip."""
+    lasts (None: 1, 2, 4, 8 or as many as fit, at random), `events` how many there are in an anomalous clip.
+    """
 
     size: tuple[int, int] = (144, 192)
     length: int = 16
@@ -55,8 +57,10 @@ class Synthetic:
 
     def __post_init__(self) -> None:
         if min(self.size) < 16 or self.length < 1 or self.rate <= 0:
-            raise DataError(f"a synthetic clip needs at least 16 x 16 pixels, one frame and a positive rate; got {self}.")
-        if self.events < 0 or self.events and not 1 <= (self.event_frames or 1) <= self._longest:
+            raise DataError(
+                f"a synthetic clip needs at least 16 x 16 pixels, one frame and a positive rate; got {self}."
+            )
+        if self.events < 0 or (self.events and not 1 <= (self.event_frames or 1) <= self._longest):
             raise DataError(
                 f"{self.events} separate events in {self.length} frames can last at most {self._longest} frames each; "
                 f"got event_frames={self.event_frames}."
@@ -93,13 +97,17 @@ class Synthetic:
         times = tuple(i / self.rate for i in range(self.length))
         frames, masks = [], []
         for time in times:
-            now = [one for one in happenings if one.first_s - 1e-6 <= time <= one.last_s + 1e-6]
+            now = [one for one in happenings if one.covers(time)]
             frame, mask = _picture(empty, cast, time, now)
             frames.append(_sensed(frame, sensor))
             masks.append(mask)
         mask = np.stack(masks)
         label = happenings[0].label if happenings else "normal"
-        return SyntheticClip(np.stack(frames), times, label, mask, events_of(mask, times))
+        return SyntheticClip(np.stack(frames), times, label, mask, _seen(happenings, mask, times))
+
+
+SCENE = Synthetic(size=(288, 384), length=128)
+SCENES = (("fight",), ("cyclist", "fight"), ("cyclist",), ())
 
 
 def _picture(
@@ -128,30 +136,53 @@ def _sensed(frame: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.clip(frame * np.float32(light) + noise + 0.5, 0, 255).astype(np.uint8)
 
 
-def events_of(mask: np.ndarray, times: Sequence[float]) -> tuple[tuple[float, float], ...]:
-    """The (first, last) second of each run of frames in which a mask (t, h, w) is not empty."""
-    held = np.concatenate([[False], mask.any(axis=(1, 2)), [False]]).astype(np.int8)
-    edges = np.flatnonzero(np.diff(held)).reshape(-1, 2)
-    return tuple((times[first], times[last - 1]) for first, last in edges)
+def _seen(
+    happenings: Sequence[Happening], mask: np.ndarray, times: Sequence[float]
+) -> tuple[tuple[str, float, float], ...]:
+    """The happenings, cut to the frames in which the mask (t, h, w) is not empty; unseen ones are left out."""
+    visible = [time for time, frame in zip(times, mask, strict=True) if frame.any()]
+    cut = [(one.label, [time for time in visible if one.covers(time)]) for one in happenings]
+    return tuple((label, inside[0], inside[-1]) for label, inside in cut if inside)
 
 
-def write(
-    folder: str | Path, n: int, seed: int = 0, *, settings: Synthetic | None = None, classes: Sequence[str] = CLASSES
-) -> list[Sample]:
-    """Write `n` labelled clips as H.264 with their masks, and `clips.csv`; classes take turns, 12 clips share a camera.
+def write(folder: str | Path, n: int, seed: int = 0, *, settings: Synthetic | None = None) -> list[Sample]:
+    """Write `n` labelled clips as H.264 files with their masks; classes take turns, 12 clips share a camera.
 
-    The columns are file, label, camera (the group), mask, first_s and last_s (of the first event; empty where there is
-    none). The mask file is an .npz with `mask` bool (t, h, w) and `times`.
+    `clips.csv` has the columns file, label, group (the camera), mask, first_s, last_s (of the first event, else empty);
+    `events.csv` has a row per event: file, label, first_s, last_s. A mask file holds `mask` bool (t, h, w) and `times`.
     """
-    if n < 1 or not classes:
-        raise DataError(f"a synthetic set needs at least one clip and one class; got n={n}, classes={list(classes)}.")
+    if n < 1:
+        raise DataError(f"a synthetic set needs at least one clip; got n={n}.")
     made = settings or Synthetic()
-    clips = []
+    places = ((i, CLASSES[i % len(CLASSES)], i // CAMERA_CLIPS) for i in range(n))
+    films = (
+        (f"{label}-{i:04d}", camera, made.clip(label, _seed(seed, i), camera=_seed(seed, camera)))
+        for i, label, camera in places
+    )
+    return _write(Path(folder), films, rate=made.rate)
+
+
+def write_scenes(folder: str | Path, n: int, seed: int = 0, *, settings: Synthetic | None = None) -> list[Sample]:
+    """Write `n` longer films with quiet stretches, each by its own camera, in the layout of `write`.
+
+    In turn: a fight, a cyclist and later a fight, a cyclist, nothing. Events last two to four seconds, at random times.
+    """
+    made = settings or SCENE
+    ends = (made.length - 1) / made.rate
+    if n < 1 or ends < 12:
+        raise DataError(f"scenes need n of at least 1 and 12 seconds each; got n={n} and {ends:g} s.")
+    films = []
     for i in range(n):
-        label, camera = classes[i % len(classes)], i // CAMERA_CLIPS
-        clip = made.clip(label, _seed(seed, i), camera=_seed(seed, camera))
-        clips.append((f"{label}-{i:04d}", f"camera-{camera:02d}", clip))
-    return _write(Path(folder), clips, rate=made.rate)
+        rng = np.random.default_rng([_seed(seed, i), 5])
+        labels = SCENES[i % len(SCENES)]
+        slot = ends / max(len(labels), 1)
+        happenings = []
+        for place, label in enumerate(labels):
+            lasts = float(rng.uniform(2.2, 3.0) if label == "cyclist" else rng.uniform(2.5, 4.0))
+            first = place * slot + float(rng.uniform(1.5, slot - lasts - 0.5))
+            happenings.append(Happening(label, first, first + lasts))
+        films.append((f"scene-{i:02d}", i, made.film(happenings, _seed(seed, i))))
+    return _write(Path(folder), films, rate=made.rate)
 
 
 def _seed(seed: int, i: int) -> int:
@@ -159,23 +190,27 @@ def _seed(seed: int, i: int) -> int:
     return seed * 1_000_003 + i
 
 
-def _write(folder: Path, clips: Iterable[tuple[str, str, SyntheticClip]], *, rate: float) -> list[Sample]:
+def _write(folder: Path, films: Iterable[tuple[str, int, SyntheticClip]], *, rate: float) -> list[Sample]:
     for name in ("clips", "masks"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    samples, rows = [], []
-    for stem, camera, clip in clips:
-        file, mask = f"clips/{stem}.mp4", f"masks/{stem}.npz"
-        encode(folder / file, clip.pixels, rate=rate)
+    samples = []
+    clips: list[list[object]] = [["file", "label", "group", "mask", "first_s", "last_s"]]
+    events: list[list[object]] = [["file", "label", "first_s", "last_s"]]
+    for stem, camera, film in films:
+        file, mask, group = f"clips/{stem}.mp4", f"masks/{stem}.npz", f"camera-{camera:02d}"
+        encode(folder / file, film.pixels, rate=rate)
         aside = folder / f"masks/.{stem}.npz"
-        np.savez_compressed(aside, mask=clip.mask, times=np.array(clip.times))
+        np.savez_compressed(aside, mask=film.mask, times=np.array(film.times))
         os.replace(aside, folder / mask)
-        first, last = clip.events[0] if clip.events else ("", "")
-        rows.append([file, clip.label, camera, mask, first, last])
-        samples.append(Sample(str(folder / file), clip.label, camera, str(folder / mask)))
-    aside = folder / ".clips.csv"
-    with aside.open("w", newline="", encoding="utf-8") as table:
-        csv.writer(table, lineterminator="\n").writerows([["file", "label", "camera", "mask", "first_s", "last_s"], *rows])
-    os.replace(aside, folder / "clips.csv")
+        first = film.events[0][1:] if film.events else ("", "")
+        clips.append([file, film.label, group, mask, *first])
+        events += [[file, *event] for event in film.events]
+        samples.append(Sample(str(folder / file), film.label, group, str(folder / mask)))
+    for name, rows in (("clips.csv", clips), ("events.csv", events)):
+        aside = folder / f".{name}"
+        with aside.open("w", newline="", encoding="utf-8") as table:
+            csv.writer(table, lineterminator="\n").writerows(rows)
+        os.replace(aside, folder / name)
     return samples
 
 

@@ -41,7 +41,7 @@ def person_height(y: float) -> float:
 
 
 def _tone(rng: np.random.Generator, colour: tuple[int, int, int], spread: float) -> np.ndarray:
-    return np.float32(colour) + rng.normal(0, spread) + rng.normal(0, spread / 2, 3).astype(np.float32)
+    return np.array(colour, np.float32) + rng.normal(0, spread) + rng.normal(0, spread / 2, 3).astype(np.float32)
 
 
 def _cloud(rng: np.random.Generator, size: tuple[int, int], cells: int) -> np.ndarray:

@@ -1,0 +1,120 @@
+import re
+
+import pytest
+
+from vidence.datasets import Folder
+from vidence.datasets.folder import read_folder
+from vidence.errors import DataError
+
+
+@pytest.fixture
+def classes(tmp_path):
+    for name in ("good/a.mp4", "good/b.mp4", "crack/c.mp4", "crack/.hidden", "crack/notes.txt", "crack/frames/1.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "README.md").write_text("not a class")
+    (tmp_path / ".cache").mkdir()
+    return tmp_path
+
+
+def table(folder, text, name="clips.csv"):
+    (folder / name).write_text(text, encoding="utf-8")
+    return folder / name
+
+
+def test_class_folders(classes):
+    samples = read_folder(classes)
+    assert [(s.path.removeprefix(f"{classes}/"), s.label, s.group) for s in samples] == [
+        ("crack/c.mp4", "crack", "crack/c.mp4"),
+        ("crack/frames", "crack", "crack/frames"),
+        ("good/a.mp4", "good", "good/a.mp4"),
+        ("good/b.mp4", "good", "good/b.mp4"),
+    ]
+    assert Folder(str(classes)).samples() == samples
+
+
+def test_a_table_with_groups_and_masks(classes):
+    path = table(classes, "file,label,camera,mask\ngood/a.mp4,ok,1,\ncrack/c.mp4, bad ,2,good/b.mp4\n")
+    ok, bad = read_folder(path, group="camera")
+    assert (ok.path, ok.label, ok.group, ok.mask) == (str(classes / "good/a.mp4"), "ok", "1", None)
+    assert (bad.label, bad.group, bad.mask) == ("bad", "2", str(classes / "good/b.mp4"))
+    assert [s.group for s in read_folder(path)] == ["good/a.mp4", "crack/c.mp4"]
+
+
+def test_a_table_saved_by_a_spreadsheet(classes):
+    (classes / "clips.csv").write_bytes("file,label\r\ngood/a.mp4,x\r\ncrack/c.mp4,y\r\n".encode("utf-8-sig"))
+    assert [s.label for s in read_folder(classes / "clips.csv")] == ["x", "y"]
+
+
+def test_absolute_paths_are_taken_as_given(classes, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    path = table(elsewhere, f"file,label\n{classes}/good/a.mp4,x\n{classes}/crack/c.mp4,y\n")
+    assert read_folder(path)[0].path == f"{classes}/good/a.mp4"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "missing: file, label; it has: none"),
+        ("name,label\na,b\n", "columns file, label; missing: file; it has: name, label"),
+        ("file;label\ngood/a.mp4;x\n", "comma-separated.*missing: file, label; it has: file;label"),
+        ("file,label\n", "a header and no rows"),
+        ("file,label\ngood/a.mp4,x\ncrack/c.mp4,x\n", "at least two classes.*only 'x'"),
+        ("file,label\ngood/a.mp4,x\ngone.mp4,y\nlost.mp4,y\n", "2 of 3 are missing: .*gone.mp4, .*lost.mp4"),
+        ("file,label\ngood/a.mp4,x\n,y\ngood/b.mp4,\n", "rows without: 3, 4"),
+        ("file,label\ngood/a.mp4,x\ngood/a.mp4,y\n", "listed more often: .*a.mp4"),
+        ("file,label\n../secret.mp4,x\ngood/a.mp4,y\n", "stay below its folder; got '../secret.mp4'"),
+        ("file,label\ngood/../../secret.mp4,x\ngood/a.mp4,y\n", "stay below its folder"),
+        ("file,label,mask\ngood/a.mp4,x,gone.npz\ngood/b.mp4,y,\n", "1 of 2 are missing: .*gone.npz"),
+    ],
+)
+def test_a_table_that_cannot_be_used(classes, text, message):
+    with pytest.raises(DataError, match=message):
+        read_folder(table(classes, text))
+
+
+def test_many_missing_files_are_counted_and_five_are_named(classes):
+    rows = "".join(f"gone{i}.mp4,{'xy'[i % 2]}\n" for i in range(9))
+    with pytest.raises(DataError, match=r"9 of 9 are missing: .*gone4.mp4 and 4 more\."):
+        read_folder(table(classes, "file,label\n" + rows))
+
+
+def test_an_unknown_group_column_is_named(classes):
+    path = table(classes, "file,label\ngood/a.mp4,x\ncrack/c.mp4,y\n")
+    with pytest.raises(DataError, match="missing: camera; it has: file, label"):
+        read_folder(path, group="camera")
+
+
+def test_a_folder_has_no_groups(classes):
+    path = table(classes, "file,label\n")
+    with pytest.raises(DataError, match=f"'camera' needs a CSV.*Pass {re.escape(str(path))} instead"):
+        read_folder(classes, group="camera")
+
+
+def test_a_folder_without_videos(tmp_path):
+    with pytest.raises(DataError, match="one folder per class"):
+        read_folder(tmp_path)
+
+
+def test_an_empty_class_is_named(classes):
+    (classes / "zero").mkdir()
+    with pytest.raises(DataError, match="empty: zero"):
+        read_folder(classes)
+
+
+def test_a_single_class(tmp_path):
+    (tmp_path / "good").mkdir()
+    (tmp_path / "good" / "a.mp4").write_bytes(b"x")
+    with pytest.raises(DataError, match=r"only 'good' \(1 samples\)"):
+        read_folder(tmp_path)
+
+
+def test_a_missing_place(tmp_path):
+    with pytest.raises(DataError, match="does not exist"):
+        read_folder(tmp_path / "nowhere")
+
+
+def test_a_file_that_is_no_table(tmp_path):
+    (tmp_path / "movie.mp4").write_bytes(bytes(range(256)))
+    with pytest.raises(DataError, match="CSV file in UTF-8"):
+        read_folder(tmp_path / "movie.mp4")
