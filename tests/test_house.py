@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "frames": "record spec errors",
     "models": "frames spec errors version",
     "scoring": "frames models record spec errors",
-    "attribution": "models scoring record spec errors",
+    "attribution": "frames models scoring record spec errors",
     "render": "frames attribution scoring record errors",
     "datasets": "frames spec errors",
     "training": "frames models datasets scoring spec errors",

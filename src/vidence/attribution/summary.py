@@ -1,0 +1,69 @@
+"""A map in few numbers and words: which frames, which part of the picture. For records, reports and sentences."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float
+
+from vidence.record.evidence import Segment
+
+MARKED = 0.5  # share of the map's peak from which a region counts as marked, as in the contours' middle level
+
+
+def profile(values: Float[np.ndarray, "t h w"]) -> Float[np.ndarray, " t"]:
+    """Evidence per frame: the mean of the positive part over the picture."""
+    return np.clip(values, 0, None).mean(axis=(1, 2), dtype=np.float64)
+
+
+def marked(values: Float[np.ndarray, "t h w"]) -> np.ndarray:
+    """The marked region, bool (t, h, w): at least half of the map's positive peak; empty without one."""
+    peak = float(values.max(initial=0.0))
+    return values >= MARKED * peak if peak > 0 else np.zeros(values.shape, dtype=bool)
+
+
+def segments(
+    times: Float[np.ndarray, " t"], values: Float[np.ndarray, "t h w"], *, most: int = 3
+) -> tuple[Segment, ...]:
+    """The strongest stretches, strongest first: consecutive frames with a marked region, and the box around it.
+
+    A weight is the share of the whole positive map that lies in those frames inside the box.
+    """
+    region, positive = marked(values), np.clip(values, 0, None)
+    total = float(positive.sum(dtype=np.float64))
+    held = np.flatnonzero(region.any(axis=(1, 2)))
+    found = []
+    for frames in np.split(held, np.flatnonzero(np.diff(held) > 1) + 1) if len(held) else ():
+        rows = np.flatnonzero(region[frames].any(axis=(0, 2)))
+        columns = np.flatnonzero(region[frames].any(axis=(0, 1)))
+        top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+        inside = float(positive[frames, top:bottom, left:right].sum(dtype=np.float64))
+        height, width = values.shape[1:]
+        box = (float(left / width), float(top / height), float(right / width), float(bottom / height))
+        found.append(
+            Segment(first_s=times[frames[0]].item(), last_s=times[frames[-1]].item(), weight=inside / total, box=box)
+        )
+    return tuple(sorted(found, key=lambda segment: -segment.weight)[:most])
+
+
+def place(box: tuple[float, float, float, float]) -> str:
+    """Where in the picture a box (left, top, right, bottom; shares) lies, in words."""
+    x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+    column = ("left", "middle", "right")[min(int(x * 3), 2)]
+    row = ("upper", "middle", "lower")[min(int(y * 3), 2)]
+    if row == column:
+        return "in the middle of the picture"
+    return (
+        f"in the {row} {column} of the picture"
+        if "middle" not in (row, column)
+        else (f"in the {row if column == 'middle' else column} part of the picture")
+    )
+
+
+def clock(seconds: float) -> str:
+    """Seconds as m:ss.s, from an hour on as h:mm:ss.s."""
+    tenths = round(abs(seconds) * 10)
+    minutes, rest = divmod(tenths, 600)
+    sign = "-" if seconds < 0 else ""
+    if minutes < 60:
+        return f"{sign}{minutes}:{rest / 10:04.1f}"
+    return f"{sign}{minutes // 60}:{minutes % 60:02d}:{rest / 10:04.1f}"

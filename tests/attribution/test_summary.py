@@ -1,0 +1,47 @@
+"""A map in few numbers and words."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from vidence.attribution.summary import clock, marked, place, profile, segments
+
+
+def test_segments_by_hand() -> None:
+    values = np.zeros((5, 4, 6), np.float32)
+    values[1:3, 0:2, 4:6] = 1.0  # 8 of the 10 marked units
+    values[4, 3, 0] = 2.0
+    values[0] = -3.0
+    times = np.arange(5) / 2
+    first, second = segments(times, values)
+    assert (first.first_s, first.last_s, first.box) == (0.5, 1.0, (4 / 6, 0.0, 1.0, 0.5))
+    assert (first.weight, second.weight) == (0.8, 0.2)
+    assert (second.first_s, second.box) == (2.0, (0.0, 0.75, 1 / 6, 1.0))
+    np.testing.assert_allclose(profile(values), [0, 4 / 24, 4 / 24, 0, 2 / 24])
+
+
+def test_a_map_without_positive_evidence_marks_nothing() -> None:
+    values = -np.ones((2, 3, 3), np.float32)
+    assert not marked(values).any()
+    assert segments(np.arange(2.0), values) == ()
+
+
+@pytest.mark.parametrize(
+    ("box", "words"),
+    [
+        ((0, 0, 0.2, 0.2), "in the upper left of the picture"),
+        ((0.4, 0.4, 0.6, 0.6), "in the middle of the picture"),
+        ((0.8, 0.4, 1.0, 0.6), "in the right part of the picture"),
+        ((0.4, 0.8, 0.6, 1.0), "in the lower part of the picture"),
+    ],
+)
+def test_places_have_names(box: tuple[float, float, float, float], words: str) -> None:
+    assert place(box) == words
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0:00.0"), (9.96, "0:10.0"), (59.96, "1:00.0"), (3723.4, "1:02:03.4"), (-1.5, "-0:01.5")]
+)
+def test_clock(seconds: float, text: str) -> None:
+    assert clock(seconds) == text
