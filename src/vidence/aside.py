@@ -25,6 +25,8 @@ def written_aside(path: str | Path) -> Iterator[Path]:
         with aside.open("rb+") as file:
             os.fsync(file.fileno())
         aside.replace(place)
+    except OutputError:
+        raise  # of another file inside the block: it says which
     except OSError as error:
         raise OutputError(
             f"{place} must be writable; got {error.strerror or error}. "

@@ -28,70 +28,11 @@ from vidence.models.backbones import BACKBONES, variant
 from vidence.models.detector import FrameScores, Session
 from vidence.models.detector_folder import fill_from_folder, read_facts, state_digest, write_detector
 from vidence.models.head import DifferenceKind, Head, Norm, ReadOutKind, Recurrence
+from vidence.models.recipes import check, recipe
 from vidence.models.weights import pretrained
 
 KEY = "cnn-rnn"
 FRAMES_AT_ONCE = 16  # frames in one pass of the backbone where no gradient is kept: bounds memory, costs no time
-
-_RECIPES: dict[str, dict[str, Any]] = {
-    "paper": {
-        "backbone": "vgg19",
-        "features": "gap",
-        "differences": "none",
-        "norm": "none",
-        "projection": 0,
-        "units": 1024,
-        "readout": "last",
-        "blocks": 3,
-        "width": 512,
-    },
-    "best": {
-        "features": "spatial",
-        "differences": "absolute",
-        "norm": "batch",
-        "projection": 128,
-        "units": 64,
-        "readout": "mean-max",
-        "blocks": 1,
-        "width": 64,
-    },
-}
-_SHARED: dict[str, Any] = {
-    "rnn": "gru",
-    "bidirectional": False,
-    "dropout": 0.5,
-    "grid": 2,
-    "length": 16,
-    "stride": 8,
-    "rate": 0.0,
-    "size": 224,
-    "fit": "stretch",
-    "frozen": True,
-}
-_SMALL: dict[str, Any] = {"size": 96, "frozen": False}  # the small backbone starts at random and must be trained
-_CHOICES: dict[str, tuple[str, ...]] = {
-    "recipe": tuple(_RECIPES),
-    "backbone": tuple(BACKBONES),
-    "rnn": ("gru", "lstm", "none"),
-    "features": ("gap", "flatten", "spatial"),
-    "differences": ("none", "signed", "absolute"),
-    "norm": ("none", "batch", "layer"),
-    "readout": ("last", "mean", "max", "mean-max"),
-    "fit": ("stretch", "letterbox"),
-}
-_RANGES: dict[str, tuple[float, float]] = {
-    "units": (1, 8192),
-    "dropout": (0, 0.99),
-    "blocks": (0, 6),
-    "width": (1, 8192),
-    "grid": (1, 64),
-    "projection": (0, 8192),
-    "length": (1, 4096),
-    "stride": (1, 4096),
-    "rate": (0, 1000),
-    "size": (32, 4096),
-}
-_FRACTIONS = ("dropout", "rate")
 
 
 @dataclass(frozen=True)
@@ -127,20 +68,16 @@ class CnnRnn:
     frozen: bool | None = None
 
     def __post_init__(self) -> None:
-        if self.recipe is None:
-            raise SpecError(f"recipe must be one of {', '.join(_RECIPES)}; got None.")
         for field in fields(self):
             value = getattr(self, field.name)
-            if value is not None:
-                _check(field.name, value)
+            if value is not None or field.name == "recipe":
+                check(field.name, value)
 
     def resolved(self, weights: bool) -> CnnRnn:
         """Every None replaced; `weights`: whether the caller has weights for a backbone (without them, and without a
         backbone named, the `best` recipe takes `small`). A resolved line means the same in later versions.
         """
-        known = {**_SHARED, **_RECIPES[self.recipe]}
-        backbone = self.backbone or known.get("backbone") or ("mobilenet-v2" if weights else "small")
-        known |= {"backbone": backbone} | (_SMALL if backbone == "small" else {})
+        known = recipe(self.recipe, backbone=self.backbone, weights=weights)
         given = {field.name: getattr(self, field.name) for field in fields(self)}
         return replace(self, **{name: known[name] for name, value in given.items() if value is None})
 
@@ -158,21 +95,6 @@ class CnnRnn:
     def load(folder: str | Path) -> CnnRnnDetector:
         """Open a saved detector."""
         return CnnRnnDetector.load(folder)
-
-
-def _check(name: str, value: Any) -> None:
-    """Raise `SpecError` unless a setting has a value it can have."""
-    if name in _CHOICES:
-        if value not in _CHOICES[name]:
-            raise SpecError(f"{name} must be one of {', '.join(_CHOICES[name])}; got {value!r}.")
-    elif name in _RANGES:
-        low, high = _RANGES[name]
-        kinds = (int, float) if name in _FRACTIONS else (int,)
-        if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
-            what = "a number" if name in _FRACTIONS else "a whole number"
-            raise SpecError(f"{name} must be {what} from {low} to {high}; got {value!r}.")
-    elif not isinstance(value, bool):
-        raise SpecError(f"{name} must be True or False; got {value!r}.")
 
 
 class CnnRnnNetwork(nn.Module):

@@ -9,9 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
-from collections.abc import Container, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,8 @@ import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from vidence.errors import OutputError, SpecError, WeightsError
+from vidence.aside import written_aside
+from vidence.errors import SpecError, WeightsError
 from vidence.spec import parse
 
 SCHEMA = 1
@@ -36,28 +35,6 @@ _FIELDS: dict[str, type | tuple[type, ...]] = {
     "facts": dict,
     "weights": str,
 }
-
-
-@contextmanager
-def written_aside(path: Path) -> Iterator[Path]:
-    """Yield a path beside `path`; what was written there takes the name `path` if the block ends well, else is removed.
-
-    Raises `OutputError` where the disk is full or write-protected.
-    """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield part
-        with part.open("rb+") as file:
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as error:
-        raise OutputError(
-            f"{path} must be writable; got {error.strerror or error}. "
-            "Free space on the disk or choose another folder; what was there before is whole."
-        ) from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def serialised(network: nn.Module) -> bytes:

@@ -19,9 +19,10 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from vidence.aside import written_aside
 from vidence.errors import OutputError, SpecError, WeightsError
 from vidence.models.backbones import BACKBONES
-from vidence.models.detector_folder import fill, read_state, written_aside
+from vidence.models.detector_folder import fill, read_state
 from vidence.models.mobilenet import fold_batch_norms, load_mobilenet_folder
 
 BLOCK = 1 << 20
@@ -165,7 +166,7 @@ def _converted(
     _built(backbone, state, name=str(path))  # what is kept has been seen to fit
     try:
         with written_aside(kept) as part:
-            safetensors.torch.save_file(state, part)
+            part.write_bytes(safetensors.torch.save(state))
     except OutputError as error:
         if keep:
             raise
