@@ -1,0 +1,169 @@
+"""Call sites: what a model computes, seen at the functions it calls, whatever way it is written.
+
+A layer is a call site (function and weight), not a module: seen through `TorchFunctionMode`, a Python loop over frames, a
+folded batch, a functional model and a re-used activation module all look the same. Modes hold state of their
+own only; nothing is registered on the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from vidence.errors import ExplainError
+
+CONVOLUTIONS = {torch.conv2d, torch.conv3d, torch.conv_transpose2d, torch.conv_transpose3d, torch.convolution}
+# what belongs to a convolution when it directly follows: its batch norm and its activation
+FOLLOWERS = {
+    torch.batch_norm, F.batch_norm, torch.relu, torch.relu_, F.relu, Tensor.relu, Tensor.relu_, F.relu6, F.hardtanh,
+    F.leaky_relu, F.elu, F.gelu, F.silu, F.hardswish, F.mish, F.prelu, F.selu, F.softplus, torch.sigmoid,
+    torch.tanh, Tensor.sigmoid, Tensor.tanh, Tensor.clamp_min, torch.clamp_min, torch.clamp, Tensor.clamp,
+}  # fmt: skip
+RECURRENT = {torch.gru, torch.lstm, torch.rnn_tanh, torch.rnn_relu}
+
+
+def mark(activation: Tensor) -> Tensor:
+    """Make `activation` start its own graph, and return the leaf that it now depends on.
+
+    It stays the same object, so that an in-place operation or a second use sees it too; what came before is cut off.
+    """
+    leaf = activation.detach().clone().requires_grad_()
+    with torch.enable_grad():
+        activation.copy_(leaf)
+    return leaf
+
+
+class GradientOn(TorchFunctionMode):
+    """Builds the graph below marked tensors even where the user's code says `no_grad` (around a frozen backbone, say)."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func is torch._C._set_grad_enabled:
+            return func(*args, **(kwargs or {}))
+        with torch.enable_grad():
+            return func(*args, **(kwargs or {}))
+
+
+class ConvolutionCalls(GradientOn):
+    """Marks the calls of one convolution (with the batch norm and activation that follow it at once) on the way.
+
+    The last convolution is known only at the end: the mode starts from a guess, the last one the model owns, and
+    `right` says whether another was called later; then the call is repeated with `site` set to `last`.
+    """
+
+    def __init__(self, model: nn.Module, site: Hashable | None = None) -> None:
+        super().__init__()
+        self.names: dict[int, str] = {id(tensor): name for name, tensor in model.named_parameters()}
+        self.site = site if site is not None else self._guess(model)
+        self.last: Hashable | None = None
+        self.leaves: list[Tensor] = []
+        self._open: Tensor | None = None
+
+    def _guess(self, model: nn.Module) -> Hashable | None:
+        kinds = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+        owned = [module for module in model.modules() if isinstance(module, kinds)]
+        return self.names.get(id(owned[-1].weight)) if owned else None
+
+    @property
+    def right(self) -> bool:
+        """Whether the convolution that was marked is the last one called."""
+        return self.last == self.site
+
+    @property
+    def layer(self) -> str:
+        """The module path of the marked convolution, or its function and weight shape where it has none."""
+        return self.site.rpartition(".")[0] if isinstance(self.site, str) else "functional convolution"
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        out = super().__torch_function__(func, types, args, kwargs)
+        if func in CONVOLUTIONS:
+            self._see(func, args, kwargs or {}, out)
+        elif func in FOLLOWERS and self._open is not None and args and args[0] is self._open:
+            self.leaves[-1] = mark(out)
+            self._open = out
+        return out
+
+    def _see(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], out: Tensor) -> None:
+        weight = args[1] if len(args) > 1 else kwargs["weight"]
+        self._open = None
+        if out.shape[-1] * out.shape[-2] == 1:  # a dense layer written as a convolution has no place to show
+            return
+        key: Hashable = self.names.get(id(weight)) or (func.__name__, tuple(weight.shape))
+        self.last = key
+        if key == self.site:
+            self.leaves.append(mark(out))
+            self._open = out
+
+
+class RecurrentCalls(TorchFunctionMode):
+    """Multiplies the batch at `nn.GRU`, `nn.LSTM`, `nn.RNN`: `vary((1, t, f)) -> (v, t, f)` gives the variants.
+
+    Whatever follows the call then sees v clips instead of one. `features` and `variants` hold both tensors of the
+    first such call; a later call whose batch is still one (a parallel branch) is multiplied alike.
+    """
+
+    def __init__(self, vary: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.vary = vary
+        self.features: Tensor | None = None
+        self.variants: Tensor | None = None
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func in RECURRENT and isinstance(args[3], bool):  # a packed sequence has its weights there
+            args = self._multiplied(args)
+        return func(*args, **(kwargs or {}))
+
+    def _multiplied(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        batch_first = bool(args[8])
+        x = args[0] if batch_first else args[0].transpose(0, 1)
+        if len(x) != 1 or (self.variants is not None and len(self.variants) == 1):
+            return args
+        variants = self.vary(x)
+        if self.features is None:
+            self.features, self.variants = x, variants
+        rows = len(variants)
+        state = tuple(part.expand(-1, rows, -1).contiguous() for part in _tuple(args[1]))
+        head = (variants if batch_first else variants.transpose(0, 1), state if len(state) > 1 else state[0])
+        return head + args[2:]
+
+
+def _tuple(state: Any) -> tuple[Tensor, ...]:
+    return (state,) if isinstance(state, Tensor) else tuple(state)
+
+
+def per_frame(parts: list[Tensor], t: int) -> Tensor:
+    """One clip's tensors of a call site -> (t', k, h, w): from a folded batch (in chunks, too), a loop over frames, or a
+    3-D convolution."""
+    if parts[0].ndim == 5:
+        return parts[0][0].transpose(0, 1)  # (1, k, t', h, w)
+    return torch.cat(parts[_repeat(parts, t) - 1 :: _repeat(parts, t)])
+
+
+def per_call(values: Tensor, parts: list[Tensor], t: int) -> list[Tensor]:
+    """The inverse of `per_frame`: (t', k, h, w) -> tensors shaped as `parts`, zero for calls that it leaves out."""
+    if parts[0].ndim == 5:
+        return [values.transpose(0, 1)[None]]
+    step = _repeat(parts, t)
+    shown = iter(values.split([len(part) for part in parts[step - 1 :: step]]))
+    return [next(shown) if place % step == step - 1 else torch.zeros_like(part) for place, part in enumerate(parts)]
+
+
+def _repeat(parts: list[Tensor], t: int) -> int:
+    """How often the site is called for each frame: the last call of a frame is the one that counts."""
+    if any(part.ndim != 4 for part in parts) and len(parts) > 1:
+        raise ExplainError(
+            f"a convolution called {len(parts)} times for one clip must return (frames, k, h, w); got "
+            f"{tuple(parts[0].shape)}. Name another layer."
+        )
+    looped = len(parts) > 1 and all(len(part) == 1 for part in parts)
+    return len(parts) // t if looped and len(parts) % t == 0 else 1
