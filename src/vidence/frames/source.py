@@ -61,7 +61,8 @@ class Source(Protocol):
 def open_source(path: str | Path, *, fps: float | None = None) -> Source:
     """Open a video file, an image or a folder of frames; which of them it is, the content decides, not the suffix.
 
-    `fps` gives the frames of a folder their times, frame index / fps; a video or an image keeps its own.
+    `fps` gives the frames of a folder their times, frame index / fps. A video keeps the times of its container; where
+    that has none, or its clock stands still, `fps` takes the place of the nominal rate.
     Raises `SourceError` when the path cannot be read as one of the three, `SpecError` for an fps that is not positive.
     """
     if fps is not None and not (math.isfinite(fps) and fps > 0):
@@ -81,7 +82,7 @@ def open_source(path: str | Path, *, fps: float | None = None) -> Source:
     except OSError as error:
         raise SourceError(f"a source must be readable; {name!r}: {error.strerror}. Check its permissions.") from error
     _refuse_foreign(name, head)
-    return ImageFile(name) if _still(head, place.suffix.lower()) else VideoFile(name)
+    return ImageFile(name) if _still(head, place.suffix.lower()) else VideoFile(name, fps=fps)
 
 
 def _absent(name: str) -> SourceError:

@@ -38,13 +38,13 @@ class VideoFile:
     decode in full are left out; a frame of another size than the first is resized to it; `notes` says so.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, fps: float | None = None) -> None:
         self.name = name
         self.notes = Notes()
         with self._opened() as (container, stream):
-            rate = stream.average_rate or stream.guessed_rate
-            self.fps: float | None = float(rate) if rate else None
-            self.duration: float | None = _duration(container, stream)
+            self.fps: float | None = _nominal_rate(stream)
+            self.duration: float | None = _duration(container, stream, self.fps)
+            self._rate = fps or self.fps or FALLBACK_FPS
             if len(_videos(container)) > 1:
                 self.notes.add(f"the file holds {len(_videos(container))} video streams; only the main one is read.")
         with closing(self._upright(Notes())) as frames:  # what goes wrong is noted when the user iterates
@@ -80,7 +80,7 @@ class VideoFile:
 
     def _upright(self, notes: Notes) -> Generator[Frame]:
         """Frames as decoded, each of its own size."""
-        clock = Clock(period=1 / (self.fps or FALLBACK_FPS), notes=notes)
+        clock = Clock(period=1 / self._rate, notes=notes)
         convert = VideoReformatter()
         with self._opened() as (container, stream), closing(_decoded(container, stream, clock)) as frames:
             for frame in frames:
@@ -158,10 +158,19 @@ def _stamp(pts: int | None, time_base: Fraction | None) -> Fraction | None:
     return None if pts is None or time_base is None else pts * time_base
 
 
-def _duration(container: InputContainer, stream: VideoStream) -> float | None:
+def _nominal_rate(stream: VideoStream) -> float | None:
+    """Frames a second. Of the container's average and the codec's own the lower one: the average of a clock that stands
+    still is far too high.
+    """
+    rates = [float(rate) for rate in (stream.average_rate, stream.guessed_rate) if rate]
+    return min(rates, default=None)
+
+
+def _duration(container: InputContainer, stream: VideoStream, fps: float | None) -> float | None:
+    counted = stream.frames / fps if fps else 0.0  # more than the announced length where the clock stands still
     if stream.duration is not None and stream.time_base is not None:
-        return float(stream.duration * stream.time_base)
-    return None if container.duration is None else container.duration / av.time_base
+        return max(counted, float(stream.duration * stream.time_base))
+    return counted or None if container.duration is None else max(counted, container.duration / av.time_base)
 
 
 def _announced_end(container: InputContainer, stream: VideoStream) -> Fraction | None:
