@@ -103,18 +103,17 @@ def _regions(
     """Each connected region on the fine grid: its rings (outline, then holes), area in pixels, mean value."""
     mask = (fine >= _reached(threshold)).astype(np.uint8)
     outlines, tree = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    parts = cv2.connectedComponents(mask)[1]
     for index in range(len(outlines)):
         x, y, w, h = cv2.boundingRect(outlines[index])
         if tree[0, index, 3] >= 0 or w * h < min_area * FINER**2:
             continue
-        column, row = outlines[index][0, 0]
-        inside = (parts[y : y + h, x : x + w] == parts[row, column]).astype(np.uint8)
+        rings = [outlines[ring] for ring in (index, *np.flatnonzero(tree[0, :, 3] == index))]
+        inside = np.zeros((h, w), dtype=np.uint8)
+        cv2.drawContours(inside, rings, -1, 1, cv2.FILLED, offset=(-x, -y))
         area = cv2.countNonZero(inside) / FINER**2
         if area >= min_area:
-            holes = np.flatnonzero(tree[0, :, 3] == index)
             mean = cv2.mean(fine[y : y + h, x : x + w], inside)[0]
-            yield [outlines[ring][:, 0] for ring in (index, *holes)], area, mean
+            yield [ring[:, 0] for ring in rings], area, mean
 
 
 def _crossing(fine: Float[np.ndarray, "h w"], ring: np.ndarray, threshold: float) -> Float[np.ndarray, "m 2"]:
@@ -152,8 +151,10 @@ def draw(
         rings = [np.rint(ring * 2**_SHIFT).astype(np.int32)[:, None] for ring in (contour.points, *contour.holes)]
         line = max(1, round(width * (0.6 + 2.0 * contour.level)))
         target = picture[contour.frame]
-        cv2.polylines(target, rings, True, (16, 16, 20), line + 2, cv2.LINE_AA, _SHIFT)
-        cv2.polylines(target, rings, True, colour(contour.level, contour.sign), line, cv2.LINE_AA, _SHIFT)
+        ink = colour(contour.level, contour.sign)
+        casing = tuple(part // 5 for part in ink)
+        cv2.polylines(target, rings, True, casing, line + 2, cv2.LINE_AA, _SHIFT)
+        cv2.polylines(target, rings, True, ink, line, cv2.LINE_AA, _SHIFT)
     return picture
 
 

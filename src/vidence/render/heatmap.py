@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
@@ -11,7 +12,11 @@ from vidence.errors import ShapeError
 from vidence.render.ramp import AGAINST, STEPS, TOWARDS
 
 Scope = Literal["clip", "frame"]
-_COLOURS = np.concatenate([AGAINST[::-1], TOWARDS[1:]])  # (2 * STEPS - 1, 3), zero in the middle
+_FADE = 0.7  # opacity as a power of the share: below 1, so that half of the peak is still plainly seen
+_HALF = 127  # colours a side, zero between them at 128: one byte looks up everything
+_SHARES = np.clip((np.arange(256) - 128) / _HALF, -1, 1)
+_PLACES = np.round(np.abs(_SHARES) * (STEPS - 1)).astype(np.intp)
+_COLOURS = np.where(_SHARES[:, None] < 0, AGAINST[_PLACES], TOWARDS[_PLACES])
 
 
 def require_values(values: Float[np.ndarray, "t h w"]) -> None:
@@ -62,7 +67,7 @@ def overlay(
 ) -> UInt8[np.ndarray, "t h w 3"]:
     """Blend the map over the frames; a zero leaves its pixel unchanged bit for bit.
 
-    `alpha` is the opacity at the peak, falling in proportion to the value. `peak` fixes the value drawn at
+    `alpha` is the opacity at the peak, falling to nothing with the value. `peak` fixes the value drawn at
     full intensity (several clips on one scale); without it `scope` decides.
     """
     require_values(values)
@@ -93,8 +98,13 @@ def _blend(
     pixels: UInt8[np.ndarray, "h w 3"], share: Float[np.ndarray, "h w"], alpha: float
 ) -> UInt8[np.ndarray, "h w 3"]:
     """Whole-number arithmetic, so that opacity 0 returns the very same byte. `share` is the value over the peak."""
-    steps = np.abs(np.arange(-STEPS + 1, STEPS)) / (STEPS - 1)
-    opacity = np.round(256 * alpha * steps).astype(np.uint16)
-    tint = _COLOURS * opacity[:, None] + np.uint16(128)  # (511, 3); at most 255 * 256 + 128 with the rest added
-    place = np.rint(np.clip(share, -1, 1) * (STEPS - 1)).astype(np.intp) + (STEPS - 1)
-    return ((pixels * (256 - opacity)[place][..., None] + tint[place]) >> 8).astype(np.uint8)
+    opacity = np.round(256 * alpha * np.abs(_SHARES) ** _FADE).astype(np.uint16)
+    clear = np.repeat(256 - opacity[:, None], 3, axis=1)[None]  # (1, 256, 3), a look-up table of three channels
+    tint = (_COLOURS * opacity[:, None] + np.uint16(128))[None]  # at most 255 * 256 + 128 with the picture added
+    place = np.rint(np.clip(share, -1, 1) * _HALF + 128).astype(np.uint8)
+    place = cv2.merge([place, place, place])
+    blended = cv2.LUT(place, clear)
+    blended *= pixels
+    blended += cv2.LUT(place, tint)
+    blended >>= 8
+    return blended.astype(np.uint8)

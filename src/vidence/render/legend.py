@@ -1,0 +1,65 @@
+"""The key to a picture of evidence: the renderer's own colours and lines over grey, with the raw range."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import UInt8
+
+from vidence.render.lettering import FAINT, GROUND, INK, Colour, blank, number, shortened, text_width, write
+from vidence.render.renderer import Renderer, describe
+
+_GREY = 118
+_MARGIN = 8  # of the drawn ramp, cut off again: the lines run across the bar and do not frame it
+
+
+def legend(
+    renderer: Renderer,
+    peak: float,
+    *,
+    width: int,
+    height: int,
+    text: int = 12,
+    signed: bool = False,
+    note: str = "",
+    ground: Colour = GROUND,
+) -> UInt8[np.ndarray, "h w 3"]:
+    """A row of `width` x `height` pixels: the bar from no evidence to `peak` (from -`peak` where `signed`), raw values
+    at its ends, and how the scale was set. `note` is added to the right; `text` is the letters' size.
+    """
+    picture = blank(height, width, ground)
+    ink = INK if sum(ground) < 384 else (40, 44, 52)
+    middle = height // 2
+    if peak <= 0:
+        write(
+            picture,
+            (0, middle),
+            shortened(f"no evidence: the map is zero  {note}", width, text),
+            size=text,
+            colour=FAINT,
+        )
+        return picture
+    low, high = (number(-peak) if signed else "0"), number(peak)
+    bar = _bar(renderer, min(max(width // 5, 90), 220), text + 4, signed=signed)
+    x = 0
+    if renderer.scope == "clip":
+        write(picture, (x, middle), low, size=text, colour=ink)
+        x += text_width(low, text) + 8
+    top = middle - bar.shape[0] // 2
+    picture[top : top + bar.shape[0], x : x + bar.shape[1]] = bar
+    x += bar.shape[1] + 8
+    if renderer.scope == "clip":
+        write(picture, (x, middle), high, size=text, colour=ink)
+        x += text_width(high, text) + 16
+    levels = getattr(renderer, "levels", ())
+    words = f"lines at {', '.join(f'{100 * level:g}' for level in sorted(levels))} % of the peak; " if levels else ""
+    words = "; ".join(part for part in (f"{words}{describe(renderer)}", note) if part)
+    write(picture, (x, middle), shortened(words, width - x, text), size=text, colour=FAINT)
+    return picture
+
+
+def _bar(renderer: Renderer, width: int, height: int, *, signed: bool) -> UInt8[np.ndarray, "h w 3"]:
+    ramp = np.pad(np.linspace(-1 if signed else 0, 1, width, dtype=np.float32), _MARGIN, mode="edge")
+    values = np.broadcast_to(ramp, (1, height + 2 * _MARGIN, len(ramp))).copy()
+    grey = np.full((*values.shape, 3), _GREY, dtype=np.uint8)
+    inner = slice(_MARGIN, -_MARGIN)
+    return renderer(grey, values, peak=1.0)[0, inner, inner]
