@@ -45,6 +45,7 @@ class Cast:
     pair: tuple[Look, Look]
     meet: Point
     phases: tuple[float, float]
+    visitor: Walker
     rider: Look
     lane: float
     entry: float
@@ -55,7 +56,7 @@ class Cast:
 
 @dataclass(frozen=True, slots=True)
 class Happening:
-    """Something that should not be: `label`, and its first and last second."""
+    """What goes on from one second to another: an anomaly's `label`, or a harmless "visit" of one more walker."""
 
     label: str
     first_s: float
@@ -77,16 +78,12 @@ class Placed:
 
 def draw_cast(rng: np.random.Generator, wide: float) -> Cast:
     """A cast at random for a picture `wide` heights wide."""
-    walkers = []
-    for _ in range(int(rng.integers(2, 5))):
-        y = float(rng.uniform(TOP + 0.04, BOTTOM - 0.02))
-        pace = person_height(y) * float(rng.uniform(0.6, 1.0)) * (1 if rng.random() < 0.5 else -1)
-        walkers.append(Walker(draw_look(rng), float(rng.uniform(0, wide + 2 * MARGIN)), pace, y))
     return Cast(
-        walkers=tuple(walkers),
+        walkers=tuple(_draw_walker(rng, wide) for _ in range(int(rng.integers(1, 4)))),
         pair=(draw_look(rng), draw_look(rng)),
         meet=(float(rng.uniform(0.18, wide - 0.18)), float(rng.uniform(TOP + 0.12, BOTTOM - 0.04))),
         phases=(float(rng.uniform(0, 6)), float(rng.uniform(0, 6))),
+        visitor=_draw_walker(rng, wide),
         rider=draw_look(rng),
         lane=float(rng.uniform(TOP + 0.12, BOTTOM - 0.03)),
         entry=float(rng.uniform(0, wide)),
@@ -96,10 +93,18 @@ def draw_cast(rng: np.random.Generator, wide: float) -> Cast:
     )
 
 
+def _draw_walker(rng: np.random.Generator, wide: float) -> Walker:
+    y = float(rng.uniform(TOP + 0.04, BOTTOM - 0.02))
+    pace = person_height(y) * float(rng.uniform(0.6, 1.0)) * (1 if rng.random() < 0.5 else -1)
+    return Walker(draw_look(rng), float(rng.uniform(0, wide + 2 * MARGIN)), pace, y)
+
+
 def placed(cast: Cast, time: float, happenings: Sequence[Happening]) -> list[Placed]:
     """All figures at `time` seconds, far ones first."""
-    figures = [_walker(walker, time, cast.wide) for walker in cast.walkers]
-    figures += _pair(cast, time, fight=any(one.label == "fight" for one in happenings))
+    labels = {one.label for one in happenings}
+    walkers = (*cast.walkers, cast.visitor) if "visit" in labels else cast.walkers
+    figures = [_walker(walker, time, cast.wide) for walker in walkers]
+    figures += _pair(cast, time, fight="fight" in labels)
     figures += [_rider(cast, time, one) for one in happenings if one.label == "cyclist"]
     return sorted(figures, key=lambda figure: figure.at[1])
 
@@ -114,7 +119,7 @@ def _walker(walker: Walker, time: float, wide: float) -> Placed:
 
 def _pair(cast: Cast, time: float, *, fight: bool) -> list[Placed]:
     x, y = cast.meet
-    apart = 0.27 if fight else 0.3
+    apart = 0.32 if fight else 0.3
     unit = person_height(y)
     figures = []
     for side, look, phase in zip((-1, 1), cast.pair, cast.phases, strict=True):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vidence.errors import DataError
+from vidence.frames.source import open_source
 
 PARTS: Mapping[str, float] = {"train": 0.7, "val": 0.15, "test": 0.15}
 NORMAL = ("normal", "good", "free")
@@ -156,7 +157,5 @@ def _spread(
 
 def digest(samples: Sequence[Sample]) -> str:
     """SHA-256 over the sorted (digest of the file, label) pairs: the same data give the same digest anywhere."""
-    from vidence.frames.source import open_source
-
     pairs = sorted(f"{open_source(sample.path).digest} {sample.label}" for sample in samples)
     return hashlib.sha256("\n".join(pairs).encode()).hexdigest()

@@ -86,11 +86,11 @@ def talking(time: float, phase: float) -> Pose:
 def fighting(time: float, phase: float) -> Pose:
     """Lunging at somebody in front: legs apart, both arms up and striking, at about two strokes a second."""
     beat = 2 * pi * 1.7 * time + phase
-    lean = 0.3 + 0.25 * sin(beat)
+    lean = 0.32 + 0.22 * sin(beat)
     kick = max(0.0, sin(0.53 * beat + 1)) ** 2
-    arms = (1.45 + 0.6 * sin(beat), 1.5 + 0.7 * sin(1.31 * beat + 2))
-    elbows = (0.35 + 0.5 * cos(beat), 0.3 + 0.5 * cos(1.31 * beat + 2))
-    return Pose(lean, (-0.5, 0.4 + 0.6 * kick), (-0.2, -0.35 + 0.3 * kick), arms, elbows, (0.0, 0.46))
+    arms = (1.75 + 0.45 * sin(beat), 1.75 + 0.5 * sin(1.31 * beat + 2))
+    elbows = (0.1 + 0.3 * cos(beat), 0.1 + 0.3 * cos(1.31 * beat + 2))
+    return Pose(lean, (-0.6, 0.5 + 0.7 * kick), (-0.1, -0.3 + 0.25 * kick), arms, elbows, (0.0, 0.45))
 
 
 def person(look: Look, pose: Pose) -> list[Stroke]:

@@ -2,6 +2,8 @@
 
 People walk, and two stand and talk, on a walkway under a fixed camera. Two things happen that should not: a `cyclist`
 rides there, or the two who talk start a `fight`. Clips of one seed are twins: they differ in nothing but the event.
+So that a sudden change alone means nothing, one more walker comes and goes in every clip, for as many frames as an
+event might last.
 """
 
 from __future__ import annotations
@@ -60,9 +62,10 @@ class Synthetic:
             raise DataError(
                 f"a synthetic clip needs at least 16 x 16 pixels, one frame and a positive rate; got {self}."
             )
-        if self.events < 0 or (self.events and not 1 <= (self.event_frames or 1) <= self._longest):
+        lasts = 1 if self.event_frames is None else self.event_frames
+        if self.events < 0 or (self.events and not 1 <= lasts <= self._longest):
             raise DataError(
-                f"{self.events} separate events in {self.length} frames can last at most {self._longest} frames each; "
+                f"{self.events} separate events in {self.length} frames can last 1 to {self._longest} frames each; "
                 f"got event_frames={self.event_frames}."
             )
 
@@ -75,18 +78,26 @@ class Synthetic:
         """One clip of a class of `CLASSES`. `camera` chooses the place; by default every seed has its own."""
         if label not in CLASSES:
             raise DataError(f"a synthetic class is one of {', '.join(CLASSES)}; got {label!r}.")
-        return self.film([] if label == "normal" else self._plan(label, seed), seed, camera=camera)
+        rng = np.random.default_rng([seed, 6])
+        visit = self._runs("visit", 1, self._drawn_length(rng, self.length), rng)
+        return self.film([*visit, *([] if label == "normal" else self._plan(label, seed))], seed, camera=camera)
 
     def _plan(self, label: str, seed: int) -> list[Happening]:
         """Disjoint events at random times."""
         if not self.events:
             return []
         rng = np.random.default_rng([seed, 3])
-        longest = self._longest
-        drawn = int(rng.choice([n for n in EVENT_LENGTHS if n < longest] + [longest]))
-        n = self.event_frames or drawn
-        spare = self.length - self.events * (n + 1) + 1
-        firsts = np.sort(rng.integers(0, spare + 1, self.events)) + (n + 1) * np.arange(self.events)
+        drawn = self._drawn_length(rng, self._longest)
+        return self._runs(label, self.events, self.event_frames or drawn, rng)
+
+    def _drawn_length(self, rng: np.random.Generator, longest: int) -> int:
+        """Frames that something lasts: any power of two, or as many as fit."""
+        return int(rng.choice([n for n in EVENT_LENGTHS if n < longest] + [longest, longest]))
+
+    def _runs(self, label: str, runs: int, n: int, rng: np.random.Generator) -> list[Happening]:
+        """`runs` happenings of `n` frames with a quiet frame or more between two."""
+        spare = self.length - runs * (n + 1) + 1
+        firsts = np.sort(rng.integers(0, spare + 1, runs)) + (n + 1) * np.arange(runs)
         return [Happening(label, int(one) / self.rate, (int(one) + n - 1) / self.rate) for one in firsts]
 
     def film(self, happenings: Sequence[Happening], seed: int, *, camera: int | None = None) -> SyntheticClip:
@@ -102,8 +113,9 @@ class Synthetic:
             frames.append(_sensed(frame, sensor))
             masks.append(mask)
         mask = np.stack(masks)
-        label = happenings[0].label if happenings else "normal"
-        return SyntheticClip(np.stack(frames), times, label, mask, _seen(happenings, mask, times))
+        anomalies = [one for one in happenings if one.label != "visit"]
+        label = anomalies[0].label if anomalies else "normal"
+        return SyntheticClip(np.stack(frames), times, label, mask, _seen(anomalies, mask, times))
 
 
 SCENE = Synthetic(size=(288, 384), length=128)
@@ -115,7 +127,7 @@ def _picture(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Noise-free pixels (h, w, 3) and mask (h, w), drawn large and shrunk by area."""
     h, w = empty.shape[:2]
-    times = max(2, ceil(FINE / h))
+    times = min(4, max(2, ceil(FINE / h)))
     figures = placed(cast, time, happenings)
     ground = cast_shadow(empty, [figure.at for figure in figures])
     fine = cv2.resize(ground, (w * times, h * times), interpolation=cv2.INTER_NEAREST)
