@@ -33,4 +33,5 @@ def written_aside(path: str | Path) -> Iterator[Path]:
             "Free space on the disk or choose another folder; what was written before is whole."
         ) from error
     finally:
-        aside.unlink(missing_ok=True)
+        if aside.exists():  # also False where the folder is a file
+            aside.unlink()

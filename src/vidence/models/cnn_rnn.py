@@ -245,27 +245,22 @@ class CnnRnnDetector:
 
     def save(self, folder: str | Path) -> None:
         """Write `model.safetensors` and `detector.json`, each whole or not at all."""
-        windows = self.windows
-        preprocessing = {
-            "size": self.fit.size,
-            "fit": self.fit.mode,
-            "range": [0.0, 1.0],
-            "colour": "RGB",
-            "length": windows.length,
-            "stride": windows.stride,
-            "rate": windows.rate,
-            "partial": windows.partial,
-        }
         described = {
             "detector": self.spec,
             "backbone": variant(self.network.backbone),
             "classes": list(self.classes),
             "normal": list(self.normal),
-            "preprocessing": preprocessing,
+            "preprocessing": self._preprocessing(),
             "threshold": self.threshold,
             "facts": self.facts,
         }
         self._digest = write_detector(folder, self.network, described)
+
+    def _preprocessing(self) -> dict[str, Any]:
+        """What the spec line says about the input, spelt out for readers of the JSON."""
+        cut = self.windows
+        windows = {"length": cut.length, "stride": cut.stride, "rate": cut.rate, "partial": cut.partial}
+        return {"size": self.fit.size, "fit": self.fit.mode, "range": [0.0, 1.0], "colour": "RGB", **windows}
 
     @classmethod
     def load(cls, folder: str | Path) -> CnnRnnDetector:
@@ -273,6 +268,8 @@ class CnnRnnDetector:
         saved = read_facts(folder, known={KEY})
         try:
             settings: CnnRnn = spec_line.build(saved["detector"], {KEY: CnnRnn})
+            if settings != settings.resolved(weights=True):
+                raise SpecError("its line must be of resolved settings, every value spelt out.")
             backbone = BACKBONES[str(settings.backbone)].make(**saved["backbone"])
             network = CnnRnnNetwork(settings, len(saved["classes"]), backbone=backbone)
             detector = cls(
@@ -287,6 +284,11 @@ class CnnRnnDetector:
             raise WeightsError(
                 f"detector.json in {folder} must describe a {KEY} detector; {error} Copy the folder again."
             ) from error
+        if saved["preprocessing"] != detector._preprocessing():
+            raise WeightsError(
+                f"'preprocessing' in {folder}/detector.json must say what its spec line says, "
+                f"{detector._preprocessing()}; got {saved['preprocessing']}. Undo the change: the network was trained so."
+            )
         fill_from_folder(network, folder, saved)
         detector._digest = saved["weights"]
         return detector

@@ -157,6 +157,11 @@ def fill(network: nn.Module, state: Mapping[str, Tensor], *, name: str) -> None:
                 f"{key} in {name} must be {tensor.dtype} {tuple(tensor.shape)}; got {state[key].dtype} "
                 f"{tuple(state[key].shape)}. Pass the file that belongs to this backbone and these settings."
             )
+        if not state[key].isfinite().all():
+            raise WeightsError(
+                f"{key} in {name} must be finite; it holds NaN or infinity. The training diverged, or the file is damaged: "
+                "train again, or copy it again."
+            )
     network.load_state_dict(dict(state))
 
 
