@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from einops import rearrange
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +36,7 @@ class Examples:
     entries: Sequence[Sequence[Entry]]
     labels: Int[np.ndarray, " clips"]
 
-    def chosen(self, clips: Sequence[int]) -> Examples:
+    def chosen(self, clips: Sequence[int] | Int[np.ndarray, " m"]) -> Examples:
         """The same versions of some sources."""
         return Examples([[row[clip] for clip in clips] for row in self.entries], self.labels[list(clips)])
 
@@ -56,6 +57,11 @@ class Examples:
             x = np.stack([entry.x[window] for entry, _, window in part])
             clip = torch.tensor([clip for _, clip, _ in part])
             yield Batch(_floats(x), torch.from_numpy(self.labels)[clip], clip)
+
+
+def decided(network: nn.Module, x: Float[Tensor, "n t ..."]) -> Float[Tensor, "n k"]:
+    """Logits of features (n, t, f) or of pixels (n, t, c, h, w)."""
+    return network(rearrange(x, "n t c h w -> n c t h w")) if x.ndim == 5 else network.decide(x)  # type: ignore[operator]
 
 
 def clip_means(values: Float[Tensor, "m k"], clip: Int[Tensor, " m"], clips: int) -> Float[Tensor, "clips k"]:

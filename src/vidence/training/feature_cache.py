@@ -10,8 +10,10 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,7 +33,7 @@ from vidence.training.examples import Entry
 from vidence.training.views import PLAIN, View
 
 Precision = Literal["auto", "bf16", "float32"]
-FRAMES_AT_ONCE = 32
+FRAMES_AT_ONCE = 16  # of one source: few enough to stay in the processor's cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,17 +54,22 @@ class FeatureCache:
     device: str = "cpu"
 
     def entries(
-        self,
-        samples: Sequence[Sample],
-        view: View = PLAIN,
-        *,
-        step: Callable[[], None] = lambda: None,
+        self, samples: Sequence[Sample], view: View = PLAIN, *, step: Callable[[], None] = lambda: None
     ) -> list[Entry]:
-        """One entry per sample, in order; `step` is called after each."""
+        """One entry per sample, in order; `step` is called after each.
+
+        As many sources as torch has threads are worked on side by side, each by one thread: one decodes while
+        another computes, and a busy machine does not slow them down as it does threads that wait for each other.
+        """
         made = []
-        for sample in samples:
-            made.append(self.entry(sample, view))
-            step()
+        with ThreadPoolExecutor(torch.get_num_threads(), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            try:
+                for entry in pool.map(self.entry, samples, repeat(view)):
+                    made.append(entry)
+                    step()
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
         return made
 
     def entry(self, sample: Sample, view: View = PLAIN) -> Entry:
@@ -72,11 +79,9 @@ class FeatureCache:
         found = self._read(name)
         if found is not None:
             return found
-        clips = [view.clip(clip) for clip in self.windows.cut(view.frames(source))]
-        if not clips:
+        x, times = self._encoded(view.clip(clip) for clip in self.windows.cut(view.frames(source)))
+        if not len(x):
             raise DataError(f"every source must hold a window of frames; {sample.path} holds none. Leave it out.")
-        x = self._encoded(clips)
-        times = np.array([clip.times for clip in clips], dtype=np.float64)
         return Entry(x, times) if self.folder is None else self._write(name, x, times)
 
     def key(self, source: str, view: View) -> str:
@@ -97,26 +102,31 @@ class FeatureCache:
             return self.precision == "bf16"
         return self.device != "cpu" or bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
 
-    def _encoded(self, clips: Sequence[Clip]) -> np.ndarray:
-        """Each different frame is prepared and encoded once, then laid out as windows (w, t, ...)."""
+    def _encoded(self, clips: Iterable[Clip]) -> tuple[np.ndarray, Float[np.ndarray, "w t"]]:
+        """Windows (w, t, ...) and their times. A frame that an earlier window held is not encoded again."""
         places: dict[bytes, int] = {}
-        index = np.zeros((len(clips), len(clips[0].pixels)), dtype=np.int64)
-        fresh: list[tuple[Clip, int]] = []
-        for row, clip in enumerate(clips):
-            for column, pixels in enumerate(clip.pixels):
-                name = hashlib.blake2b(pixels.tobytes(), digest_size=16).digest()
+        index: list[list[int]] = []
+        times: list[tuple[float, ...]] = []
+        fresh: list[Clip] = []
+        done: list[np.ndarray] = []
+        for clip in clips:
+            names = [hashlib.blake2b(pixels.tobytes(), digest_size=16).digest() for pixels in clip.pixels]
+            for column, name in enumerate(names):
                 if name not in places:
                     places[name] = len(places)
-                    fresh.append((clip, column))
-                index[row, column] = places[name]
-        frames = np.concatenate(list(self._runs(fresh)))
-        return frames[index]
+                    fresh.append(_single(clip, column))
+            index.append([places[name] for name in names])
+            times.append(clip.times)
+            while len(fresh) >= FRAMES_AT_ONCE:
+                done.append(self._run(fresh[:FRAMES_AT_ONCE]))
+                fresh = fresh[FRAMES_AT_ONCE:]
+        if fresh:
+            done.append(self._run(fresh))
+        return (np.concatenate(done)[index] if done else np.zeros(0)), np.array(times, dtype=np.float64)
 
-    def _runs(self, fresh: Sequence[tuple[Clip, int]]) -> Iterator[np.ndarray]:
-        for first in range(0, len(fresh), FRAMES_AT_ONCE):
-            run = fresh[first : first + FRAMES_AT_ONCE]
-            x = torch.cat([self.fit(_single(clip, column)) for clip, column in run], dim=2)  # (1, c, t, h, w)
-            yield self._pixels(x) if self.encode is None else self._features(x)
+    def _run(self, frames: Sequence[Clip]) -> np.ndarray:
+        x = torch.cat([self.fit(frame) for frame in frames], dim=2)  # (1, c, t, h, w)
+        return self._pixels(x) if self.encode is None else self._features(x)
 
     def _pixels(self, x: Float[Tensor, "1 c t h w"]) -> np.ndarray:
         return (x[0] * 255).round().to(torch.uint8).permute(1, 0, 2, 3).numpy()  # (t, c, h, w)

@@ -10,12 +10,11 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 import torch.nn.functional as F
-from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from vidence.errors import DataError
-from vidence.training.examples import Batch, Examples, clip_means
+from vidence.training.examples import Batch, Examples, clip_means, decided
 from vidence.training.freezing import set_mode
 from vidence.training.schedule import Schedule
 
@@ -51,8 +50,7 @@ class Classifier(pl.LightningModule):  # type: ignore[misc]
 
     def forward(self, x: Tensor) -> Float[Tensor, "n k"]:
         """Logits of features (n, t, f), or of pixels (n, t, c, h, w)."""
-        network: Any = self.network
-        return network(rearrange(x, "n t c h w -> n c t h w")) if x.ndim == 5 else network.decide(x)
+        return decided(self.network, x)
 
     def on_train_epoch_start(self) -> None:
         """Dropout, too, depends on seed and epoch alone."""

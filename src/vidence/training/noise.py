@@ -47,9 +47,7 @@ def differences(runs: Mapping[Any, Sequence[float]], *, paired: bool = True) -> 
     """
     counts = {setting: len(values) for setting, values in runs.items()}
     if min(counts.values(), default=0) < 2 or (paired and len(set(counts.values())) > 1):
-        raise DataError(
-            f"differences need two runs a setting or more, and as many of each when paired; got {counts}."
-        )
+        raise DataError(f"differences need two runs a setting or more, and as many of each when paired; got {counts}.")
     pairs = list(combinations(runs, 2))
     values = [_p(np.asarray(runs[a], float), np.asarray(runs[b], float), paired=paired) for a, b in pairs]
     return [

@@ -18,7 +18,7 @@ from vidence.datasets.dataset import Sample
 from vidence.errors import DataError
 from vidence.models.cnn_rnn import CnnRnn, CnnRnnDetector, evaluating
 from vidence.models.detector_folder import state_digest
-from vidence.training.examples import Examples, clip_means
+from vidence.training.examples import Examples, clip_means, decided
 from vidence.training.feature_cache import FeatureCache, Precision
 from vidence.training.schedule import Schedule
 from vidence.training.views import views
@@ -85,11 +85,12 @@ def finetuned(settings: CnnRnn, schedule: Schedule) -> Any:
 
 
 def probabilities(detector: CnnRnnDetector, examples: Examples) -> tuple[Float[Tensor, "m k"], Int[Tensor, " m"]]:
-    """Class probabilities of every window of features, and the source each belongs to."""
+    """Class probabilities of every window, and the source each belongs to."""
     found, clips = [], []
+    device = next(detector.network.parameters()).device
     with evaluating(detector.network):
         for batch in examples.batches(WINDOWS_AT_ONCE):
-            found.append(detector.network.decide(batch.x).softmax(dim=1))
+            found.append(decided(detector.network, batch.x.to(device)).softmax(dim=1).cpu())
             clips.append(batch.clip)
     return torch.cat(found), torch.cat(clips)
 
