@@ -120,10 +120,15 @@ def test_evaluating_gives_every_module_its_own_mode_back_also_after_an_error() -
     model.train()
     model.backbone.eval()
     before = [module.training for module in model.modules()]
-    with pytest.raises(RuntimeError, match="stop"), evaluating(model):
-        assert not any(module.training for module in model.modules())
-        assert not torch.is_grad_enabled()
-        raise RuntimeError("stop")
+
+    def stopped() -> None:
+        with evaluating(model):
+            assert not any(module.training for module in model.modules())
+            assert not torch.is_grad_enabled()
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        stopped()
     assert [module.training for module in model.modules()] == before
     assert torch.is_grad_enabled()
 

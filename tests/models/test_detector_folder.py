@@ -135,7 +135,7 @@ def test_damaged_facts(saved: Path, entries: dict[str, Any], message: str) -> No
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "\xff\xfe"])
 def test_facts_that_are_no_json_object(saved: Path, text: str) -> None:
     (saved / FACTS_FILE).write_text(text, encoding="latin-1")
-    with pytest.raises(WeightsError, match="must be JSON|must hold an object"):
+    with pytest.raises(WeightsError, match=r"must be JSON|must hold an object"):
         load_detector(saved)
 
 

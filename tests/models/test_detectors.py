@@ -14,7 +14,7 @@ from vidence.spec import build
 LINES = {
     "cnn-rnn": [
         "cnn-rnn(backbone='small', size=48, length=5, stride=2)",
-        "cnn-rnn(backbone='small', size=48, length=5, rnn='lstm', bidirectional=True, differences='signed', norm='layer')",
+        "cnn-rnn(backbone='small', size=48, rnn='lstm', bidirectional=True, differences='signed', norm='layer')",
         "cnn-rnn(backbone='small', size=48, length=5, rnn='none', features='gap', readout='mean')",
         "cnn-rnn(backbone='small', size=48, length=1, recipe='paper', units=16)",
         "cnn-rnn(backbone='small', size=48, length=5, features='flatten', units=8)",

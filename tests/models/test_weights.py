@@ -173,7 +173,7 @@ def test_safetensors_of_another_network(tmp_path: Path) -> None:
     path = tmp_path / "small.safetensors"
     safetensors.torch.save_file(Small().state_dict(), path)
     for backbone in ("vgg19", "mobilenet-v2"):
-        with pytest.raises(WeightsError, match="small.safetensors must hold"):
+        with pytest.raises(WeightsError, match=r"small\.safetensors must hold"):
             load_weights(backbone, path)
 
 

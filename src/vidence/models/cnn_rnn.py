@@ -287,7 +287,8 @@ class CnnRnnDetector:
         if saved["preprocessing"] != detector._preprocessing():
             raise WeightsError(
                 f"'preprocessing' in {folder}/detector.json must say what its spec line says, "
-                f"{detector._preprocessing()}; got {saved['preprocessing']}. Undo the change: the network was trained so."
+                f"{detector._preprocessing()}; got {saved['preprocessing']}. "
+                "Undo that change: the network was trained so."
             )
         fill_from_folder(network, folder, saved)
         detector._digest = saved["weights"]

@@ -11,6 +11,7 @@ from numpy import ndarray
 from torch import Tensor, nn
 
 from vidence.frames.clip import Clip
+from vidence.frames.transforms import Fit
 from vidence.frames.windows import Windows
 from vidence.models.detector_folder import read_facts
 from vidence.spec import parse
@@ -45,6 +46,7 @@ class Detector(Protocol):
 
     settings: Any
     threshold: dict[str, Any] | None
+    fit: Fit
     facts: dict[str, Any]
 
     @property

@@ -159,8 +159,8 @@ def fill(network: nn.Module, state: Mapping[str, Tensor], *, name: str) -> None:
             )
         if not state[key].isfinite().all():
             raise WeightsError(
-                f"{key} in {name} must be finite; it holds NaN or infinity. The training diverged, or the file is damaged: "
-                "train again, or copy it again."
+                f"{key} in {name} must be finite; it holds NaN or infinity. "
+                "The training diverged, or the file is damaged: train again, or copy it again."
             )
     network.load_state_dict(dict(state))
 
