@@ -100,7 +100,7 @@ class VideoFile:
             ) from error
         with container:
             stream = self._stream(container)
-            stream.thread_type = "AUTO"
+            stream.thread_type = "NONE"  # with threads a damaged stream decodes differently from run to run: no replay
             yield container, stream
 
     def _stream(self, container: InputContainer) -> VideoStream:
