@@ -73,7 +73,7 @@ class WhenWhere(Explainer):
     ) -> Attributions:
         """Without a recurrent call each frame is hidden in the pixels; the places are gradient x activation."""
         t, h, w = x.shape[2:]
-        weights = hide(model, x, score, [(i, 0, 0) for i in range(t)], (1, h, w), "median" if t > 2 else "blur")
+        weights = hide(model, x, score, [(i, 0, 0) for i in range(t)], (1, h, w), "median")
         places = (activation.gradient(scores.sum()) * activation.values).sum(dim=1)
         flag = (
             f"no recurrent layer and no encode/decide was found: {t} frames were hidden in the pixels one by one, "

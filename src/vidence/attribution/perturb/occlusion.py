@@ -28,7 +28,7 @@ class Occlusion(Explainer):
 
     `box` and `stride` are (frames, rows, columns). By default a box is a quarter of the clip in each direction and moves by
     itself in time, by half in space: 196 boxes for 16 x 224 x 224. `fill`: 'mean' (the clip's mean colour), 'blur',
-    'median' (each pixel's median over time), or a value. In a two-stage model a box costs the frames it touches and
+    'median' (each pixel's median over time; the median colour of fewer than three frames), or a value. In a two-stage model a box costs the frames it touches and
     the head..
     """
 
@@ -124,6 +124,8 @@ def filled_with(x: Float[Tensor, "1 c t h w"], fill: Fill) -> Float[Tensor, "1 c
     """What a hidden place shows."""
     if fill == "mean":
         return x.mean(dim=(2, 3, 4), keepdim=True).expand_as(x)
+    if fill == "median" and x.shape[2] < 3:  # no majority in time to trust: the median colour
+        return x.flatten(2).median(dim=2).values[..., None, None, None].expand_as(x)
     if fill == "median":
         return x.median(dim=2, keepdim=True).values.expand_as(x)
     if fill == "blur":

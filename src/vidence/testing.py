@@ -1,0 +1,133 @@
+"""The checks every explainer must pass, public so that plug-in authors can run them. Each raises `AssertionError`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vidence.attribution.explainer import Explainer
+from vidence.scoring.scores import Logit, ScoreFunction
+
+__all__ = ["assert_no_residue", "check_explainer"]
+
+
+@contextmanager
+def assert_no_residue(model: nn.Module) -> Iterator[None]:
+    """Raise unless the model leaves the block as it entered it, also when the block raises.
+
+    Compared are state dict, attributes of every module, training and requires_grad flags, gradients and hooks.
+    """
+    before = _state(model)
+    try:
+        yield
+    finally:
+        after = _state(model)
+        changed = [key for key in {**before, **after} if not _same(before.get(key), after.get(key))]
+        if changed:
+            raise AssertionError(f"the model must be left as it was; changed are: {', '.join(changed[:8])}.")
+
+
+def check_explainer(
+    explainer: Explainer,
+    model: nn.Module,
+    x: Tensor,
+    scores: Sequence[ScoreFunction] = (Logit(0), Logit(1)),
+    *,
+    class_specific: bool = True,
+    tolerance: float = 1e-4,
+) -> None:
+    """Run an explainer on clips (n, c, t, h, w), n of at least 2, under two scores.
+
+    Maps are finite, float32, a frame each; a batch gives what its clips give alone; twice gives the same; another
+    score gives another map (`class_specific`); nothing is left on the model, after a success and after an error.
+    """
+    first, second = scores
+    with assert_no_residue(model):
+        found = explainer.attribute(model, x, first)
+    values = found.values
+    _require(values.dtype == torch.float32 and values.ndim == 4, f"values must be float32 (n, t, h, w); got {values.dtype}")
+    _require(values.shape[:2] == (x.shape[0], x.shape[2]), f"one map a frame is needed; got {tuple(values.shape)}")
+    _require(not values.requires_grad, "values must not hold a graph")
+    _require(bool(values.isfinite().all()), "values must be finite")
+    _require(bool(values.abs().max() > 0), "the map of an untrained model must not be zero")
+    scale = float(values.abs().max())
+    called = explainer(model, x, first)
+    _require(called.shape == (x.shape[0], *x.shape[2:]), f"a call must return a map of x's size; got {tuple(called.shape)}")
+    again = explainer.attribute(model, x, first).values
+    _require(torch.equal(values, again), "the same call must give the same map")
+    alone = torch.cat([explainer.attribute(model, x[i : i + 1], first).values for i in range(len(x))])
+    difference = float((alone - values).abs().max())
+    _require(difference <= tolerance * scale, f"a batch must give what its clips give alone; they differ by {difference:g}")
+    if class_specific:
+        other = explainer.attribute(model, x, second).values
+        _require(float((other - values).abs().max()) > 1e-3 * scale, "another score must give another map")
+    _check_errors(explainer, model, x)
+
+
+def _check_errors(explainer: Explainer, model: nn.Module, x: Tensor) -> None:
+    """Errors raised by the score and inside the model reach the caller and leave nothing behind."""
+
+    def failing(output: Any, x: Tensor) -> Tensor:
+        raise _Stop
+
+    places = [module for module in model.modules() if not list(module.children()) and module is not model]
+    with assert_no_residue(model):
+        _expect_stop(explainer, model, x, failing)
+    for module in {places[0], places[-1]} if places else ():
+        handle = module.register_forward_hook(_stop)
+        try:
+            with assert_no_residue(model):
+                _expect_stop(explainer, model, x, Logit(0), needed=False)
+        finally:
+            handle.remove()
+
+
+class _Stop(Exception):
+    """Raised on purpose."""
+
+
+def _stop(*_: Any) -> None:
+    raise _Stop
+
+
+def _expect_stop(
+    explainer: Explainer, model: nn.Module, x: Tensor, score: ScoreFunction, *, needed: bool = True
+) -> None:
+    try:
+        explainer.attribute(model, x, score)
+    except _Stop:
+        return
+    _require(not needed, "an error of the score must reach the caller")
+
+
+def _state(model: nn.Module) -> dict[str, Any]:
+    state: dict[str, Any] = {f"state {key}": value.detach().clone() for key, value in model.state_dict().items()}
+    for name, module in model.named_modules():
+        for key, value in vars(module).items():
+            state[f"{name or 'model'}.{key}"] = dict(value) if isinstance(value, dict) else value
+    for name, parameter in model.named_parameters():
+        state[f"requires_grad of {name}"] = parameter.requires_grad
+        state[f"grad of {name}"] = parameter.grad
+    return state
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, Tensor) and isinstance(other, Tensor):
+        return one is other or (one.shape == other.shape and torch.equal(one, other))
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+    if one is other:
+        return True
+    try:
+        return bool(one == other)
+    except (RuntimeError, ValueError, TypeError):  # what cannot be compared is another object
+        return False
+
+
+def _require(holds: bool, message: str) -> None:
+    if not holds:
+        raise AssertionError(message)
