@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from vidence.errors import OutputError
+from vidence.errors import OutputError, VidenceError
 
 
 @contextmanager
@@ -25,8 +25,8 @@ def written_aside(path: str | Path) -> Iterator[Path]:
         with aside.open("rb+") as file:
             os.fsync(file.fileno())
         aside.replace(place)
-    except OutputError:
-        raise  # of another file inside the block: it says which
+    except VidenceError:
+        raise  # ours, from inside the block (a source that cannot be read, another file): it says what
     except OSError as error:
         raise OutputError(
             f"{place} must be writable; got {error.strerror or error}. "

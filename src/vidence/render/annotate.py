@@ -21,6 +21,7 @@ from vidence.render.lettering import (
     RAISED,
     blank,
     clock,
+    fitting,
     number,
     shortened,
     text_width,
@@ -32,7 +33,8 @@ from vidence.render.strip import Strip
 Explained = tuple[UInt8[np.ndarray, "h w 3"], float, Float[np.ndarray, "h w"] | None]
 
 _MARGIN, _GAP = 12, 8
-_NARROWEST, _WIDEST, _TALLEST = 320, 800, 640  # pixels of a panel
+_NARROWEST = {"beside": 320, "above": 480, "alone": 480}  # pixels of a panel; the text needs some
+_WIDEST, _TALLEST = 800, 640
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,12 +89,12 @@ def annotated(page: Page, frames: Iterable[Explained]) -> Iterator[UInt8[np.ndar
         yield sheet.picture(scaled, drawn, time, explained=True)
 
 
-def panel_size(size: tuple[int, int]) -> tuple[int, int]:
+def panel_size(size: tuple[int, int], narrowest: int = 320) -> tuple[int, int]:
     """Height and width at which a picture of `size` is shown: small ones enlarged to be readable, large ones
     reduced so that two fit on a screen.
     """
     h, w = size
-    scale = min(max(1.0, _NARROWEST / w), _WIDEST / w, _TALLEST / h)
+    scale = min(max(1.0, narrowest / w), _WIDEST / w, _TALLEST / h)
     return max(round(h * scale / 2) * 2, 2), max(round(w * scale / 2) * 2, 2)
 
 
@@ -101,7 +103,7 @@ class _Sheet:
 
     def __init__(self, page: Page, size: tuple[int, int]) -> None:
         self.page = page
-        self.panel = h, w = panel_size(size)
+        self.panel = h, w = panel_size(size, _NARROWEST[page.layout])
         across, down = {"beside": (2, 1), "above": (1, 2), "alone": (1, 1)}[page.layout]
         inner = across * w + (across - 1) * _GAP
         self.text = text = min(max(round(inner / 56), 11), 20)
@@ -165,12 +167,13 @@ class _Sheet:
         if page.threshold is None:
             return
         above = self.strip.above(now)
-        side = f"{'above' if above else 'below'} threshold {number(page.threshold)}"
+        side = "above" if above else "below"
         left = 2 * _MARGIN + text_width(score, size, bold=True)
-        wide = text_width(side, self.text, bold=above) + self.text
-        if left + wide > room:
+        words = fitting((f"{side} threshold {number(page.threshold)}", side), room - left - self.text, self.text)
+        if not words:
             return
+        wide = text_width(words, self.text, bold=above) + self.text
         tall = round(0.85 * self.text)
         cv2.rectangle(picture, (left, y - tall), (left + wide, y + tall), ALARM if above else RAISED, -1)
         ink = (24, 18, 6) if above else FAINT
-        write(picture, (left + self.text // 2, y), side, size=self.text, colour=ink, bold=above)
+        write(picture, (left + self.text // 2, y), words, size=self.text, colour=ink, bold=above)

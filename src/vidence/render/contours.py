@@ -49,11 +49,12 @@ def contours(
     scope: Scope = "clip",
     min_area: float = 16.0,
     peak: float | None = None,
+    first: int = 0,
 ) -> list[Contour]:
     """Find the regions of every frame, level and sign, low levels first; an empty map has none.
 
     `levels` are shares in (0, 1] of the peak that `scope` or `peak` sets, the same for both signs; regions
-    smaller than `min_area` pixels are left out.
+    smaller than `min_area` pixels are left out. `first` is the number of the first frame, for a source in pieces.
     """
     require_values(values)
     if not levels or not all(0 < level <= 1 for level in levels):
@@ -62,7 +63,7 @@ def contours(
     for frame, top in enumerate(drawn_peaks(values, scope, peak)):
         for sign in (1, -1) if top > 0 else ():
             signed = values[frame].astype(np.float32) * sign
-            found += _levels(signed, frame, sign, {level: level * float(top) for level in levels}, min_area)
+            found += _levels(signed, first + frame, sign, {level: level * float(top) for level in levels}, min_area)
     return found
 
 
@@ -151,7 +152,7 @@ def draw(
         rings = [np.rint(ring * 2**_SHIFT).astype(np.int32)[:, None] for ring in (contour.points, *contour.holes)]
         line = max(1, round(width * (0.6 + 2.0 * contour.level)))
         target = picture[contour.frame]
-        ink = colour(contour.level, contour.sign)
+        ink = colour(0.25 + 0.75 * contour.level, contour.sign)  # a thin line needs more light than a surface
         casing = tuple(part // 5 for part in ink)
         cv2.polylines(target, rings, True, casing, line + 2, cv2.LINE_AA, _SHIFT)
         cv2.polylines(target, rings, True, ink, line, cv2.LINE_AA, _SHIFT)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import UInt8
 
-from vidence.render.lettering import FAINT, GROUND, INK, Colour, blank, number, shortened, text_width, write
+from vidence.render.lettering import FAINT, GROUND, INK, Colour, blank, fitting, number, shortened, text_width, write
 from vidence.render.renderer import Renderer, describe
 
 _GREY = 118
@@ -24,7 +24,8 @@ def legend(
     ground: Colour = GROUND,
 ) -> UInt8[np.ndarray, "h w 3"]:
     """A row of `width` x `height` pixels: the bar from no evidence to `peak` (from -`peak` where `signed`), raw values
-    at its ends, and how the scale was set. `note` is added to the right; `text` is the letters' size.
+    at its ends, and how the scale was set. `note` comes first, what does not fit is left out; `text` is the size
+    of the letters.
     """
     picture = blank(height, width, ground)
     ink = INK if sum(ground) < 384 else (40, 44, 52)
@@ -51,9 +52,10 @@ def legend(
         write(picture, (x, middle), high, size=text, colour=ink)
         x += text_width(high, text) + 16
     levels = getattr(renderer, "levels", ())
-    words = f"lines at {', '.join(f'{100 * level:g}' for level in sorted(levels))} % of the peak; " if levels else ""
-    words = "; ".join(part for part in (f"{words}{describe(renderer)}", note) if part)
-    write(picture, (x, middle), shortened(words, width - x, text), size=text, colour=FAINT)
+    lines = f"lines at {', '.join(f'{100 * level:g}' for level in sorted(levels))} % of the peak" if levels else ""
+    parts = [part for part in (note, lines, describe(renderer)) if part]
+    wordings = ["; ".join(parts[:kept]) for kept in range(len(parts), 0, -1)]
+    write(picture, (x, middle), fitting(wordings, width - x, text), size=text, colour=FAINT)
     return picture
 
 

@@ -6,6 +6,7 @@ stick figures without accents. DejaVu has Latin, Greek, Cyrillic and Arabic lett
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TypeAlias
@@ -71,6 +72,11 @@ def shortened(text: str, width: int, size: int, *, bold: bool = False) -> str:
         if text_width(short, size, bold=bold) <= width:
             return short
     return "…"
+
+
+def fitting(wordings: Sequence[str], width: int, size: int) -> str:
+    """The first wording that is at most `width` pixels wide in bold; nothing where none is."""
+    return next((words for words in wordings if text_width(words, size, bold=True) <= width), "")
 
 
 def clock(seconds: float) -> str:

@@ -14,8 +14,8 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 from av.video.stream import VideoStream
 from jaxtyping import UInt8
 
-from vidence.errors import ShapeError
 from vidence.aside import written_aside
+from vidence.errors import ShapeError
 
 TICKS = 90_000  # a second; the clock of broadcast video, divisible by 24, 25, 30 and 60
 _KEYFRAMES_EVERY = 48  # frames; a browser seeks to a keyframe

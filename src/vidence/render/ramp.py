@@ -1,9 +1,10 @@
 """The colours of evidence: two perceptual, colour-blind-safe ramps, one per sign.
 
 Stored by value (nine stops each, taken from matplotlib 3.11) so that a picture looks the same under any
-matplotlib: `inferno` from .32 to .96 for evidence towards the score, `Blues` reversed from 0 to .8 for evidence
-against it. Lightness rises along both, so intensity survives a grey printout; warm against blue stays apart under
-the three common colour-vision deficiencies. Side by side, the two make the diverging ramp of signed maps.
+matplotlib: `inferno` from .44 to .97 for evidence towards the score, `Blues` reversed from 0 to .75 for evidence
+against it; side by side they are the diverging ramp of signed maps. Lightness rises along both, so intensity
+survives a grey printout, and warm against blue stays apart under the three common colour-vision deficiencies;
+inferno's purple start is left out, because a protanope sees it as that blue.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from jaxtyping import UInt8
 from vidence.errors import ShapeError
 
 STEPS = 256
-_TOWARDS = ("721a6e", "932667", "b3325a", "d04545", "e75e2e", "f68013", "fca50a", "f8cd37", "f2f27d")
-_AGAINST = ("08306b", "084a91", "1764ab", "2e7ebc", "4a98c9", "6caed6", "94c4df", "b7d4ea", "d0e1f2")
+_TOWARDS = ("a32c61", "bd3853", "d44842", "e75e2e", "f47918", "fb9706", "fbb81d", "f5d949", "f3f68a")
+_AGAINST = ("08306b", "084990", "1561a9", "2a7ab9", "4292c6", "61a7d2", "85bcdc", "a9cfe5", "c7dbef")
 
 
 def _table(stops: tuple[str, ...]) -> UInt8[np.ndarray, "256 3"]:

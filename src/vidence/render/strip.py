@@ -111,7 +111,7 @@ class Strip:
 
 
 def _envelope(points: Float[np.ndarray, "t 2"]) -> Float[np.ndarray, "m 2"]:
-    """At most four points a pixel column (first, lowest, highest, last): hours of curve draw at once, no peak is lost."""
+    """At most four points a pixel column (first, lowest, highest, last): hours draw at once and no peak is lost."""
     columns = np.flatnonzero(np.diff(points[:, 0].round(), prepend=-np.inf))
     kept = []
     for part in np.split(np.arange(len(points)), columns[1:]):
