@@ -47,6 +47,7 @@ def expected_schema() -> frozenset[tuple[str, str, str]]:
 
 
 def schema(connection: sql.Connection) -> frozenset[tuple[str, str, str]]:
-    """(type, name, statement) of the tables, indices and triggers that are there."""
-    rows = connection.exec_driver_sql("SELECT type, name, coalesce(sql, '') FROM sqlite_master")
+    """(type, name, statement) of the tables, indices and triggers that are there, Alembic's own table apart."""
+    query = "SELECT type, name, coalesce(sql, '') FROM sqlite_master WHERE tbl_name != 'alembic_version'"
+    rows = connection.exec_driver_sql(query)
     return frozenset((str(kind), str(name), str(statement)) for kind, name, statement in rows)

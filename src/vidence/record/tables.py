@@ -13,6 +13,7 @@ from vidence.errors import StoreError
 
 APPLICATION_ID = 0x56646E63  # "Vdnc", in the file's header: tells a store from any other SQLite file
 BUSY_S = 30.0
+PRAGMAS = ("secure_delete = ON",)  # an erased payload's bytes leave the file
 
 metadata = sql.MetaData()
 chain = sql.Table(
@@ -63,14 +64,15 @@ class Connections:
         connection = sqlite3.connect(
             f"{self.path.absolute().as_uri()}?mode=rwc", uri=True, timeout=BUSY_S, isolation_level=None
         )
-        connection.execute("PRAGMA secure_delete = ON")  # an erased payload's bytes leave the file
+        for pragma in PRAGMAS:
+            connection.execute(f"PRAGMA {pragma}")
         return connection
 
     @contextmanager
     def _speaking(self) -> Iterator[None]:
         try:
             yield
-        except (sql.exc.DBAPIError, sqlite3.Error) as error:
+        except (sql.exc.DBAPIError, sqlite3.Error, UnicodeDecodeError) as error:  # the last: damaged text
             raise StoreError(self._words(getattr(error, "orig", None) or error)) from error
 
     def _words(self, error: BaseException) -> str:
