@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "vidence"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 EVERYTHING = (
-    "errors spec version record frames models scoring attribution render datasets training evaluate review pipeline"
+    "errors spec version record frames models scoring attribution render datasets training evaluate review pipeline replaying"
 )
 MAY_IMPORT = {
     "__main__": "cli",
@@ -32,6 +32,7 @@ MAY_IMPORT = {
     "evaluate": "frames models scoring attribution render datasets training record spec errors",
     "review": "record errors",
     "pipeline": "frames models scoring attribution render record spec errors version",
+    "replaying": "pipeline frames models scoring record errors",
     "testing": "frames models scoring attribution datasets spec errors",
     "cli": EVERYTHING,
 }

@@ -1,65 +1,127 @@
-"""The files of one explanation: maps.npz, contours.json, overlay.mp4, sheet.png, and a sheet per alarm."""
+"""The files of one explanation of one source: maps.npz, contours.json, overlay.mp4, sheet.png and a sheet per alarm."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Container, Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import tee
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 
 from vidence.aside import written_aside
-from vidence.attribution.frame_maps import FrameMaps
-from vidence.frames.clip import Frame
 from vidence.frames.source import Source
 from vidence.frames.transforms import resize_map
 from vidence.record.facts import Event
 from vidence.render.annotate import Explained, Page, annotated
-from vidence.render.contours import contours, to_json
+from vidence.render.contours import Contour, contours, to_json
+from vidence.render.legend import legend
+from vidence.render.lettering import clock, number
 from vidence.render.movie import write_movie
+from vidence.render.sheet import pick_frames, write_sheet
 
 AROUND_S = 2.0  # the movie shows this much before and after what was explained
+MAPS, CONTOURS, MOVIE, SHEET = "maps.npz", "contours.json", "overlay.mp4", "sheet.png"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PlacedMaps:
-    """Maps on their own grid with their times, and where the grid lies in the source's pixels (h, w)."""
+    """Maps on their own grid with their times, and where the grid lies in a source of `size` (h, w).
+
+    `windows` are the first samples of the windows that were explained: what a replay explains again.
+    """
 
     times: Float[np.ndarray, " t"]
     values: Float[np.ndarray, "t h w"]
     affine: Float[np.ndarray, "2 3"]
     size: tuple[int, int]
+    windows: tuple[int, ...] = ()
 
     @property
     def peak(self) -> float:
         """The greatest absolute value: drawn at full intensity in every picture of this source."""
         return float(np.abs(self.values).max(initial=0.0))
 
-    def nearest(self, time: float, *, within: float) -> Float[np.ndarray, "h w"] | None:
-        """The map of the frame nearest in time, at source pixels; None where that is farther than `within` seconds."""
-        at = int(np.abs(self.times - time).argmin())
-        if abs(self.times[at] - time) > within:
+    @property
+    def reach_s(self) -> float:
+        """How far in seconds a sampled frame's map stands for the frames around it."""
+        return float(np.median(np.diff(self.times))) if len(self.times) > 1 else 0.0
+
+    def at(self, time: float) -> Float[np.ndarray, "h w"] | None:
+        """The map of the sampled frame nearest in time, at source pixels; None where none is near."""
+        nearest = int(np.abs(self.times - time).argmin())
+        if abs(float(self.times[nearest]) - time) > self.reach_s:
             return None
-        return resize_map(self.values[at : at + 1], self.affine, self.size)[0]
+        return resize_map(self.values[nearest : nearest + 1], self.affine, self.size)[0]
+
+    def shown(self, event: Event | None) -> list[float]:
+        """The times that a contact sheet shows of an event, or of everything explained."""
+        weights = np.clip(self.values, 0, None).sum(axis=(1, 2))
+        return [float(self.times[at]) for at in pick_frames(self.times.tolist(), weights.tolist(), event=event)]
 
 
-def save_maps(path: Path, placed: PlacedMaps) -> None:
-    """Write `values` float32 (t, h, w), `times` in seconds, `affine` (2, 3) from grid (x, y) to source pixels, `size`."""
-    with written_aside(path) as aside:
-        np.savez_compressed(
-            aside, values=placed.values, times=placed.times, affine=placed.affine, size=np.array(placed.size)
+def draw(folder: Path, source: Source, placed: PlacedMaps, page: Page, events: Sequence[Event]) -> list[Path]:
+    """Write all files into `folder` and return them; the sheet of an event is called `event_sheet(number)`.
+
+    The source is decoded once; memory does not grow with its length. Each file is written aside and then renamed.
+    """
+    sheets: dict[str, Event | None] = {SHEET: None} | {event_sheet(i): each for i, each in enumerate(events, 1)}
+    shown = {name: placed.shown(event) for name, event in sheets.items()}
+    kept: dict[float, UInt8[np.ndarray, "h w 3"]] = {}
+    _save_maps(folder / MAPS, placed)
+    _save_contours(folder / CONTOURS, placed)
+    wanted = {time for times in shown.values() for time in times}
+    with closing(_explained(source, placed, page, wanted, kept)) as frames:
+        pictures, times = tee(frames)  # read in step, so that one frame is held
+        write_movie(folder / MOVIE, annotated(page, pictures), (time for _, time, _ in times))
+    key = legend(page.renderer, placed.peak, width=800, height=28, signed=page.signed, ground=(255, 255, 255))
+    for name, chosen in shown.items():
+        seen = [time for time in chosen if time in kept]
+        captions = [f"{clock(time)}   {page.measure} {number(_score(page, time))}" for time in seen]
+        write_sheet(
+            folder / name, [kept[time] for time in seen], captions, title=page.name, text=page.evidence, legend=key
         )
+    return [folder / name for name in (MAPS, CONTOURS, MOVIE, *shown)]
 
 
-def save_contours(path: Path, placed: PlacedMaps) -> None:
-    """Write the polygons of every explained frame, frame by frame, so that memory does not grow."""
-    found = []
+def event_sheet(number: int) -> str:
+    """The file name of an event's contact sheet; events count from 1."""
+    return f"event-{number}.png"
+
+
+def _explained(
+    source: Source, placed: PlacedMaps, page: Page, wanted: Container[float], kept: dict[float, np.ndarray]
+) -> Generator[Explained]:
+    """The frames near an explained one, with their maps; those at a wanted time are drawn and kept."""
+    for frame in source:
+        if float(np.abs(placed.times - frame.time).min()) > AROUND_S:
+            continue
+        values = placed.at(frame.time)
+        if frame.time in wanted and values is not None:
+            kept[frame.time] = page.renderer(frame.pixels[None], values[None], peak=placed.peak)[0]
+        yield frame.pixels, frame.time, values
+
+
+def _score(page: Page, time: float) -> float:
+    return page.scores[max(bisect_right(page.times, time + 1e-9) - 1, 0)]
+
+
+def _save_maps(path: Path, placed: PlacedMaps) -> None:
+    """`values` float32 (t, h, w), `times` in seconds, `affine` (2, 3): grid (x, y) to source pixels, `size`, `windows`."""
+    plain = {"size": np.array(placed.size), "windows": np.array(placed.windows, dtype=np.int64)}
+    with written_aside(path) as aside:
+        np.savez_compressed(aside, values=placed.values, times=placed.times, affine=placed.affine, **plain)
+
+
+def _save_contours(path: Path, placed: PlacedMaps) -> None:
+    """The polygons of every explained frame; frame by frame, so that full-size maps are not held together."""
+    found: list[Contour] = []
     for t in range(len(placed.times)):
         pixels = resize_map(placed.values[t : t + 1], placed.affine, placed.size)
-        found += [_at(contour, t) for contour in contours(pixels, peak=placed.peak or None)]
+        found += [replace(each, frame=t) for each in contours(pixels, peak=placed.peak)]
     with written_aside(path) as aside:
         aside.write_text(json.dumps(to_json(found, placed.times.tolist(), placed.size), allow_nan=False))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from vidence.frames.clip import Clip
 from vidence.frames.source import Source
 from vidence.models.detector import Detector
-from vidence.record.facts import ClipRef, Detection
-from vidence.scoring.timeline import Curve, curve
+from vidence.record.facts import ClipRef, Event
+from vidence.scoring.timeline import Curve, curve, events
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,41 @@ def curve_of(windows: Iterable[ScoredWindow]) -> Curve:
     return curve((window.ref.times, window.values) for window in windows)
 
 
-def detection(detector: Detector, window: ScoredWindow, *, score: str, threshold: float) -> Detection:
-    """The fact that a record keeps of a window."""
-    return Detection(window.ref, detector.spec, detector.weights_digest, score, window.value, threshold)
+@dataclass(frozen=True, slots=True, eq=False)
+class Judgement:
+    """What a detector says of a source: its windows, the curve over frames, and the alarms at a threshold."""
+
+    windows: tuple[ScoredWindow, ...]
+    threshold: float
+    curve: Curve
+    events: tuple[Event, ...]
+
+    @property
+    def anomalous(self) -> tuple[ScoredWindow, ...]:
+        """The windows above the threshold."""
+        return tuple(window for window in self.windows if window.value > self.threshold)
+
+    def peak(self, event: Event | None) -> ScoredWindow:
+        """The window that decided: the highest one of an event, or of the whole source."""
+        inside = self.windows if event is None else self.during(event.first_s, event.last_s)
+        return max(inside, key=lambda window: window.value)
+
+    def during(self, first_s: float, last_s: float) -> tuple[ScoredWindow, ...]:
+        """The windows that share a moment with a stretch of time."""
+        return tuple(window for window in self.windows if window.overlaps(first_s, last_s))
+
+
+def judge(
+    detector: Detector,
+    source: Source,
+    *,
+    threshold: float,
+    step: Callable[[Clip, ScoredWindow], None] = lambda clip, window: None,
+) -> Judgement:
+    """Score a source; `step` sees each window as it is scored, with its pixels, which are then let go."""
+    windows = []
+    for clip, window in scored(detector, source):
+        windows.append(window)
+        step(clip, window)
+    whole = curve_of(windows)
+    return Judgement(tuple(windows), threshold, whole, tuple(events(whole, threshold)))

@@ -1,0 +1,71 @@
+"""Maps of one source -> the evidence that a record keeps of an alarm: sentence, hidden score, segments, profile."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from jaxtyping import Float
+
+from vidence.attribution.frame_maps import FrameMaps
+from vidence.attribution.hiding import hidden_score
+from vidence.attribution.summary import clock, marked, place, profile, segments
+from vidence.frames.source import Source
+from vidence.frames.transforms import resize_map
+from vidence.models.detector import Detector
+from vidence.record.evidence import Evidence, HiddenScore
+from vidence.record.facts import Certificate, ClipRef
+
+
+def evidence(
+    detector: Detector,
+    source: Source,
+    maps: FrameMaps,
+    *,
+    span: tuple[float, float],
+    peak: ClipRef,
+    explainer: str,
+    score: str,
+    certificate: Certificate,
+    warnings: Sequence[str] = (),
+) -> Evidence:
+    """What one explainer says of a stretch of time (`span`, seconds). `peak` is the window that decided; `warnings` are
+    added to the certificate's. Pictures and files are added by whoever writes them.
+    """
+    times, values = maps.times, maps.values
+    inside = (times >= span[0]) & (times <= span[1])
+    strongest = segments(times[inside], values[inside])
+    return Evidence(
+        explainer=explainer,
+        score=score,
+        sentence=_sentence(times[inside], values[inside]),
+        certificate=replace(certificate, flags=(*certificate.flags, *warnings)),
+        hidden_score=_hidden(detector, source, maps, peak),
+        segments=strongest,
+        profile_times=tuple(times[inside].tolist()),
+        profile=tuple(profile(values[inside]).tolist()),
+    )
+
+
+def _hidden(detector: Detector, source: Source, maps: FrameMaps, peak: ClipRef) -> HiddenScore | None:
+    """Measured on the window that decided, in the source's own pixels."""
+    clip = detector.windows.at(source, peak.first)
+    values = maps.values[np.searchsorted(maps.times, clip.times)]
+    size = clip.pixels.shape[1:3]
+    affine = detector.fit.to_source((size[0], size[1]), (values.shape[1], values.shape[2]))
+    return hidden_score(detector, clip, marked(resize_map(values, affine, (size[0], size[1]))))
+
+
+def _sentence(times: Float[np.ndarray, " t"], values: Float[np.ndarray, "t h w"]) -> str:
+    """When and where the evidence is strongest, in one sentence."""
+    found = segments(times, values, most=1)
+    if not found:
+        return "The map shows no evidence towards this score."
+    strongest, weights = found[0], profile(values)
+    top = clock(float(times[int(weights.argmax())]))
+    span = f"at {clock(strongest.first_s)}"
+    if strongest.last_s > strongest.first_s:
+        span = f"from {clock(strongest.first_s)} to {clock(strongest.last_s)}, most at {top}"
+    where = "" if strongest.box is None else f", {place(strongest.box)}"
+    return f"The model looked most {span}{where}."

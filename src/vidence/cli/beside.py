@@ -1,0 +1,60 @@
+"""Explanation in a worker beside the scoring: on a copy of the detector, so that scores cannot be touched."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from pathlib import Path
+
+from vidence.frames.clip import Clip
+from vidence.models.detector import load_detector
+from vidence.pipeline import Reasons, default_line
+
+WAITING = 16  # clips that may wait for explanation: bounds memory; a full queue holds the scoring up
+
+
+class Beside:
+    """`asked` is an explainer's line, `alarms` (the detector's default) or `off`; `score` what is explained."""
+
+    def __init__(self, detector: Path, asked: str, score: str) -> None:
+        self._on = asked != "off"
+        self._score = score
+        self._model = load_detector(detector)
+        self._lines = () if not self._on else (default_line(self._model) if asked == "alarms" else asked,)
+        self._error: Exception | None = None
+        Reasons(self._model, self._lines, score)  # a wrong line is refused before any work
+
+    def start(self) -> Reasons:
+        """Begin a source; the maps gather in what is returned, which is complete after `finish`."""
+        self._reasons = Reasons(self._model, self._lines, self._score)
+        self._clips: queue.Queue[Clip | None] = queue.Queue(WAITING)
+        self._held_s, self._error = 0.0, None
+        self._worker = threading.Thread(target=self._work, args=(self._clips, self._reasons), daemon=True)
+        self._worker.start()
+        return self._reasons
+
+    def put(self, clip: Clip) -> None:
+        """Hand over a window to explain."""
+        if self._on:
+            began = time.perf_counter()
+            self._clips.put(clip)
+            self._held_s += time.perf_counter() - began
+
+    def finish(self) -> str:
+        """Wait for the worker; says how much later than the scores the explanations were. Raises what it raised."""
+        began = time.perf_counter()
+        self._clips.put(None)
+        self._worker.join()
+        if self._error is not None:
+            raise self._error
+        later = time.perf_counter() - began
+        return f"; explanation added {self._held_s + later:.1f} s" if len(self._reasons) else ""
+
+    def _work(self, clips: queue.Queue[Clip | None], reasons: Reasons) -> None:
+        while (clip := clips.get()) is not None:
+            if self._error is None:  # after an error the rest is only taken off the queue
+                try:
+                    reasons.add(clip)
+                except Exception as error:  # raised again in `finish`, on the caller's side
+                    self._error = error

@@ -1,0 +1,26 @@
+"""``vidence report``: one HTML page that a person can read, from a store of records."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("report")
+@click.argument("store", type=click.Path(path_type=Path))
+@click.argument("records", nargs=-1, metavar="[RECORD...]")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The HTML file to write.")
+def command(store: Path, records: tuple[str, ...], out: Path) -> None:
+    """Write STORE's records, or those named by their ids (the first digits suffice), as one self-contained HTML file.
+
+    Pictures are read from beside the store and checked against the digests in the records.
+
+    \b
+    vidence report why/records.db --out why/report.html
+    vidence report why/records.db 3fa91c --out one.html
+    """
+    from vidence.review.report import write_report
+
+    write_report(store, out, records=records)
+    click.echo(f"report  {out}")

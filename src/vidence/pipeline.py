@@ -1,0 +1,206 @@
+"""The whole way on one page: source -> clips -> score -> why -> picture -> record. Read this file first.
+
+`explain` is the library's front door, for any model. The commands use the rest: a source is judged
+(`scoring.run.judge`), `Reasons` explains its windows, `write_down` draws the pictures and makes a record of each alarm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from vidence import spec
+from vidence.attribution import COMBINE, EXPLAINERS, default_for
+from vidence.attribution.explainer import Attributions, Explainer
+from vidence.attribution.frame_maps import FrameMaps
+from vidence.attribution.reasons import evidence
+from vidence.errors import ExplainError
+from vidence.frames.clip import Clip
+from vidence.frames.source import Source
+from vidence.models.detector import Detector
+from vidence.record.decision import DecisionRecord
+from vidence.record.evidence import Evidence, Picture
+from vidence.record.facts import Certificate, Event
+from vidence.record.provenance import digest, file_digest
+from vidence.render.annotate import Page
+from vidence.render.evidence_files import CONTOURS, MAPS, MOVIE, SHEET, PlacedMaps, draw, event_sheet
+from vidence.scoring.decisions import record
+from vidence.scoring.run import Judgement, ScoredWindow
+from vidence.scoring.scores import SCORES, Logit, ScoreFunction
+
+
+def explain(
+    model: nn.Module | Detector,
+    clip: Clip | Float[Tensor, "n c t h w"],
+    *,
+    explainer: Explainer | str | None = None,
+    score: ScoreFunction | str | None = None,
+) -> Attributions:
+    """Explain what a model says of a clip.
+
+    `model` is any video model of yours (wrap it in `Adapted` if it speaks another axis order or value range) or a
+    detector; `clip` a `Clip`, or x (n, c, t, h, w) in [0, 1]. `explainer` and `score` are objects or spec lines; by
+    default `when-where` for recurrent models, else `grad-cam`, of the predicted class's logit. Raises `ExplainError`
+    where the model has nothing to look into.
+    """
+    network = _network(model)
+    x = clip if isinstance(clip, Tensor) else _input(model, clip)
+    chosen = explainer_of(explainer) if explainer is not None else default_for(network)
+    return chosen.attribute(network, x, score_of(score, model))
+
+
+def default_line(detector: Detector) -> str:
+    """The spec line of the explainer that a detector gets when none is asked for."""
+    return spec.line(default_for(_network(detector)), EXPLAINERS)
+
+
+def _network(model: nn.Module | Detector) -> nn.Module:
+    network = model if isinstance(model, nn.Module) else model.network
+    if network is None:
+        raise ExplainError(f"explain looks into a network; {type(model).__name__} has none. Use its own evidence.")
+    return network
+
+
+def _input(model: nn.Module | Detector, clip: Clip) -> Float[Tensor, "1 c t h w"]:
+    if isinstance(model, nn.Module):
+        return rearrange(torch.from_numpy(clip.pixels), "t h w c -> 1 c t h w").float() / 255
+    return model.prepare(clip)
+
+
+def explainer_of(given: Explainer | str) -> Explainer:
+    """An explainer from its line, or itself."""
+    return spec.build(given, {**EXPLAINERS, **COMBINE}) if isinstance(given, str) else given
+
+
+def score_of(given: ScoreFunction | str | None, model: Any) -> ScoreFunction:
+    """A score from its line (class names are the model's), by default the predicted class's logit."""
+    score = Logit() if given is None else spec.build(given, SCORES) if isinstance(given, str) else given
+    classes = getattr(model, "classes", None)
+    named = getattr(score, "named", None)
+    return named(classes) if classes and named else score
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One explainer's maps of one source: averaged per frame, and each window's certificate by its first frame."""
+
+    maps: FrameMaps = field(default_factory=FrameMaps)
+    certificates: dict[int, Certificate] = field(default_factory=dict)
+
+
+def _span(judged: Judgement, event: Event | None) -> tuple[float, float]:
+    return (judged.windows[0].first_s, judged.windows[-1].last_s) if event is None else (event.first_s, event.last_s)
+
+
+class Reasons:
+    """Explains windows of one source as they come, with every explainer asked for.
+
+    `explainers` are spec lines, `score` the line of what is explained.
+    """
+
+    def __init__(self, detector: Detector, explainers: Sequence[str], score: str = "logit") -> None:
+        self._detector, self.score_line = detector, score
+        self._score = score_of(score, detector)
+        self._explainers = {line: explainer_of(line) for line in explainers}
+        self.by_line = {line: Reason() for line in explainers}
+
+    def __len__(self) -> int:
+        """How many windows were explained."""
+        return max((len(reason.certificates) for reason in self.by_line.values()), default=0)
+
+    def add(self, clip: Clip) -> None:
+        """Explain one window."""
+        for line, explainer in self._explainers.items():
+            found = explain(self._detector, clip, explainer=explainer, score=self._score)
+            reason = self.by_line[line]
+            reason.maps.add(clip.times, found.values[0].cpu().numpy())
+            reason.certificates[clip.ref.first] = found.certificate
+
+    def evidence(self, source: Source, judged: Judgement, line: str, event: Event | None) -> Evidence | None:
+        """What the explainer `line` says of one alarm; None where no window of it was explained."""
+        reason, first, last = self.by_line[line], *_span(judged, event)
+        explained = [each for each in judged.during(first, last) if each.ref.first in reason.certificates]
+        if not explained:
+            return None
+        peak = max(explained, key=lambda window: window.value)
+        return evidence(
+            self._detector,
+            source,
+            reason.maps,
+            span=(first, last),
+            peak=peak.ref,
+            explainer=line,
+            score=self.score_line,
+            certificate=reason.certificates[peak.ref.first],
+        )
+
+    def add_all(
+        self, source: Source, chosen: Iterable[ScoredWindow], *, step: Callable[[], None] = lambda: None
+    ) -> None:
+        """Decode the source once more and explain the chosen windows; `step` is called after each."""
+        wanted = {window.ref.first for window in chosen}
+        for clip in self._detector.windows.cut(source) if wanted else ():
+            if clip.ref.first in wanted:
+                self.add(clip)
+                step()
+                wanted.remove(clip.ref.first)
+            if not wanted:
+                break
+
+
+def write_down(
+    detector: Detector, source: Source, judged: Judgement, reasons: Reasons, *, out: Path
+) -> list[DecisionRecord]:
+    """Draw the evidence of one source and make its records: one per alarm, or one where there is none.
+
+    Files go below `out`/<source stem>-<digest8>/<explainer key>-<spec digest4>/; records name them with their digests.
+    """
+    cases: tuple[Event | None, ...] = judged.events or (None,)
+    told: list[list[Evidence]] = [[] for _ in cases]
+    files: dict[str, str] = {}
+    explained = {line: each for line, each in reasons.by_line.items() if len(each.maps)}
+    for line, reason in explained.items():
+        folder = evidence_folder(out, source, line)
+        placed = _placed(detector, source, reason)
+        times, scores = judged.curve.times.tolist(), judged.curve.values.tolist()
+        page = Page(source.name, times, scores, placed.peak, judged.threshold, judged.events)
+        paths = draw(folder, source, placed, replace(page, evidence=line), judged.events)
+        named = {path.name: path.relative_to(out).as_posix() for path in paths}
+        files |= {named[path.name]: file_digest(path) for path in paths}
+        for number, (event, each) in enumerate(zip(cases, told, strict=True), 1):
+            found = reasons.evidence(source, judged, line, event)
+            if found is not None:
+                each.append(_with_files(found, named, SHEET if event is None else event_sheet(number)))
+    return [
+        record(detector, source, judged, event, evidence=tuple(each), files=files)
+        for event, each in zip(cases, told, strict=True)
+    ]
+
+
+def evidence_folder(out: Path, source: Source, line: str) -> Path:
+    """Where the files of one explainer of one source go: names that other programs can rely on."""
+    return out / f"{Path(source.name).stem}-{source.digest[:8]}" / f"{spec.parse(line).key}-{digest(line)[:4]}"
+
+
+def _placed(detector: Detector, source: Source, reason: Reason) -> PlacedMaps:
+    values = reason.maps.values
+    affine = detector.fit.to_source(source.size, values.shape[1:])
+    return PlacedMaps(reason.maps.times, values, affine, source.size, tuple(sorted(reason.certificates)))
+
+
+def _with_files(found: Evidence, named: Mapping[str, str], sheet: str) -> Evidence:
+    picture = Picture(file=named[sheet], caption="where the model looked") if sheet in named else None
+    return replace(
+        found,
+        map=named[MAPS],
+        contours=named[CONTOURS],
+        movie=named[MOVIE],
+        pictures=() if picture is None else (picture,),
+    )

@@ -1,0 +1,70 @@
+"""Recompute a recorded decision from its source: the same window, the same detector, the same explainers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vidence.errors import StoreError
+from vidence.frames.source import Source
+from vidence.models.detector import Detector
+from vidence.pipeline import Reasons
+from vidence.record.decision import DecisionRecord
+from vidence.record.evidence import Evidence
+from vidence.record.provenance import file_digest
+from vidence.scoring.run import ScoredWindow, scored
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What was compared, and the greatest difference: of scores as they are, of maps as a share of their peak."""
+
+    what: str
+    difference: float
+
+
+def replayed(record: DecisionRecord, detector: Detector, source: Source, *, folder: Path) -> list[Check]:
+    """Compare score and maps with the record; maps are read from beside the store, in `folder`.
+
+    Raises `StoreError` where source, weights or a map file is not the recorded one: then nothing can be compared.
+    """
+    clip = record.detection.clip
+    _same("source", source.digest, clip.digest)
+    _same("weights", detector.weights_digest, record.detection.weights)
+    if detector.spec != record.detection.detector:
+        raise StoreError(f"the record is of the detector {record.detection.detector}; this one is {detector.spec}.")
+    windows = [window for _, window in scored(detector, source)]
+    decided = next((window for window in windows if window.ref.first == clip.first), None)
+    if decided is None:
+        raise StoreError(f"the record's window starts at sample {clip.first}; the source has no such window now.")
+    checks = [Check("score", abs(decided.value - record.detection.value))]
+    return checks + [_map(each, record, detector, source, windows, folder) for each in record.evidence if each.map]
+
+
+def _same(what: str, found: str, recorded: str) -> None:
+    if found != recorded:
+        raise StoreError(f"the {what} must have the recorded SHA-256 {recorded[:12]}...; it has {found[:12]}....")
+
+
+def _map(
+    told: Evidence,
+    record: DecisionRecord,
+    detector: Detector,
+    source: Source,
+    windows: list[ScoredWindow],
+    folder: Path,
+) -> Check:
+    """Explain again the windows that the stored map was made of."""
+    path = folder / str(told.map)
+    _same(f"map {told.map}", file_digest(path) if path.is_file() else "missing", record.files[str(told.map)])
+    with np.load(path, allow_pickle=False) as held:
+        times, values, explained = held["times"], held["values"], set(held["windows"].tolist())
+    reasons = Reasons(detector, (told.explainer,), told.score)
+    reasons.add_all(source, [window for window in windows if window.ref.first in explained])
+    maps = reasons.by_line[told.explainer].maps
+    if len(maps) != len(times) or not np.array_equal(maps.times, times):
+        raise StoreError(f"the map {told.map} covers other frames than the source now gives.")
+    difference = float(np.abs(maps.values - values).max()) / max(float(np.abs(values).max()), 1e-12)
+    return Check(f"map of {told.explainer}", difference)

@@ -1,0 +1,125 @@
+"""From a judgement to decision records: one per alarm, or one for a source without any, so that both can be audited."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from vidence.errors import SpecError
+from vidence.frames.source import Source
+from vidence.models.detector import Detector
+from vidence.record.conditions import ModelFacts, Outcome, Reading
+from vidence.record.decision import DecisionRecord
+from vidence.record.evidence import Evidence
+from vidence.record.facts import Detection, Event
+from vidence.record.provenance import digest
+from vidence.scoring.run import Judgement
+from vidence.scoring.scores import SCORES, Anomaly
+from vidence.spec import line, parse
+from vidence.version import __version__
+
+NO_THRESHOLD: dict[str, Any] = {"rule": "fixed", "origin": "set by the user", "warnings": []}
+
+
+def threshold_of(detector: Detector, given: float | None) -> float:
+    """The threshold in force: the user's, or the detector's own. Raises `SpecError` where there is neither."""
+    if given is not None:
+        return given
+    if detector.threshold is None:
+        raise SpecError("this detector was saved without a threshold. Pass one with --threshold, or train again.")
+    return float(detector.threshold["value"])
+
+
+def record(
+    detector: Detector,
+    source: Source,
+    judged: Judgement,
+    event: Event | None,
+    *,
+    evidence: tuple[Evidence, ...] = (),
+    files: Mapping[str, str] | None = None,
+) -> DecisionRecord:
+    """The record of one alarm (`event`), or of a source that raised none."""
+    window = judged.peak(event)
+    return DecisionRecord(
+        detection=Detection(
+            window.ref, detector.spec, detector.weights_digest, _score(detector), window.value, judged.threshold
+        ),
+        reading=_reading(detector, source),
+        model=_model(detector),
+        outcome=_outcome(detector, judged, event),
+        events=() if event is None else (event,),
+        evidence=evidence,
+        files=files or {},
+    )
+
+
+def _score(detector: Detector) -> str:
+    """The line of what the detector's alarms are made from."""
+    normal = getattr(detector, "normal", ())
+    return line(Anomaly(tuple(normal)), SCORES) if normal else "score"
+
+
+def _reading(detector: Detector, source: Source) -> Reading:
+    windows = detector.windows
+    return Reading(
+        length=windows.length,
+        stride=windows.stride,
+        rate=windows.rate,
+        partial=windows.partial,
+        fit=f"{detector.fit.mode} {detector.fit.size}",
+        size=source.size,
+        fps=source.fps,
+        notes=tuple(source.notes),
+    )
+
+
+def _model(detector: Detector) -> ModelFacts:
+    facts = detector.facts
+    threshold = detector.threshold or NO_THRESHOLD
+    return ModelFacts(
+        name=parse(detector.spec).key,
+        config=digest(detector.spec),
+        code=__version__,
+        device=str(getattr(detector, "device", "cpu")),
+        precision="float32",
+        classes=getattr(detector, "classes", ()),
+        normal=getattr(detector, "normal", ()),
+        training=facts.get("training_data"),
+        calibration=threshold.get("data"),
+        metrics=_flat(facts.get("metrics", {})),
+        libraries=facts.get("versions", {}),
+        seed=facts.get("seed"),
+    )
+
+
+def _flat(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """`{"val": {"auc": .9}}` as `{"val auc": .9}`; figures that could not be computed are left out."""
+    flat: dict[str, float] = {}
+    for name, value in metrics.items():
+        if isinstance(value, Mapping):
+            flat |= {f"{name} {inner}": each for inner, each in _flat(value).items()}
+        elif isinstance(value, int | float):
+            flat[name] = float(value)
+    return flat
+
+
+def _outcome(detector: Detector, judged: Judgement, event: Event | None) -> Outcome:
+    own = detector.threshold
+    known = own if own is not None and own["value"] == judged.threshold else NO_THRESHOLD
+    near = judged.windows if event is None else judged.during(event.first_s, event.last_s)
+    first, last = near[0].first_s, near[-1].last_s
+    shown = (judged.curve.times >= first) & (judged.curve.times <= last)
+    window = judged.peak(event)
+    classes = getattr(detector, "classes", ())
+    promised = None if known.get("low") is None else (float(known["low"]), float(known["high"]))
+    return Outcome(
+        rule=known["rule"],
+        origin=known["origin"],
+        times=tuple(judged.curve.times[shown].tolist()),
+        values=tuple(judged.curve.values[shown].tolist()),
+        false_alarms=promised,
+        warnings=tuple(known.get("warnings", ())),
+        probabilities=dict(zip(classes, window.probabilities, strict=True)) if window.probabilities else {},
+        bounds=(0.0, 1.0) if window.probabilities else None,
+    )
