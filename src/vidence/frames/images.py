@@ -95,7 +95,8 @@ def read_image(file: Path) -> UInt8[np.ndarray, "h w 3"]:
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
     if pixels is None:
         raise SourceError(
-            f"an image must decode in full; {str(file)!r} ({len(data)} bytes) is damaged, cut off or no image. "
+            f"an image must decode in full; {str(file)!r} ({len(data)} bytes) is damaged, cut off, no image, "
+            "or holds numbers other than 8 or 16 bits. "
             "Replace it, or take it out of the folder."
         )
     if pixels.dtype == np.uint16:
@@ -105,10 +106,10 @@ def read_image(file: Path) -> UInt8[np.ndarray, "h w 3"]:
     return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
 
 
-def natural(name: str) -> tuple[list[tuple[int, str]], str]:
+def natural(name: str) -> tuple[list[tuple[bool, int, str]], str]:
     """Sort key by which frame2 comes before frame10."""
     parts = re.findall(r"[0-9]+|[^0-9]+", name.casefold())
-    return [(int(part), "") if part[0] in "0123456789" else (-1, part) for part in parts], name
+    return [(False, int(part), "") if part[0] in "0123456789" else (True, 0, part) for part in parts], name
 
 
 def _frames_in(folder: Path) -> list[Path]:

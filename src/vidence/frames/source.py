@@ -68,7 +68,7 @@ def open_source(path: str | Path, *, fps: float | None = None) -> Source:
     if fps is not None and not (math.isfinite(fps) and fps > 0):
         raise SpecError(f"fps must be a positive number of frames per second; got {fps}.")
     name, place = str(path), Path(path)
-    if not place.exists():
+    if not name or not place.exists():
         raise _absent(name)
     if place.is_dir():
         return ImageFolder(name, fps=fps)

@@ -44,7 +44,7 @@ class VideoFile:
         with self._opened() as (container, stream):
             self.fps: float | None = _nominal_rate(stream)
             self.duration: float | None = _duration(container, stream, self.fps)
-            self._rate = fps or self.fps or FALLBACK_FPS
+            self._rate = fps or float(stream.guessed_rate or 0) or FALLBACK_FPS  # for frames without a time
             if len(_videos(container)) > 1:
                 self.notes.add(f"the file holds {len(_videos(container))} video streams; only the main one is read.")
         with closing(self._upright(Notes())) as frames:  # what goes wrong is noted when the user iterates
@@ -159,11 +159,11 @@ def _stamp(pts: int | None, time_base: Fraction | None) -> Fraction | None:
 
 
 def _nominal_rate(stream: VideoStream) -> float | None:
-    """Frames a second. Of the container's average and the codec's own the lower one: the average of a clock that stands
-    still is far too high.
+    """Frames a second: the container's average; the codec's own where FFmpeg finds no grid under the stamps, because
+    they are missing or stand still and their average means nothing.
     """
-    rates = [float(rate) for rate in (stream.average_rate, stream.guessed_rate) if rate]
-    return min(rates, default=None)
+    rate = stream.average_rate if stream.base_rate else stream.guessed_rate
+    return float(rate) if rate else None
 
 
 def _duration(container: InputContainer, stream: VideoStream, fps: float | None) -> float | None:
