@@ -30,6 +30,16 @@ def require_values(values: Float[np.ndarray, "t h w"]) -> None:
         raise ShapeError("a map must be finite to be drawn; got NaN or infinity. Look at the explainer's input.")
 
 
+def require_drawable(pixels: UInt8[np.ndarray, "t h w 3"], values: Float[np.ndarray, "t h w"]) -> None:
+    """Raise `ShapeError` unless `values` is a map and `pixels` are uint8 RGB frames of its size."""
+    require_values(values)
+    if pixels.dtype != np.uint8 or pixels.shape != (*values.shape, 3):
+        raise ShapeError(
+            f"pixels must be uint8 (t, h, w, 3) of the map's size {values.shape}; got {pixels.dtype} "
+            f"{pixels.shape}. Bring the map to the picture's size with resize_map."
+        )
+
+
 def peaks(values: Float[np.ndarray, "t h w"], scope: Scope = "clip") -> Float[np.ndarray, " t"]:
     """The absolute value drawn at full intensity, per frame: the clip's greatest, or each frame's own.
 
@@ -70,12 +80,7 @@ def overlay(
     `alpha` is the opacity at the peak, falling to nothing with the value. `peak` fixes the value drawn at
     full intensity (several clips on one scale); without it `scope` decides.
     """
-    require_values(values)
-    if pixels.dtype != np.uint8 or pixels.shape != (*values.shape, 3):
-        raise ShapeError(
-            f"pixels must be uint8 (t, h, w, 3) of the map's size {values.shape}; got {pixels.dtype} "
-            f"{pixels.shape}. Bring the map to the picture's size with resize_map."
-        )
+    require_drawable(pixels, values)
     if not 0 <= alpha <= 1:
         raise ShapeError(f"alpha must be an opacity in [0, 1]; got {alpha}.")
     picture = pixels.copy()

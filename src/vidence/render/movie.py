@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from itertools import zip_longest
@@ -71,6 +72,8 @@ def _distinct(
         size = size or pixels.shape
         if pixels.shape != size:
             raise ShapeError(f"a movie's frames must share one size; got {pixels.shape} after {size}.")
+        if not math.isfinite(time):
+            raise ShapeError(f"a movie's times must be finite seconds; got {time}.")
         first = time if first is None else first
         ticks = round((time - first) * TICKS)
         if ticks < last:

@@ -10,7 +10,7 @@ from jaxtyping import Float, UInt8
 
 from vidence.errors import SpecError
 from vidence.render.contours import LEVELS, contours, draw
-from vidence.render.heatmap import Scope, overlay, smoothed
+from vidence.render.heatmap import Scope, overlay, require_drawable, smoothed
 
 
 class Renderer(Protocol):
@@ -105,6 +105,7 @@ class ContourLines:
         peak: float | None = None,
     ) -> UInt8[np.ndarray, "t h w 3"]:
         """Draw the lines over the frames."""
+        require_drawable(pixels, values)
         found = contours(
             smoothed(values, self.smooth), levels=self.levels, scope=self.scope, min_area=self.min_area, peak=peak
         )

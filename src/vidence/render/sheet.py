@@ -30,8 +30,9 @@ def pick_frames(
 ) -> list[int]:
     """Choose frames that tell an event: evenly spread in time over it, its strongest frame, and one before and after.
 
-    `weights` (a score or the map's mass per frame) say which frame is strongest. An event of few frames is
-    shown whole among its neighbours; without an event all frames are spread over. Returns rising indices, at most `count`; fewer where there are fewer frames.
+    `weights` (a score or the map's mass per frame) say which frame is strongest. An event of few frames is shown
+    whole among its neighbours; without an event all frames are spread over. Returns rising indices, at most
+    `count`; fewer where there are fewer frames.
     """
     seconds, strength = np.asarray(times, dtype=np.float64), np.asarray(weights, dtype=np.float64)
     if seconds.ndim != 1 or seconds.shape != strength.shape or not len(seconds) or count < 1:
@@ -43,7 +44,7 @@ def pick_frames(
     if event is not None:
         held = np.flatnonzero((seconds >= event.first_s) & (seconds <= event.last_s))
         inside = held if len(held) else inside
-    if len(inside) <= count - 2:
+    if len(inside) < (count - 2 if count >= 4 else count):
         away = np.maximum(np.maximum(seconds[inside[0]] - seconds, seconds - seconds[inside[-1]]), 0)
         return sorted(int(at) for at in np.argsort(away, kind="stable")[:count])
     strongest = int(inside[strength[inside].argmax()])
