@@ -111,10 +111,16 @@ def _score(page: Page, time: float) -> float:
 
 
 def _save_maps(path: Path, placed: PlacedMaps) -> None:
-    """`values` float32 (t, h, w), `times` in seconds, `affine` (2, 3): grid (x, y) to source pixels, `size`, `windows`."""
-    plain = {"size": np.array(placed.size), "windows": np.array(placed.windows, dtype=np.int64)}
+    """`values` float32 (t, h, w), `times` in seconds, `affine` (2, 3) from grid (x, y) to pixels, `size`, `windows`."""
     with written_aside(path) as aside:
-        np.savez_compressed(aside, values=placed.values, times=placed.times, affine=placed.affine, **plain)
+        np.savez_compressed(
+            aside,
+            values=placed.values,
+            times=placed.times,
+            affine=placed.affine,
+            size=np.array(placed.size),
+            windows=np.array(placed.windows, dtype=np.int64),
+        )
 
 
 def _save_contours(path: Path, placed: PlacedMaps) -> None:

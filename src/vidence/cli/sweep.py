@@ -1,0 +1,89 @@
+"""``vidence sweep``: the first paper's three sweeps, with seeds, panels of maps, and what exceeds the noise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+PANEL_CLIPS = 3
+
+
+@click.command("sweep")
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for tables, plots and panels.")
+@click.option("--over", multiple=True, type=click.Choice(["units", "dropout", "blocks"]), help="[default: all three]")
+@click.option("--detector", "line", default="cnn-rnn", show_default=True, metavar="SPEC", help="What is swept.")
+@click.option("--weights", type=click.Path(path_type=Path), help="The backbone's published weights (file or folder).")
+@click.option("--group", metavar="COLUMN", help="CSV column whose values stay on one side of every split.")
+@click.option("--normal", metavar="CLASS[,...]", help="The normal classes [default: normal, no..., good or free].")
+@click.option("--seeds", default=3, show_default=True, type=click.IntRange(3), help="Seeds a point.")
+@click.option("--epochs", type=click.IntRange(1), help="Most epochs a point [default: the schedule's].")
+def command(
+    data: Path,
+    out: Path,
+    over: tuple[str, ...],
+    line: str,
+    weights: Path | None,
+    group: str | None,
+    normal: str | None,
+    seeds: int,
+    epochs: int | None,
+) -> None:
+    """Repeat the sweeps of Poirier's paper on DATA: recurrent units 8..2048, dropout 0..75 %, dense blocks 2..4.
+
+    Each point is trained under the same seeds and splits, so that settings are compared in pairs; the text says which
+    differences exceed the noise. Each point also draws Grad-CAM and when-where of the same clips, one panel per sweep.
+    A stopped sweep goes on where it was when the command is given again.
+
+    \b
+    vidence sweep clips.csv --group source_video --weights mobilenet --out sweeps
+    vidence sweep clips --over units --seeds 5 --out sweeps
+    """
+    from dataclasses import replace
+
+    from vidence import spec
+    from vidence.datasets.folder import normal_classes, read_folder, split
+    from vidence.evaluate.classification import measures
+    from vidence.evaluate.sweep_panels import COLUMNS, Panels
+    from vidence.frames.source import open_source
+    from vidence.models import DETECTORS
+    from vidence.training.schedule import Schedule
+    from vidence.training.sweep import SWEEPS, run_sweep
+    from vidence.training.sweep_report import write_sweep_report
+    from vidence.training.workbench import Workbench
+
+    settings = spec.build(line, DETECTORS).resolved(weights is not None)
+    samples = read_folder(data, group=group)
+    classes = tuple(sorted({sample.label for sample in samples}))
+    usual = normal_classes(classes, normal.split(",") if normal else None)
+    bench = Workbench(classes, usual, weights, out / "cache", bar=True)
+    schedule = Schedule() if epochs is None else replace(Schedule(), epochs=epochs)
+    # the clips shown come from the first seed's test part: other seeds may have trained on them, the first has not
+    held = split(samples, seed=0)["test"]
+    shown = [next(each for each in held if each.label == name) for name in classes]
+    shown += [each for each in held if each not in shown][: max(PANEL_CLIPS - len(shown), 0)]
+    windows = bench.build(settings, seed=0).windows
+    clips = [next(windows.cut(open_source(each.path))) for each in shown]
+    indices = [classes.index(name) for name in usual]
+    for name in over or SWEEPS:
+        panels = Panels(name, out, clips)
+        rows = run_sweep(
+            name,
+            settings,
+            lambda seed: split(samples, seed=seed),
+            bench,
+            out,
+            measure=lambda labels, found: measures(labels, found, normal=indices),
+            seeds=range(seeds),
+            schedule=schedule,
+            on_point=panels,
+        )
+        click.echo(write_sweep_report(name, rows, out, maps=COLUMNS))
+        values = SWEEPS[name].values
+        accuracies = [[row["accuracy"] for row in rows if row["value"] == value] for value in values]
+        captions = [
+            f"{name} {value:g}: accuracy {sum(each) / len(each):.3f}"
+            for value, each in zip(values, accuracies, strict=True)
+        ]
+        click.echo(f"panel {panels.finish(values, captions)}")
