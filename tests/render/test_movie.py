@@ -31,7 +31,7 @@ def test_every_frame_is_shown_at_its_own_time(tmp_path):
     times = 12.34 + np.concatenate([[0], steps.cumsum()])
     path = tmp_path / "movie.mp4"
     assert write_movie(path, frames(80), times) == 80
-    stream, shown = decoded(path)
+    _, shown = decoded(path)
     assert len(shown) == 80
     assert np.abs(np.array([time for time, _ in shown]) - (times - times[0])).max() < 0.001
     assert_nothing_but(tmp_path, "movie.mp4")

@@ -12,7 +12,6 @@ from vidence.errors import ShapeError
 from vidence.render.ramp import AGAINST, STEPS, TOWARDS
 
 Scope = Literal["clip", "frame"]
-_FADE = 0.7  # opacity as a power of the share: below 1, so that half of the peak is still plainly seen
 _HALF = 127  # colours a side, zero between them at 128: one byte looks up everything
 _SHARES = np.clip((np.arange(256) - 128) / _HALF, -1, 1)
 _PLACES = np.round(np.abs(_SHARES) * (STEPS - 1)).astype(np.intp)
@@ -103,7 +102,9 @@ def _blend(
     pixels: UInt8[np.ndarray, "h w 3"], share: Float[np.ndarray, "h w"], alpha: float
 ) -> UInt8[np.ndarray, "h w 3"]:
     """Whole-number arithmetic, so that opacity 0 returns the very same byte. `share` is the value over the peak."""
-    opacity = np.round(256 * alpha * np.abs(_SHARES) ** _FADE).astype(np.uint16)
+    strength = np.abs(_SHARES)
+    # above the diagonal, so that half of the peak is plainly seen; not steeper at 0, where a step would draw an edge
+    opacity = np.round(256 * alpha * strength * (1.6 - 0.6 * strength)).astype(np.uint16)
     clear = np.repeat(256 - opacity[:, None], 3, axis=1)[None]  # (1, 256, 3), a look-up table of three channels
     tint = (_COLOURS * opacity[:, None] + np.uint16(128))[None]  # at most 255 * 256 + 128 with the picture added
     place = np.rint(np.clip(share, -1, 1) * _HALF + 128).astype(np.uint8)

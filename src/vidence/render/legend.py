@@ -9,6 +9,7 @@ from vidence.render.lettering import FAINT, GROUND, INK, Colour, blank, fitting,
 from vidence.render.renderer import Renderer, describe
 
 _GREY = 118
+_WIDE = 420  # pixels from which the directions are named
 _MARGIN = 8  # of the drawn ramp, cut off again: the lines run across the bar and do not frame it
 
 
@@ -40,7 +41,9 @@ def legend(
         )
         return picture
     low, high = (number(-peak) if signed else "0"), number(peak)
-    bar = _bar(renderer, min(max(width // 5, 90), 220), text + 4, signed=signed)
+    if signed and width >= _WIDE:
+        low, high = f"against {low}", f"{high} towards"
+    bar = _bar(renderer, min(max(width // (4 if signed else 5), 90), 240), text + 4, signed=signed)
     x = 0
     if renderer.scope == "clip":
         write(picture, (x, middle), low, size=text, colour=ink)
