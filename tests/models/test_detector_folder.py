@@ -14,8 +14,9 @@ import torch
 
 from vidence.errors import OutputError, WeightsError
 from vidence.models import CnnRnn, load_detector
-from vidence.models.cnn_rnn import CnnRnnDetector
+from vidence.models.cnn_rnn import CnnRnnDetector, CnnRnnNetwork
 from vidence.models.detector_folder import FACTS_FILE, WEIGHTS_FILE, serialised, state_digest
+from vidence.models.mobilenet import MobileNetV2
 
 THRESHOLD = {"value": 0.7, "rule": "best-f1", "origin": "validation clips", "low": 0.6, "high": 0.8, "warnings": []}
 
@@ -89,9 +90,6 @@ def test_the_folder_reads_without_vidence(saved: Path) -> None:
 
 
 def test_mobilenets_padding_and_normalisation_are_kept(tmp_path: Path) -> None:
-    from vidence.models.cnn_rnn import CnnRnnNetwork
-    from vidence.models.mobilenet import MobileNetV2
-
     settings = CnnRnn(backbone="mobilenet-v2", size=32, units=4, length=2).resolved(weights=True)
     backbone = MobileNetV2(padding="same", mean=(0.498, 0.498, 0.498), std=(0.5, 0.51, 0.52))
     network = CnnRnnNetwork(settings, 2, backbone=backbone)
@@ -219,6 +217,14 @@ def test_a_failed_save_leaves_the_old_detector(built: CnnRnnDetector, saved: Pat
         built.save(saved)
     monkeypatch.undo()
     assert {path.name: path.read_bytes() for path in saved.iterdir()} == before
+
+
+def test_a_normalisation_that_does_not_fit_is_told(tmp_path: Path) -> None:
+    settings = CnnRnn(backbone="mobilenet-v2", size=32, units=4, length=2).resolved(weights=True)
+    CnnRnnDetector(settings, CnnRnnNetwork(settings, 2), classes=("a", "b"), normal=("a",)).save(tmp_path)
+    change(tmp_path, backbone={"padding": "torch", "mean": [0.5], "std": [0.5]})
+    with pytest.raises(WeightsError, match="must describe a cnn-rnn detector"):
+        load_detector(tmp_path)
 
 
 def test_facts_must_be_plain_finite_values(built: CnnRnnDetector, tmp_path: Path) -> None:

@@ -280,7 +280,7 @@ class CnnRnnDetector:
                 threshold=saved["threshold"],
                 facts=saved["facts"],
             )
-        except (SpecError, TypeError, KeyError) as error:
+        except (SpecError, TypeError, KeyError, RuntimeError) as error:
             raise WeightsError(
                 f"detector.json in {folder} must describe a {KEY} detector; {error} Copy the folder again."
             ) from error
