@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import cos
 
 import numpy as np
 
@@ -13,11 +14,11 @@ from vidence.datasets.figures import (
     Stroke,
     cyclist,
     draw_look,
-    fighting,
     mirrored,
     person,
     suitcase,
     talking,
+    tilted,
     walking,
 )
 from vidence.datasets.walkway import BOTTOM, TOP, person_height
@@ -69,11 +70,12 @@ class Happening:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """A figure's strokes, where its feet stand (picture heights), and whether it is part of a happening."""
+    """A figure's strokes, where its feet are, whether it is part of an anomaly, and how many body heights it rises."""
 
     strokes: list[Stroke]
     at: Point
     marked: bool = False
+    tall: float = 1.0
 
 
 def draw_cast(rng: np.random.Generator, wide: float) -> Cast:
@@ -81,7 +83,7 @@ def draw_cast(rng: np.random.Generator, wide: float) -> Cast:
     return Cast(
         walkers=tuple(_draw_walker(rng, wide) for _ in range(int(rng.integers(1, 4)))),
         pair=(draw_look(rng), draw_look(rng)),
-        meet=(float(rng.uniform(0.18, wide - 0.18)), float(rng.uniform(TOP + 0.12, BOTTOM - 0.04))),
+        meet=(float(rng.uniform(0.3, wide - 0.3)), float(rng.uniform(TOP + 0.12, BOTTOM - 0.04))),
         phases=(float(rng.uniform(0, 6)), float(rng.uniform(0, 6))),
         visitor=_draw_walker(rng, wide),
         rider=draw_look(rng),
@@ -104,7 +106,8 @@ def placed(cast: Cast, time: float, happenings: Sequence[Happening]) -> list[Pla
     labels = {one.label for one in happenings}
     walkers = (*cast.walkers, cast.visitor) if "visit" in labels else cast.walkers
     figures = [_walker(walker, time, cast.wide) for walker in walkers]
-    figures += _pair(cast, time, fight="fight" in labels)
+    fall = next((one for one in happenings if one.label == "fall"), None)
+    figures += _pair(cast, time, fall)
     figures += [_rider(cast, time, one) for one in happenings if one.label == "cyclist"]
     return sorted(figures, key=lambda figure: figure.at[1])
 
@@ -117,15 +120,17 @@ def _walker(walker: Walker, time: float, wide: float) -> Placed:
     return Placed(mirrored(strokes) if walker.speed < 0 else strokes, (x, walker.y))
 
 
-def _pair(cast: Cast, time: float, *, fight: bool) -> list[Placed]:
+def _pair(cast: Cast, time: float, fall: Happening | None) -> list[Placed]:
+    """Two who talk; in a `fall` one of them goes down backwards, and lies after an eighth of a second."""
     x, y = cast.meet
-    apart = 0.32 if fight else 0.3
     unit = person_height(y)
     figures = []
     for side, look, phase in zip((-1, 1), cast.pair, cast.phases, strict=True):
-        strokes = person(look, fighting(time, phase) if fight else talking(time, phase))
-        at = (x + side * apart * unit, y + 0.004 * side)
-        figures.append(Placed(strokes if side < 0 else mirrored(strokes), at, fight))
+        falls = fall is not None and side == cast.heading
+        tilt = 1.5 * min(1.0, 0.7 + (time - fall.first_s) / 0.4) if fall is not None and falls else 0.0
+        strokes = tilted(person(look, talking(time, phase)), -tilt)
+        at = (x + side * 0.3 * unit, y + 0.004 * side)
+        figures.append(Placed(strokes if side < 0 else mirrored(strokes), at, falls, cos(tilt)))
     return figures
 
 

@@ -83,16 +83,6 @@ def talking(time: float, phase: float) -> Pose:
     )
 
 
-def fighting(time: float, phase: float) -> Pose:
-    """Lunging at somebody in front: legs apart, both arms up and striking, at about two strokes a second."""
-    beat = 2 * pi * 1.7 * time + phase
-    lean = 0.32 + 0.22 * sin(beat)
-    kick = max(0.0, sin(0.53 * beat + 1)) ** 2
-    arms = (1.75 + 0.45 * sin(beat), 1.75 + 0.5 * sin(1.31 * beat + 2))
-    elbows = (0.1 + 0.3 * cos(beat), 0.1 + 0.3 * cos(1.31 * beat + 2))
-    return Pose(lean, (-0.6, 0.5 + 0.7 * kick), (-0.1, -0.3 + 0.25 * kick), arms, elbows, (0.0, 0.45))
-
-
 def person(look: Look, pose: Pose) -> list[Stroke]:
     """Strokes from far to near, facing right, feet about (0, 0), y upwards."""
     hip = pose.hip
@@ -148,6 +138,15 @@ def cyclist(look: Look, travelled: float) -> list[Stroke]:
 def mirrored(strokes: Sequence[Stroke]) -> list[Stroke]:
     """The same, facing left."""
     return [replace(stroke, points=tuple((-x, y) for x, y in stroke.points)) for stroke in strokes]
+
+
+def tilted(strokes: Sequence[Stroke], angle: float) -> list[Stroke]:
+    """The same, turned about the feet by `angle` radians towards the front, and lifted by half a body's thickness."""
+    lift, c, s = 0.08 * abs(sin(angle)), cos(angle), sin(angle)
+    return [
+        replace(stroke, points=tuple((c * x + s * y, c * y - s * x + lift) for x, y in stroke.points))
+        for stroke in strokes
+    ]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -37,7 +37,7 @@ def background(camera: int, size: tuple[int, int]) -> np.ndarray:
 
 def person_height(y: float) -> float:
     """Height of a person whose feet stand at `y`, both as shares of the picture's height."""
-    return 0.26 + 0.36 * (y - TOP)
+    return 0.31 + 0.38 * (y - TOP)
 
 
 def _tone(rng: np.random.Generator, colour: tuple[int, int, int], spread: float) -> np.ndarray:
@@ -92,13 +92,14 @@ def _tree_shade(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
     return np.clip(spot * (0.7 + 0.5 * _cloud(rng, size, 14)), 0, 1)
 
 
-def cast_shadow(empty: np.ndarray, feet: Sequence[tuple[float, float]]) -> np.ndarray:
-    """Darken the ground where people at `feet` (x, y in picture heights) keep the sun off, uint8 (h, w, 3)."""
+def cast_shadow(empty: np.ndarray, figures: Sequence[tuple[float, float, float]]) -> np.ndarray:
+    """Darken the ground behind figures (x, y of the feet in picture heights, body heights tall), uint8 (h, w, 3)."""
     h, w = empty.shape[:2]
     shade = np.zeros((h, w), np.float32)
-    for x, y in feet:
+    for x, y, tall in figures:
         unit = person_height(y)
-        ends = [(round(16 * h * (x + k * SUN[0] * unit)), round(16 * h * (y - k * SUN[1] * unit))) for k in (0, 1)]
-        cv2.line(shade, ends[0], ends[1], (1.0,), max(1, round(0.13 * unit * h)), shift=4)
+        ends = [(x + k * SUN[0] * unit, y - k * SUN[1] * unit) for k in (0, tall)]
+        fixed = [(round(16 * h * right), round(16 * h * down)) for right, down in ends]
+        cv2.line(shade, fixed[0], fixed[1], (1.0,), max(1, round(0.13 * unit * h)), shift=4)
     soft = cv2.GaussianBlur(shade, (0, 0), 0.008 * h)
     return (empty * (1 - 0.36 * soft)[..., None]).astype(np.uint8)
