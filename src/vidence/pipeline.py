@@ -170,7 +170,7 @@ def write_down(
         folder = evidence_folder(out, source, line)
         placed = _placed(detector, source, reason)
         times, scores = judged.curve.times.tolist(), judged.curve.values.tolist()
-        page = Page(source.name, times, scores, placed.peak, judged.threshold, judged.events)
+        page = Page(Path(source.name).name, times, scores, placed.peak, judged.threshold, judged.events)
         paths = draw(folder, source, placed, replace(page, evidence=line), judged.events)
         named = {path.name: path.relative_to(out).as_posix() for path in paths}
         files |= {named[path.name]: file_digest(path) for path in paths}
