@@ -31,6 +31,7 @@ from vidence.frames.transforms import Fit
 from vidence.frames.windows import Windows
 from vidence.training.examples import Entry
 from vidence.training.views import PLAIN, View
+from vidence.version import __version__
 
 Precision = Literal["auto", "bf16", "float32"]
 FRAMES_AT_ONCE = 16  # of one source: few enough to stay in the processor's cache
@@ -87,6 +88,7 @@ class FeatureCache:
     def key(self, source: str, view: View) -> str:
         """SHA-256 of all that decides an entry's content; `source` is the digest of the file's bytes."""
         facts: dict[str, Any] = {
+            "vidence": __version__,
             "source": source,
             "weights": "pixels" if self.encode is None else self.identity,
             "fit": asdict(self.fit),

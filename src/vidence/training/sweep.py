@@ -75,8 +75,8 @@ def run_sweep(
     """One row per value and seed, kept in `out`/NAME.csv; points that are there already are not run again.
 
     `parts(seed)` splits the clips into train, val and test; `measure(labels, probabilities)` measures the test part
-    and must give the names in `MEASURES`; `on_point(value, seed, detector)` may draw maps and return measures of them, which
-    join the row. Features are cached, so the settings swept must not change the backbone or the windows.
+    and must give the names in `MEASURES`; `on_point(value, seed, detector)` may draw maps and return measures of
+    them, which join the row. Features are cached, so the settings swept must not change the backbone or the windows.
     """
     if name not in SWEEPS:
         raise DataError(f"a sweep is one of {', '.join(SWEEPS)}; got {name!r}.")
