@@ -131,3 +131,13 @@ def test_long_words_are_cut_to_fit(layout):
 def test_a_layout_must_be_known():
     with pytest.raises(ShapeError, match="'beside', 'above' or 'alone'; got 'left'"):
         page(layout="left")
+
+
+def test_smoothing_does_not_reach_over_a_gap():
+    calm = RENDERERS["heatmap"](smooth=0.6)
+    given = list(frames())
+    given[1] = (*given[1][:2], None)
+    drawn = calm(given[2][0][None], given[2][2][None] * 0.3, peak=1.0)[0]
+    given[2] = (*given[2][:2], given[2][2] * 0.3)
+    shown = list(annotated(page(renderer=calm), given))
+    assert holds(shown[2], drawn) is not None

@@ -98,3 +98,12 @@ def test_smoothing_is_the_recursion_and_never_ahead_of_time():
 def test_what_cannot_be_drawn_is_refused(pixels, values, settings, words):
     with pytest.raises(ShapeError, match=words):
         overlay(pixels, values, **settings)
+
+
+def test_blending_matches_real_arithmetic(pixels):
+    values = np.random.default_rng(4).uniform(-1, 1, size=(3, 10, 14))
+    drawn = overlay(pixels, (np.rint(values * 127) / 127).astype(np.float32), alpha=0.6, peak=1.0)
+    share = np.abs(np.rint(values * 127) / 127)
+    ramp = np.where(values[..., None] < 0, *(table[np.rint(share * 255).astype(int)] for table in (AGAINST, TOWARDS)))
+    opacity = np.rint(256 * 0.6 * share * (1.6 - 0.6 * share))[..., None] / 256
+    assert np.abs(drawn - (pixels * (1 - opacity) + ramp * opacity)).max() <= 0.51
