@@ -1,0 +1,123 @@
+"""A store with two alarms, a picture sheet each, and a quiet source; and the ways it may be told otherwise."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vidence.record import tables
+from vidence.record.conditions import ModelFacts, Outcome, Reading
+from vidence.record.decision import DecisionRecord
+from vidence.record.evidence import Evidence, HiddenScore, Picture, Segment
+from vidence.record.facts import Certificate, ClipRef, Detection, Event
+from vidence.record.provenance import file_digest
+from vidence.record.store import Store
+
+WEIGHTS, CONFIG, TRAINING = "b" * 64, "c" * 64, "d" * 64
+FLAG = "the map shows what the model uses, not what is there"
+
+
+def write_picture(path: Path, seed: int = 0) -> str:
+    """A street-like scene with a warm spot; returns its digest."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    y, x = np.mgrid[0:180, 0:320]
+    scene = np.stack([90 + y // 3, 100 + y // 3, 110 + y // 4], axis=-1).astype(float)
+    spot = np.exp(-((x - 90 - 20 * seed) ** 2 + (y - 110) ** 2) / 900)[..., None]
+    scene = scene * (1 - 0.7 * spot) + np.array([245, 140, 40]) * 0.7 * spot
+    Image.fromarray(scene.astype(np.uint8)).save(path)
+    return file_digest(path)
+
+
+def alarm(folder: Path, source: str = "walkway_03.mp4", *, seed: int = 0, peak: float = 0.93) -> DecisionRecord:
+    """An explained alarm from 4.2 s to 7.8 s; its pictures are written below `folder`."""
+    times = tuple(round(i / 5, 3) for i in range(75))
+    values = tuple(
+        0.08 + 0.04 * math.sin(i) ** 2 + (peak - 0.12) * math.exp(-(((t - 6) / 1.5) ** 4)) for i, t in enumerate(times)
+    )
+    names = {f"{source[:4]}-{seed}/sheet-{i}.png": 4.4 + i for i in range(3)}
+    files = {name: write_picture(folder / name, seed + i) for i, name in enumerate(names)}
+    evidence = Evidence(
+        explainer="when-where",
+        score="logit",
+        sentence="The model looked most from 00:04.4 to 00:07.2, in the lower left of the picture.",
+        certificate=Certificate(deletion_rank=0.86, same_top_frame=True, layer="features.18", flags=(FLAG,)),
+        hidden_score=HiddenScore(value=0.21, share=0.06, fill="the clip's median picture, blurred", control=0.9),
+        segments=(Segment(first_s=4.4, last_s=7.2, weight=0.71, box=(0.2, 0.4, 0.5, 0.9)),),
+        profile_times=times[21:40],
+        profile=tuple(math.exp(-(((t - 6) / 0.9) ** 2)) for t in times[21:40]),
+        pictures=tuple(Picture(file=name, caption="Where the model looked", time=time) for name, time in names.items()),
+    )
+    clip = ClipRef(source, str(seed) * 64, 21, times[21:37])
+    return DecisionRecord(
+        detection=Detection(clip, "cnn-rnn", WEIGHTS, "anomaly", peak, 0.5),
+        reading=Reading(length=16, stride=8, fit="stretch 224", size=(180, 320), rate=5.0, fps=25.0),
+        model=model(),
+        outcome=Outcome(
+            rule="false-alarm-budget", origin="2 alarms in 118.0 minutes of normal footage, budget 1 per hour",
+            times=times, values=values, false_alarms=(0.12, 3.7), bounds=(0.0, 1.0),
+            warnings=("118.0 minutes of normal footage are too little to assure 1 alarms per hour.",),
+            probabilities={"fall": peak - 0.02, "run": 0.02, "walk": 1 - peak},
+        ),
+        events=(Event(4.2, 7.8, peak),),
+        evidence=(evidence,),
+        files=files,
+    )  # fmt: skip
+
+
+def model() -> ModelFacts:
+    return ModelFacts(
+        name="cnn-rnn", config=CONFIG, code="vidence 0.1.0", device="cpu", precision="float32",
+        classes=("fall", "run", "walk"), normal=("walk",), training=TRAINING, seed=0,
+        metrics={"test accuracy": 0.962, "test auc": 0.991, "test macro f1": 0.957},
+        libraries={"torch": "2.13.0", "av": "18.0.0"},
+    )  # fmt: skip
+
+
+def quiet(source: str = "gate_01.mp4") -> DecisionRecord:
+    """A source without an alarm, not explained."""
+    return DecisionRecord(
+        detection=Detection(ClipRef(source, "9" * 64, 0, (0.0, 3.0)), "cnn-rnn", WEIGHTS, "anomaly", 0.31, 0.5),
+        reading=Reading(length=16, stride=8, fit="stretch 224", size=(180, 320), rate=5.0),
+        model=model(),
+        outcome=Outcome(rule="false-alarm-budget", origin="as above", bounds=(0.0, 1.0)),
+    )
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_waiting_for_the_disk() -> Iterator[None]:
+    """A test may lose its store when the power fails."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tables, "PRAGMAS", (*tables.PRAGMAS, "synchronous = OFF"))
+        yield
+
+
+@pytest.fixture
+def make_alarm(tmp_path: Path) -> Callable[..., DecisionRecord]:
+    return lambda source="walkway_03.mp4", **changes: replace(
+        alarm(tmp_path, source, **{key: changes.pop(key) for key in ("seed", "peak") if key in changes}), **changes
+    )
+
+
+@pytest.fixture
+def make_quiet() -> Callable[..., DecisionRecord]:
+    return lambda *args, **changes: replace(quiet(*args), **changes)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    held = Store.open(tmp_path / "records.db", create=True)
+    for record in (alarm(tmp_path), alarm(tmp_path, "station_11.mp4", seed=1, peak=0.56), quiet()):
+        held.append(record)
+    return held
+
+
+def changed(record: DecisionRecord, **changes: Any) -> DecisionRecord:
+    """The record with its explanation changed."""
+    return replace(record, evidence=(replace(record.evidence[0], **changes),))

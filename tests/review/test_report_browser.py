@@ -1,0 +1,116 @@
+"""The report in a real browser: nothing is blocked or loaded, nothing runs off the side, colours can be read."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vidence.record.store import Store
+from vidence.review.report import write_report
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium found: the report was not opened in a browser"),
+]
+
+CONTRAST = """() => {
+  const level = c => { c /= 255; return c <= .03928 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4; };
+  const shine = ([r, g, b]) => .2126 * level(r) + .7152 * level(g) + .0722 * level(b);
+  const parts = text => text.match(/[\\d.]+/g).map(Number);
+  const ground = node => {
+    for (; node; node = node.parentElement) {
+      const found = parts(getComputedStyle(node).backgroundColor);
+      if (found.length < 4 || found[3] === 1) return found;
+    }
+    return [255, 255, 255];
+  };
+  const bad = [];
+  for (const node of document.querySelectorAll('body *')) {
+    if (![...node.childNodes].some(child => child.nodeType === 3 && child.textContent.trim())) continue;
+    const style = getComputedStyle(node);
+    const ink = node instanceof SVGElement ? style.fill : style.color;
+    const [a, b] = [shine(parts(ink)), shine(ground(node))].sort((x, y) => y - x);
+    const ratio = (a + .05) / (b + .05);
+    if (ratio < 4.5) bad.push(`${node.tagName} ${ratio.toFixed(2)}: ${node.textContent.slice(0, 30)}`);
+  }
+  return bad;
+}"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def shown(store: Store, browser: Any) -> Iterator[tuple[Any, list[str]]]:
+    """The page and everything that the browser complained about or asked the outside for."""
+    path = write_report(store, store.path.parent / "report.html")
+    page = browser.new_page(viewport={"width": 1200, "height": 900})
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda asked: None if asked.url.startswith(("file:", "data:")) else said.append(asked.url))
+    page.goto(path.as_uri())
+    yield page, said
+    page.close()
+
+
+def test_the_browser_has_nothing_to_complain_about(shown: tuple[Any, list[str]]) -> None:
+    page, said = shown
+    assert page.title() == "Vidence report: 3 sources were examined; 2 alarms were raised."
+    assert said == []
+    assert page.evaluate("getComputedStyle(document.querySelector('.card')).borderRadius") == "14px"  # the style is on
+
+
+def test_every_picture_is_drawn(shown: tuple[Any, list[str]]) -> None:
+    page, _ = shown
+    assert page.evaluate("[...document.images].map(i => [i.naturalWidth, i.naturalHeight])") == [[320, 180]] * 6
+
+
+@pytest.mark.parametrize("width", [320, 390, 768, 1200])
+def test_nothing_runs_off_the_side(shown: tuple[Any, list[str]], width: int) -> None:
+    page, _ = shown
+    page.set_viewport_size({"width": width, "height": 800})
+    page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_can_be_read(shown: tuple[Any, list[str]], scheme: str) -> None:
+    page, _ = shown
+    page.emulate_media(color_scheme=scheme)
+    page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
+    assert page.evaluate(CONTRAST) == []
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (ground == "rgb(19, 22, 28)") == (scheme == "dark")
+
+
+def test_the_score_bar_is_as_long_as_the_score(shown: tuple[Any, list[str]]) -> None:
+    page, _ = shown
+    widths = "bar => ['.fill', '.track'].map(each => bar.querySelector(each).getBoundingClientRect().width)"
+    fill, track = page.eval_on_selector("article .bar", widths)
+    assert fill / track == pytest.approx(0.93, abs=0.01)
+
+
+def test_an_alarm_is_reached_from_the_top(shown: tuple[Any, list[str]]) -> None:
+    page, _ = shown
+    page.emulate_media(reduced_motion="reduce")  # jumps at once, as those who ask for it expect
+    page.click("nav a >> nth=1")
+    assert abs(page.evaluate("document.querySelectorAll('article')[1].getBoundingClientRect().top")) < 60
+
+
+def test_it_prints(shown: tuple[Any, list[str]], tmp_path: Path) -> None:
+    page, _ = shown
+    page.emulate_media(media="print")
+    assert page.evaluate("getComputedStyle(document.querySelector('article details')).display") == "none"
+    page.pdf(path=tmp_path / "report.pdf")
+    assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")
