@@ -31,7 +31,8 @@ def test_stamps_are_kept_as_they_are() -> None:
         ([None, None, None], [0.0, 0.1, 0.2]),
         ([0.0] * 4, [0.0, 0.1, 0.2, 0.3]),  # a clock that stands still
         ([0.0, 0.3, 0.2, 0.4], [0.0, 0.3, 0.3, 0.4]),  # a little back: held
-        ([8.0, 8.1, 0.0, 0.1], [8.0, 8.1, 8.2, 8.3]),  # set anew: continued
+        ([8.0, 8.1, 0.0, 0.5], [8.0, 8.1, 8.2, 8.7]),  # set anew: continued
+        ([0.0, None, 0.2, None, None], [0.0, 0.1, 0.2, 0.3, 0.4]),  # counted from the last stamp
     ],
 )
 def test_each_fault_has_its_rule(stamps: list[float | None], expected: list[float]) -> None:

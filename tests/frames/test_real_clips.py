@@ -29,6 +29,7 @@ def test_fight_clips_agree_with_their_table(shared_data: Path) -> None:
         assert source.fps == pytest.approx(float(row["fps"]), rel=0.01)
         counted = np.arange(len(frames)) / float(row["fps"])
         np.testing.assert_allclose([frame.time for frame in frames], counted, atol=0.02)
+        assert source.duration == pytest.approx(len(frames) / float(row["fps"]), rel=0.01)
         assert len(source.notes) == 1
         assert "stands still" in source.notes[0]
 

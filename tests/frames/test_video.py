@@ -174,7 +174,10 @@ def test_a_clock_that_stands_still_is_continued_at_the_nominal_rate(write: Write
     at = box(bytes(data), b"stts")
     entries, count, _ = struct.unpack(">III", data[at + 4 : at + 16])
     assert (entries, count) == (1, 10)
+    ticks = data[at + 12 : at + 16]
     data[at + 12 : at + 16] = bytes(4)  # every frame lasts 0 ticks
+    header = box(bytes(data), b"mdhd")
+    data[header + 16 : header + 20] = ticks  # and the whole no longer than one, as such writers have it
     path.write_bytes(data)
     source = open_source(path)
     np.testing.assert_allclose([frame.time for frame in source], np.arange(10) / 10, atol=1e-9)
@@ -202,27 +205,49 @@ def noisy(n: int = 40) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize(
-    ("name", "codec", "muxing"),
-    [("cut.mp4", "libx264", {"movflags": "faststart"}), ("cut.mkv", "ffv1", {}), ("cut.avi", "mjpeg", {})],
+    ("name", "codec", "pix_fmt"),
+    [
+        ("cut.mp4", "libx264", "yuv420p"),
+        ("cut.mkv", "ffv1", "yuv420p"),
+        ("cut.avi", "mjpeg", "yuvj420p"),
+        ("xvid.avi", "mpeg4", "yuv420p"),
+    ],
 )
 def test_a_truncated_video_gives_what_decodes_and_says_where_it_broke(
-    write: Write, name: str, codec: str, muxing: dict[str, str]
+    write: Write, name: str, codec: str, pix_fmt: str
 ) -> None:
-    pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+    muxing = {"movflags": "faststart"} if name.endswith("mp4") else {}
     path = write(name, noisy(), codec=codec, pix_fmt=pix_fmt, muxing=muxing, coding={"g": "10"})
-    intact = list(open_source(path))
+    intact = {frame.time: frame.pixels for frame in open_source(path)}
     data = path.read_bytes()
-    path.write_bytes(data[: len(data) * 6 // 10])
-    source = open_source(path)
-    frames = list(source)
-    assert 10 < len(frames) < 30
-    for frame, whole in zip(frames, intact, strict=False):  # nothing half decoded among them
-        assert frame.time == whole.time
-        np.testing.assert_array_equal(frame.pixels, whole.pixels)
-    (note,) = source.notes
-    assert f"breaks off at {frames[-1].time + 0.1:.2f} s of 4.00 s announced" in note
-    list(source)
-    assert source.notes == [note]
+    for share in (0.45, 0.5, 0.58, 0.66, 0.75, 0.8):
+        path.write_bytes(data[: int(len(data) * share)])
+        source = open_source(path)
+        frames = list(source)
+        assert 5 < len(frames) < 36
+        for frame in frames:  # nothing half decoded among them
+            np.testing.assert_array_equal(frame.pixels, intact[frame.time])
+        (note,) = source.notes
+        assert f"breaks off at {frames[-1].time + 0.1:.2f} s of 4.00 s announced" in note
+        list(source)
+        assert source.notes == [note]
+
+
+def test_a_truncated_broadcast_stream_gives_whole_frames_and_always_the_same(write: Write) -> None:
+    path = write("cut.ts", noisy(), coding={"g": "10"})  # announces no end
+    intact = {frame.time: frame.pixels for frame in open_source(path)}
+    data = path.read_bytes()
+    noted = 0
+    for share in (0.5, 0.55, 0.6, 0.65, 0.7):
+        path.write_bytes(data[: int(len(data) * share)])
+        source = open_source(path)
+        runs = [list(source) for _ in range(8)]
+        for run in runs:
+            assert [frame.time for frame in run] == [frame.time for frame in runs[0]]
+            for frame in run:
+                np.testing.assert_array_equal(frame.pixels, intact[frame.time])
+        noted += any("breaks off" in note for note in source.notes)
+    assert noted
 
 
 def test_no_note_before_the_break_is_reached(write: Write) -> None:

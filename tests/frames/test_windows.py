@@ -26,13 +26,16 @@ class Recorded:
     def __init__(self, times: Sequence[float]) -> None:
         self.times = times
         self.notes: list[str] = []
-        self.alive = self.most_alive = self.closed = 0
+        self.alive = self.most_alive = self.closed = self.made = 0
+        self.handed_out: weakref.ref[np.ndarray] | None = None
 
     def __iter__(self) -> Iterator[Frame]:
         try:
             for i, time in enumerate(self.times):
                 pixels = np.full((2, 3, 3), i % 256, np.uint8)
+                assert self.handed_out is None or self.handed_out() is None
                 weakref.finalize(pixels, self._forget)
+                self.made += 1
                 self.alive += 1
                 self.most_alive = max(self.most_alive, self.alive)
                 yield Frame(pixels, time)
@@ -204,6 +207,35 @@ def test_no_frame_outlives_its_window(rate: float | None, stride: int) -> None:
         assert source.alive <= 8 + 2
     assert source.most_alive <= 8 + 2  # the window, the frame read ahead and the one being made
     assert source.alive == 0
+
+
+def test_a_clip_is_not_kept_while_the_next_is_read() -> None:
+    source = Recorded(even(60, 10))
+    for clip in Windows(8, 4).cut(source):
+        source.handed_out = weakref.ref(clip.pixels)  # checked by the source at its next frame
+        del clip
+    assert source.made == 60
+
+
+def test_a_window_that_is_not_there_is_not_sought_to_the_end() -> None:
+    source = Recorded(even(300, 10))
+    with pytest.raises(SourceError, match="none at sample 3"):
+        Windows(8, 4).at(source, 3)
+    assert source.made < 20
+
+
+def test_the_source_is_closed_and_not_just_forgotten() -> None:
+    source = Recorded(even(100, 10))
+    kept = iter(source)
+
+    class Keeps:
+        name, digest, notes = source.name, source.digest, source.notes
+
+        def __iter__(self) -> Iterator[Frame]:
+            return kept
+
+    Windows(4, 2).at(Keeps(), 0)  # type: ignore[arg-type]
+    assert source.closed == 1
 
 
 def test_closing_early_closes_the_source() -> None:

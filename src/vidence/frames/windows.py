@@ -91,7 +91,7 @@ class Windows:
                 if len(held) == self.length:
                     clip = _clip(source, first, held) if sample.place >= unseen and only in (None, first) else None
                     unseen = sample.place + 1
-                    del held[: self.stride], sample  # before the clip is handed out: nothing is kept for longer
+                    del held[: self.stride]  # before the clip is handed out: nothing is kept for longer
                     first, skip = first + self.stride, max(0, self.stride - self.length)
                     if clip is not None:
                         yield clip
@@ -121,7 +121,7 @@ class Windows:
         for place, frame in enumerate(frames):
             start = frame.time if shown is None else start
             times = 0
-            while shown is not None and (target := start + k / rate) < frame.time - MILLISECOND:
+            while shown is not None and (target := start + k / rate) < frame.time:
                 ahead, behind = frame.time - target, target - shown.frame.time
                 if ahead < 0.5 / rate and ahead < behind - MILLISECOND:
                     break  # the next frame is nearer
