@@ -8,7 +8,8 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True)
 class ClipRef:
     """Which frames of which source. `digest` is the SHA-256 of the source's bytes, `first` the index of the
-    clip's first sampled frame, `times` the frames' times in seconds."""
+    clip's first sampled frame, `times` the frames' times in seconds.
+    """
 
     source: str
     digest: str
@@ -46,7 +47,8 @@ class Detection:
 class Certificate:
     """How far an explanation can be trusted. `gap` is the completeness gap (share of the score change that the
     map misses), `deletion_rank` the rank correlation between frame weights and measured frame deletions,
-    `same_top_frame` whether both name the same frame; `flags` are warnings in plain words. None: not measured."""
+    `same_top_frame` whether both name the same frame; `flags` are warnings in plain words. None: not measured.
+    """
 
     gap: float | None = None
     deletion_rank: float | None = None

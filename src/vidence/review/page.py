@@ -137,7 +137,7 @@ def _why(record: DecisionRecord, evidence: Evidence, folder: Path) -> Why:
 
 
 def _newest(entries: Sequence[Entry]) -> list[Entry]:
-    """Without records whose correction is shown too; and one per decision of a model on an event: where it is there with
+    """Without records whose correction is shown too; one per decision of a model on an event: where it is there with
     and without an explanation (scored, then explained), the explained one.
     """
     kept: dict[tuple[str, ...], Entry] = {}
