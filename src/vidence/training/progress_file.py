@@ -54,7 +54,7 @@ def read_progress(path: Path, *, identity: str) -> Progress | None:
         return None
     try:
         held = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+    except (RuntimeError, EOFError, ValueError, LookupError, pickle.UnpicklingError) as error:
         raise WeightsError(
             f"{path} must be a fit's progress file; it cannot be read. Start anew without resume."
         ) from error
