@@ -6,7 +6,7 @@ import json
 from bisect import bisect_right
 from collections.abc import Container, Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import tee
 from pathlib import Path
 
@@ -97,12 +97,13 @@ def _explained(
     source: Source, placed: PlacedMaps, page: Page, wanted: Container[float], kept: dict[float, np.ndarray]
 ) -> Generator[Explained]:
     """The frames near an explained one, with their maps; those at a wanted time are drawn and kept."""
+    peak = placed.peak if page.renderer.scope == "clip" else None
     for frame in source:
         if float(np.abs(placed.times - frame.time).min()) > AROUND_S:
             continue
         values = placed.at(frame.time)
         if frame.time in wanted and values is not None:
-            kept[frame.time] = page.renderer(frame.pixels[None], values[None], peak=placed.peak)[0]
+            kept[frame.time] = page.renderer(frame.pixels[None], values[None], peak=peak)[0]
         yield frame.pixels, frame.time, values
 
 
@@ -128,6 +129,6 @@ def _save_contours(path: Path, placed: PlacedMaps) -> None:
     found: list[Contour] = []
     for t in range(len(placed.times)):
         pixels = resize_map(placed.values[t : t + 1], placed.affine, placed.size)
-        found += [replace(each, frame=t) for each in contours(pixels, peak=placed.peak)]
+        found += contours(pixels, peak=placed.peak, first=t)
     with written_aside(path) as aside:
         aside.write_text(json.dumps(to_json(found, placed.times.tolist(), placed.size), allow_nan=False))
