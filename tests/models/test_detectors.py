@@ -18,6 +18,7 @@ LINES = {
         "cnn-rnn(backbone='small', size=48, length=5, rnn='none', features='gap', readout='mean')",
         "cnn-rnn(backbone='small', size=48, length=1, recipe='paper', units=16)",
         "cnn-rnn(backbone='small', size=48, length=5, features='flatten', units=8)",
+        "cnn-rnn(backbone='small', size=48, features='flatten', pool='mean-max', projection=0)",
     ]
 }
 

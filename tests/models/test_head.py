@@ -5,10 +5,12 @@ from typing import Any
 import pytest
 import torch
 
-from vidence.models.head import Differences, FeatureDropout, FrameNorm, Head, ReadOut
+from vidence.models.head import CellPool, Differences, FeatureDropout, FrameNorm, Head, ReadOut
 
 PLAIN: dict[str, Any] = {
+    "cells": 1,
     "differences": "none",
+    "pool": "none",
     "norm": "none",
     "projection": 0,
     "rnn": "gru",
@@ -80,6 +82,20 @@ def test_differences_follow_the_frame_before(kind: Any, expected: list[float]) -
     assert Differences("none")(features) is features
 
 
+def test_cells_are_pooled_channel_by_channel() -> None:
+    features = torch.tensor([[[1.0, 3.0, -2.0, 6.0]]])  # two channels of two cells
+    expected = {"none": [1, 3, -2, 6], "mean": [2, 2], "max": [3, 6], "mean-max": [2, 2, 3, 6]}
+    for kind, values in expected.items():
+        assert CellPool(kind, cells=2)(features)[0, 0].tolist() == values  # type: ignore[arg-type]
+
+
+def test_motion_between_cells_counts_though_the_frames_mean_stays() -> None:
+    there, back = torch.tensor([4.0, 0, 0, 0]), torch.tensor([0, 0, 4.0, 0])
+    moving = torch.stack([there, back])[None]  # one channel of four cells
+    pooled = CellPool("mean", cells=4)(Differences("absolute")(moving))
+    assert pooled[0].tolist() == [[1.0, 0.0], [1.0, 2.0]]
+
+
 def test_read_outs_on_numbers() -> None:
     states = torch.tensor([[[1.0, 5.0], [3.0, -1.0]]])
     expected = {"last": [3.0, -1.0], "mean": [2.0, 2.0], "max": [3.0, 5.0], "mean-max": [2.0, 2.0, 3.0, 5.0]}
@@ -113,7 +129,8 @@ def test_frame_norm_standardises_over_clips_and_frames_together() -> None:
 @pytest.mark.parametrize("readout", ["last", "mean", "max", "mean-max"])
 @pytest.mark.parametrize("t", [1, 5])
 def test_every_combination_takes_any_number_of_frames(rnn: str, readout: str, t: int) -> None:
-    for changes in ({}, {"bidirectional": True, "differences": "signed", "norm": "layer", "projection": 4}):
+    rich = {"bidirectional": True, "differences": "signed", "norm": "layer", "projection": 4}
+    for changes in ({}, rich, rich | {"cells": 3, "pool": "mean-max"}, {"cells": 2, "pool": "max", "norm": "batch"}):
         head = made(rnn=rnn, readout=readout, **changes)
         logits = head(torch.randn(2, t, 6))
         assert logits.shape == (2, 3)

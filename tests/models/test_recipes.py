@@ -22,7 +22,8 @@ def test_the_papers_recipe_is_the_papers_network() -> None:
     paper = CnnRnn(recipe="paper").resolved(weights=True)
     assert (paper.backbone, paper.rnn, paper.units, paper.dropout, paper.blocks) == ("vgg19", "gru", 1024, 0.5, 3)
     assert (paper.features, paper.width, paper.length, paper.size) == ("gap", 512, 16, 224)
-    assert (paper.differences, paper.norm, paper.projection, paper.readout) == ("none", "none", 0, "last")
+    assert (paper.differences, paper.pool, paper.norm, paper.projection) == ("none", "none", "none", 0)
+    assert paper.readout == "last"
 
 
 @pytest.mark.parametrize("text", ["cnn-rnn", "cnn-rnn(recipe='paper', units=8)", "cnn-rnn(backbone='small', rate=5)"])

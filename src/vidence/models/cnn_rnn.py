@@ -27,7 +27,7 @@ from vidence.frames.windows import Windows
 from vidence.models.backbones import BACKBONES, variant
 from vidence.models.detector import FrameScores, Session
 from vidence.models.detector_folder import fill_from_folder, read_facts, state_digest, write_detector
-from vidence.models.head import DifferenceKind, Head, Norm, ReadOutKind, Recurrence
+from vidence.models.head import DifferenceKind, Head, Norm, Pool, ReadOutKind, Recurrence
 from vidence.models.recipes import check, recipe
 from vidence.models.weights import pretrained
 
@@ -41,9 +41,9 @@ class CnnRnn:
 
     `features`: 'gap' averages a frame's maps over space, 'spatial' pools them to `grid` x `grid` cells, 'flatten' keeps
     every cell. `units` and `bidirectional` are the recurrent layer's, `rnn='none'` reads the frames out without one.
-    `dropout`, `blocks`, `width`, `differences`, `norm`, `projection` (0: none), `readout`: see `Head`. `length` and
-    `stride` in frames, `rate` in sampled frames per second (0: every frame) cut the windows; `size` is the side of the
-    input in pixels, `fit` how a frame gets there. `frozen`: the backbone keeps its weights in training.
+    `dropout`, `blocks`, `width`, `differences`, `pool`, `norm`, `projection` (0: none), `readout`: see `Head`.
+    `length` and `stride` in frames, `rate` in sampled frames per second (0: every frame) cut the windows; `size` is the
+    side of the input in pixels, `fit` how a frame gets there. `frozen`: the backbone keeps its weights in training.
     """
 
     backbone: str | None = None
@@ -60,6 +60,7 @@ class CnnRnn:
     size: int | None = None
     recipe: Literal["best", "paper"] = "best"
     grid: int | None = None
+    pool: Pool | None = None
     norm: Norm | None = None
     projection: int | None = None
     readout: ReadOutKind | None = None
@@ -117,7 +118,9 @@ class CnnRnnNetwork(nn.Module):
         self.head = Head(
             described.channels * self.grid**2,
             classes,
+            cells=self.grid**2,
             differences=settings.differences or "none",
+            pool=settings.pool or "none",
             norm=settings.norm or "none",
             projection=settings.projection or 0,
             rnn=settings.rnn or "none",

@@ -1,7 +1,7 @@
 """From the features of frames to logits: everything in a recurrent detector that mixes frames.
 
-The stages, each a small module that can be left out: differences of consecutive frames, normalisation, projection,
-recurrent layer, read-out over time, dense blocks, output layer.
+The stages, each a small module that can be left out: differences of consecutive frames, pooling over the cells of a
+frame's maps, normalisation, projection, recurrent layer, read-out over time, dense blocks, output layer.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 DifferenceKind = Literal["none", "signed", "absolute"]
+Pool = Literal["none", "mean", "max", "mean-max"]
 Norm = Literal["none", "batch", "layer"]
 Recurrence = Literal["gru", "lstm", "none"]
 ReadOutKind = Literal["last", "mean", "max", "mean-max"]
@@ -32,6 +33,29 @@ class Differences(nn.Module):
             return features
         change = torch.diff(features, dim=1, prepend=features[:, :1])
         return torch.cat([features, change.abs() if self.kind == "absolute" else change], dim=2)
+
+
+class CellPool(nn.Module):
+    """Reduces each channel over the `cells` of a frame's maps, after the differences: motion in one place then counts
+    even where the frame as a whole has not changed.
+    """
+
+    def __init__(self, kind: Pool, *, cells: int) -> None:
+        super().__init__()
+        self.kind = kind
+        self.cells = cells
+
+    def forward(self, features: Float[Tensor, "n t f"]) -> Float[Tensor, "n t g"]:
+        """(n, t, d * cells) -> (n, t, d), or (n, t, 2 d) for 'mean-max'; unchanged for 'none'."""
+        if self.kind == "none":
+            return features
+        maps = rearrange(features, "n t (d s) -> n t d s", s=self.cells)
+        parts = []
+        if "mean" in self.kind:
+            parts.append(maps.mean(dim=3))
+        if "max" in self.kind:
+            parts.append(maps.amax(dim=3))
+        return torch.cat(parts, dim=2)
 
 
 class FrameNorm(nn.Module):
@@ -83,6 +107,7 @@ class ReadOut(nn.Module):
 class Head(nn.Module):
     """Frame features (n, t, f) -> logits (n, k), for any number of frames t >= 1.
 
+    `features` counts the values of a frame, `cells` for each channel, channel by channel.
     `dropout` acts on the recurrent layer's input and in each of the `blocks` dense blocks, whose widths are `width`,
     `width` / 2, `width` / 4, ... (8 at least).
     """
@@ -92,7 +117,9 @@ class Head(nn.Module):
         features: int,
         classes: int,
         *,
+        cells: int,
         differences: DifferenceKind,
+        pool: Pool,
         norm: Norm,
         projection: int,
         rnn: Recurrence,
@@ -106,6 +133,9 @@ class Head(nn.Module):
         super().__init__()
         self.differences = Differences(differences)
         size = features if differences == "none" else 2 * features
+        self.pool = CellPool(pool, cells=cells)
+        if pool != "none":
+            size = size // cells * (2 if pool == "mean-max" else 1)
         self.norm: nn.Module = (
             FrameNorm(size) if norm == "batch" else nn.LayerNorm(size) if norm == "layer" else nn.Identity()
         )
@@ -132,7 +162,7 @@ class Head(nn.Module):
 
     def forward(self, features: Float[Tensor, "n t f"]) -> Float[Tensor, "n k"]:
         """(n, t, f) -> (n, k)."""
-        states = self.dropout(self.projection(self.norm(self.differences(features))))
+        states = self.dropout(self.projection(self.norm(self.pool(self.differences(features)))))
         if self.rnn is not None:
             states, _ = self.rnn(states)
         return self.output(self.blocks(self.readout(states)))

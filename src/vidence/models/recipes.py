@@ -13,6 +13,7 @@ PAPER: dict[str, Any] = {
     "backbone": "vgg19",
     "features": "gap",
     "differences": "none",
+    "pool": "none",
     "norm": "none",
     "projection": 0,
     "units": 1024,
@@ -23,6 +24,7 @@ PAPER: dict[str, Any] = {
 BEST: dict[str, Any] = {
     "features": "spatial",
     "differences": "absolute",
+    "pool": "none",
     "norm": "batch",
     "projection": 128,
     "units": 64,
@@ -51,6 +53,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "rnn": ("gru", "lstm", "none"),
     "features": ("gap", "flatten", "spatial"),
     "differences": ("none", "signed", "absolute"),
+    "pool": ("none", "mean", "max", "mean-max"),
     "norm": ("none", "batch", "layer"),
     "readout": ("last", "mean", "max", "mean-max"),
     "fit": ("stretch", "letterbox"),
