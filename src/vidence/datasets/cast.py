@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import cos
 
 import numpy as np
 
@@ -12,17 +11,18 @@ from vidence.datasets.figures import (
     Look,
     Point,
     Stroke,
+    cart,
     cyclist,
     draw_look,
     mirrored,
     person,
     suitcase,
     talking,
-    tilted,
     walking,
 )
 from vidence.datasets.walkway import BOTTOM, TOP, person_height
 
+RIDES = ("cyclist", "cart")
 MARGIN = 0.25  # picture heights beyond the edge where walkers come and go
 
 
@@ -38,8 +38,8 @@ class Walker:
 
 @dataclass(frozen=True, slots=True)
 class Cast:
-    """Everybody in a scene, whatever happens there: walkers, two who stand at `meet`, and a rider who waits for an
-    event. Positions are in picture heights, y downwards.
+    """Everybody in a scene, whatever happens there: walkers, two who stand at `meet`, a visitor and a rider who wait
+    for their moment. Positions are in picture heights, y downwards.
     """
 
     walkers: tuple[Walker, ...]
@@ -70,12 +70,11 @@ class Happening:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """A figure's strokes, where its feet are, whether it is part of an anomaly, and how many body heights it rises."""
+    """A figure's strokes, where it stands on the ground (picture heights), and whether it is an anomaly."""
 
     strokes: list[Stroke]
     at: Point
     marked: bool = False
-    tall: float = 1.0
 
 
 def draw_cast(rng: np.random.Generator, wide: float) -> Cast:
@@ -106,9 +105,8 @@ def placed(cast: Cast, time: float, happenings: Sequence[Happening]) -> list[Pla
     labels = {one.label for one in happenings}
     walkers = (*cast.walkers, cast.visitor) if "visit" in labels else cast.walkers
     figures = [_walker(walker, time, cast.wide) for walker in walkers]
-    fall = next((one for one in happenings if one.label == "fall"), None)
-    figures += _pair(cast, time, fall)
-    figures += [_rider(cast, time, one) for one in happenings if one.label == "cyclist"]
+    figures += _pair(cast, time)
+    figures += [_rider(cast, time, one) for one in happenings if one.label in RIDES]
     return sorted(figures, key=lambda figure: figure.at[1])
 
 
@@ -120,17 +118,15 @@ def _walker(walker: Walker, time: float, wide: float) -> Placed:
     return Placed(mirrored(strokes) if walker.speed < 0 else strokes, (x, walker.y))
 
 
-def _pair(cast: Cast, time: float, fall: Happening | None) -> list[Placed]:
-    """Two who talk; in a `fall` one of them goes down backwards, and lies after an eighth of a second."""
+def _pair(cast: Cast, time: float) -> list[Placed]:
+    """Two who stand and talk."""
     x, y = cast.meet
     unit = person_height(y)
     figures = []
     for side, look, phase in zip((-1, 1), cast.pair, cast.phases, strict=True):
-        falls = fall is not None and side == cast.heading
-        tilt = 1.5 * min(1.0, 0.7 + (time - fall.first_s) / 0.4) if fall is not None and falls else 0.0
-        strokes = tilted(person(look, talking(time, phase)), -tilt)
+        strokes = person(look, talking(time, phase))
         at = (x + side * 0.3 * unit, y + 0.004 * side)
-        figures.append(Placed(strokes if side < 0 else mirrored(strokes), at, falls, cos(tilt)))
+        figures.append(Placed(strokes if side < 0 else mirrored(strokes), at))
     return figures
 
 
@@ -138,12 +134,13 @@ def _rider(cast: Cast, time: float, event: Happening) -> Placed:
     """A short event shows the rider somewhere on the way; one of more than two seconds is a whole crossing."""
     lasts = event.last_s - event.first_s
     if lasts > 2:
-        way, middle = cast.wide + 2 * MARGIN, cast.wide / 2
+        way, middle = cast.wide + 4 * MARGIN, cast.wide / 2
     else:
-        way = min(cast.speed * lasts, 0.75 * cast.wide)
-        edge = way / 2 + 0.12 * cast.wide
+        way = min(cast.speed * lasts, 0.7 * cast.wide)
+        edge = way / 2 + 0.15 * cast.wide
         middle = edge + (cast.wide - 2 * edge) * cast.entry / cast.wide
     along = way * ((time - event.first_s) / lasts - 0.5) if lasts else 0.0
-    strokes = cyclist(cast.rider, abs(along) / person_height(cast.lane))
+    turned = abs(along) / person_height(cast.lane)
+    strokes = cart(cast.rider) if event.label == "cart" else cyclist(cast.rider, turned)
     at = (middle + cast.heading * along, cast.lane)
     return Placed(strokes if cast.heading > 0 else mirrored(strokes), at, True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import cos, pi, sin
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import cv2
 import numpy as np
@@ -50,14 +50,14 @@ class Pose:
 
 @dataclass(frozen=True, slots=True)
 class Stroke:
-    """A round-ended line through `points` (a disc if there is one); `width` in the units of the points. A `hull`
-    stroke is outlined in the picture and filled in the mask.
+    """A round-ended line through `points` (a disc if there is one); `width` in the units of the points. `fill` says
+    where its convex inside counts too: nowhere, in the mask alone (a wheel), or everywhere.
     """
 
     points: tuple[Point, ...]
     width: float
     colour: Colour
-    hull: bool = False
+    fill: Literal["none", "mask", "all"] = "none"
 
 
 def draw_look(rng: np.random.Generator) -> Look:
@@ -122,7 +122,7 @@ def cyclist(look: Look, travelled: float) -> list[Stroke]:
     wheels = [(-0.3, 0.2), (0.32, 0.2)]
     saddle, bar, crank = (-0.14, 0.5), (0.24, 0.56), (-0.02, 0.22)
     steel: Colour = _shade(look.trousers, 0.9)
-    strokes = [Stroke(_ring(wheel, 0.19), 0.035, (42, 42, 46), hull=True) for wheel in wheels]
+    strokes = [Stroke(_ring(wheel, 0.19), 0.035, (42, 42, 46), "mask") for wheel in wheels]
     frame = (wheels[0], saddle, (0.2, 0.46), crank, wheels[0], crank, saddle)
     strokes += [Stroke(frame, 0.03, steel), Stroke((wheels[1], (0.2, 0.46), bar), 0.03, steel)]
     turn = travelled / 0.35
@@ -135,18 +135,28 @@ def cyclist(look: Look, travelled: float) -> list[Stroke]:
     return strokes + [stroke for i, stroke in enumerate(rider) if i not in (2, 3, 4, 5)]
 
 
+def cart(look: Look) -> list[Stroke]:
+    """A small electric delivery cart with somebody at the wheel; its box has the colour of the driver's shirt."""
+    box, cabin, dark = look.shirt, _shade(look.shirt, 0.78), (50, 52, 56)
+    strokes = [
+        Stroke(((-0.66, 0.2), (0.66, 0.2)), 0.1, dark),
+        Stroke(((-0.66, 0.26), (0.14, 0.26), (0.14, 0.92), (-0.66, 0.92)), 0.06, box, "all"),
+        Stroke(((-0.6, 0.56), (0.08, 0.56)), 0.05, _shade(box, 0.84)),
+        Stroke(((0.2, 0.26), (0.68, 0.26), (0.66, 0.5), (0.52, 0.84), (0.2, 0.84)), 0.05, cabin, "all"),
+        Stroke(((0.27, 0.5), (0.6, 0.5), (0.49, 0.78), (0.27, 0.78)), 0.03, (206, 220, 226), "all"),
+        Stroke(((0.36, 0.5), (0.36, 0.54)), 0.14, _shade(look.trousers, 1.2)),
+        Stroke(((0.37, 0.65),), 0.13, look.skin),
+        Stroke(((0.35, 0.68),), 0.12, look.hair),
+        Stroke(((0.67, 0.36),), 0.07, (244, 232, 186)),
+    ]
+    for x in (-0.4, 0.42):
+        strokes += [Stroke(((x, 0.14),), 0.28, (42, 42, 46)), Stroke(((x, 0.14),), 0.12, (150, 152, 154))]
+    return strokes
+
+
 def mirrored(strokes: Sequence[Stroke]) -> list[Stroke]:
     """The same, facing left."""
     return [replace(stroke, points=tuple((-x, y) for x, y in stroke.points)) for stroke in strokes]
-
-
-def tilted(strokes: Sequence[Stroke], angle: float) -> list[Stroke]:
-    """The same, turned about the feet by `angle` radians towards the front, and lifted by half a body's thickness."""
-    lift, c, s = 0.08 * abs(sin(angle)), cos(angle), sin(angle)
-    return [
-        replace(stroke, points=tuple((c * x + s * y, c * y - s * x + lift) for x, y in stroke.points))
-        for stroke in strokes
-    ]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -163,8 +173,10 @@ class Canvas:
             fixed = np.round(points * 16).astype(np.int32)
             for target, colour in ((self.picture, stroke.colour), (self.plane, (255 if marked else 0,))):
                 _paint(target, fixed, max(1, round(unit * stroke.width)), colour)
-            if stroke.hull and marked:
-                cv2.fillConvexPoly(self.plane, fixed, (255,), shift=4)
+            if stroke.fill == "all":
+                cv2.fillConvexPoly(self.picture, fixed, stroke.colour, shift=4)
+            if stroke.fill != "none":
+                cv2.fillConvexPoly(self.plane, fixed, (255 if marked else 0,), shift=4)
 
 
 def _paint(target: np.ndarray, fixed: np.ndarray, width: int, colour: Sequence[int]) -> None:

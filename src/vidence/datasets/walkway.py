@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 TOP, BOTTOM = 0.40, 0.90  # the walkway's edges, as shares of the picture's height
-SUN = (0.55, 0.16)  # a shadow's tip, in body heights to the right of and above the feet in the picture
+SUN = (0.36, 0.12)  # a shadow's tip, in body heights to the right of and above the feet in the picture
 
 
 def background(camera: int, size: tuple[int, int]) -> np.ndarray:
@@ -92,13 +92,13 @@ def _tree_shade(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
     return np.clip(spot * (0.7 + 0.5 * _cloud(rng, size, 14)), 0, 1)
 
 
-def cast_shadow(empty: np.ndarray, figures: Sequence[tuple[float, float, float]]) -> np.ndarray:
-    """Darken the ground behind figures (x, y of the feet in picture heights, body heights tall), uint8 (h, w, 3)."""
+def cast_shadow(empty: np.ndarray, feet: Sequence[tuple[float, float]]) -> np.ndarray:
+    """Darken the ground behind people whose feet are at (x, y), in picture heights; uint8 (h, w, 3)."""
     h, w = empty.shape[:2]
     shade = np.zeros((h, w), np.float32)
-    for x, y, tall in figures:
+    for x, y in feet:
         unit = person_height(y)
-        ends = [(x + k * SUN[0] * unit, y - k * SUN[1] * unit) for k in (0, tall)]
+        ends = [(x + k * SUN[0] * unit, y - k * SUN[1] * unit) for k in (0, 1)]
         fixed = [(round(16 * h * right), round(16 * h * down)) for right, down in ends]
         cv2.line(shade, fixed[0], fixed[1], (1.0,), max(1, round(0.13 * unit * h)), shift=4)
     soft = cv2.GaussianBlur(shade, (0, 0), 0.008 * h)
