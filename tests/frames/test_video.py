@@ -13,6 +13,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+from av.stream import Disposition
 
 from vidence.errors import SourceError
 from vidence.frames.source import open_source
@@ -125,6 +126,7 @@ def test_another_reader_turns_alike(write: Write, turn: tuple[int, ...]) -> None
 def test_an_oblique_matrix_is_noted(write: Write) -> None:
     path = write("oblique.mp4", matrix=[60000, 26000, 0, -26000, 60000, 0, 0, 0, 1 << 30])
     source = open_source(path)
+    assert source.notes == []  # notes are of what has been read
     assert len(list(source)) == 10
     assert len(list(source)) == 10
     assert len(source.notes) == 1
@@ -316,6 +318,20 @@ def test_sound_alone_is_refused(write_sound: Write) -> None:
             open_source(path)
 
 
+def test_the_cover_picture_of_a_song_is_no_video(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "song.mp3"), "w") as container:
+        sound = container.add_stream("mp3", rate=44100, layout="mono")
+        cover = container.add_stream("mjpeg", rate=1)
+        cover.width, cover.height, cover.pix_fmt = 64, 48, "yuvj420p"
+        cover.disposition = Disposition.attached_pic
+        container.mux([*cover.encode(av.VideoFrame(64, 48, "yuvj420p")), *cover.encode()])
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1152), np.float32), format="fltp", layout="mono")
+        frame.sample_rate = 44100
+        container.mux([*sound.encode(frame), *sound.encode()])
+    with pytest.raises(SourceError, match="only: audio, cover picture"):
+        open_source(tmp_path / "song.mp3")
+
+
 def test_a_video_without_frames_is_refused(tmp_path: Path) -> None:
     with av.open(str(tmp_path / "none.mkv"), "w") as container:
         stream = container.add_stream("ffv1", rate=10)
@@ -348,10 +364,12 @@ def test_a_file_that_vanishes_is_named(write: Write) -> None:
         list(source)
 
 
-def test_a_colon_in_the_name_is_no_protocol(write: Write) -> None:
+def test_a_colon_in_the_name_is_no_protocol(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write("plain.mp4")
-    path = path.rename(path.with_name("cam:12.30%02d.mp4"))
-    assert len(list(open_source(path))) == 10
+    monkeypatch.chdir(path.parent)
+    for name in ("cam:12.30%02d.mp4", "http:a.mp4"):
+        path = path.rename(path.with_name(name))
+        assert len(list(open_source(name))) == 10
 
 
 MEASURE = """

@@ -106,13 +106,18 @@ class VideoFile:
     def _stream(self, container: InputContainer) -> VideoStream:
         videos = _videos(container)
         if not videos:
-            kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "no stream at all"
+            kinds = (
+                ", ".join(
+                    sorted({"cover picture" if stream.type == "video" else stream.type for stream in container.streams})
+                )
+                or "no stream at all"
+            )
             raise SourceError(
                 f"a video must have a video stream; {self.name!r} has only: {kinds}. Give the video file."
             )
         best = container.streams.best("video")
         stream = next((stream for stream in videos if best is not None and stream.index == best.index), videos[0])
-        if stream.codec_context is None or container.format.name == "tty":
+        if stream.codec_context is None:
             raise SourceError(
                 f"a video must be in a codec FFmpeg decodes; {self.name!r} is not. Convert it to MP4 (H.264)."
             )
