@@ -62,8 +62,8 @@ class FeatureCache:
         As many sources as torch has threads are worked on side by side, each by one thread: one decodes while
         another computes, and a busy machine does not slow them down as it does threads that wait for each other.
         """
-        made = []
-        with ThreadPoolExecutor(torch.get_num_threads(), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        made, threads = [], torch.get_num_threads()
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             try:
                 for entry in pool.map(self.entry, samples, repeat(view)):
                     made.append(entry)
@@ -71,6 +71,8 @@ class FeatureCache:
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
+            finally:
+                torch.set_num_threads(threads)  # a part of the setting is the process's, not the thread's
         return made
 
     def entry(self, sample: Sample, view: View = PLAIN) -> Entry:

@@ -20,7 +20,7 @@ from vidence.training.freezing import freeze
 from vidence.training.progress_file import Progress, read_progress
 from vidence.training.schedule import Schedule
 
-HEAD_THREADS = 2  # small matrices: more threads wait for each other longer than they compute
+SMALL_HEAD = 2_000_000  # parameters; below, threads wait for each other longer than they compute
 
 
 def train(
@@ -50,7 +50,7 @@ def train(
     progress = (read_progress(path, identity=identity) if resume and path else None) or Progress(identity)
     freeze(network, schedule.finetune or 0)
     on_features = examples.entries[0][0].x.ndim == 3
-    with quiet(), torch.random.fork_rng(), threads(HEAD_THREADS if on_features else None):
+    with quiet(), torch.random.fork_rng(), threads(_threads(network) if on_features else None):
         network.load_state_dict(progress.network, strict=False)
         if not progress.stopped and progress.epoch < schedule.epochs:
             _run(
@@ -120,6 +120,10 @@ def _run(
         signal.signal(signal.SIGINT, handler)
         kept = f"{progress.epoch} of {schedule.epochs} epochs are kept in {path.parent}" if path else "nothing is kept"
         raise KeyboardInterrupt(f"training stopped; {kept}. Resume it to go on from there.") from stop
+
+
+def _threads(network: nn.Module) -> int:
+    return 1 if sum(each.numel() for each in network.parameters() if each.requires_grad) < SMALL_HEAD else 2
 
 
 def _bf16() -> bool:

@@ -106,4 +106,6 @@ class Classifier(pl.LightningModule):  # type: ignore[misc]
                 groups[name.startswith("backbone.")].append(parameter)
         rate, slow = self.schedule.rate, self.schedule.rate * self.schedule.finetune_rate
         parts = [{"params": groups[False], "lr": rate}, {"params": groups[True], "lr": slow}]
-        return torch.optim.AdamW([part for part in parts if part["params"]], weight_decay=self.schedule.decay)
+        chosen = [part for part in parts if part["params"]]
+        fused = not groups[True]  # with mixed precision Lightning cannot clip what a fused optimiser unscales
+        return torch.optim.AdamW(chosen, weight_decay=self.schedule.decay, fused=fused)
