@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "attribution": "frames models scoring record spec errors",
     "render": "frames attribution scoring record errors",
     "datasets": "frames spec errors",
-    "training": "frames models datasets scoring spec errors",
+    "training": "frames models datasets scoring spec errors version",
     "evaluate": "frames models scoring attribution render datasets training record spec errors",
     "review": "record errors",
     "pipeline": "frames models scoring attribution render record spec errors version",

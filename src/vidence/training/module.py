@@ -107,5 +107,5 @@ class Classifier(pl.LightningModule):  # type: ignore[misc]
         rate, slow = self.schedule.rate, self.schedule.rate * self.schedule.finetune_rate
         parts = [{"params": groups[False], "lr": rate}, {"params": groups[True], "lr": slow}]
         chosen = [part for part in parts if part["params"]]
-        fused = not groups[True]  # with mixed precision Lightning cannot clip what a fused optimiser unscales
+        fused = self.trainer.precision == "32-true"  # else Lightning cannot clip what a fused optimiser unscales
         return torch.optim.AdamW(chosen, weight_decay=self.schedule.decay, fused=fused)
