@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "record": "errors",
     "frames": "record spec errors",
     "models": "frames spec errors version",
-    "scoring": "frames models record spec errors",
+    "scoring": "frames models record spec errors version",
     "attribution": "frames models scoring record spec errors",
     "render": "frames attribution scoring record errors",
     "datasets": "frames spec errors",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ from vidence.cli.options import detector_option, fps_option, out_option, score_o
 if TYPE_CHECKING:
     from vidence.cli.sources import Bars
     from vidence.frames.source import Source
+    from vidence.models.detector import Detector
+    from vidence.record.store import Store
 
 
 @click.command("explain")
@@ -48,50 +51,69 @@ def command(
     vidence explain street.mp4 --detector detector --explainer when-where --explainer grad-cam --out why
     vidence explain street.mp4 --detector detector --from 12 --to 15 --score "contrast(class='fight')" --out why
     """
-    from vidence.cli.sources import keep, over
+    from vidence.cli.sources import over
     from vidence.models.detector import load_detector
     from vidence.pipeline import Reasons, default_line
     from vidence.record.store import Store
     from vidence.review.report import write_report
     from vidence.scoring.decisions import threshold_of
-    from vidence.scoring.run import judge
 
     model = load_detector(detector)
-    limit = threshold_of(model, threshold)
     asked = lines or (default_line(model),)
     Reasons(model, asked, score)  # a wrong line is refused before any work
-    store = Store.open(out / "records.db", create=True)
     span = None
     if everything or first_s is not None or last_s is not None:
         span = (-math.inf if first_s is None else first_s, math.inf if last_s is None else last_s)
+    store = Store.open(out / "records.db", create=True)
+    work = _Work(model, detector, asked, score, threshold_of(model, threshold), span, store, out)
+    try:
+        over(sources, work.explain, fps=fps)
+    finally:
+        count, head = store.head()
+        if count:
+            write_report(store, out / "report.html")
+            click.echo(f"report   {out / 'report.html'}\nrecords  {out / 'records.db'}: {count} rows, head {head}")
 
-    def do(source: Source, bars: Bars) -> None:
-        bar = bars.add(f"scoring {source.name}", source.duration or 0, "s")
+
+@dataclass(frozen=True, eq=False)
+class _Work:
+    """What is the same for every source. `span` chooses windows by time instead of by alarm."""
+
+    model: Detector
+    folder: Path
+    lines: tuple[str, ...]
+    score: str
+    threshold: float
+    span: tuple[float, float] | None
+    store: Store
+    out: Path
+
+    def explain(self, source: Source, bars: Bars) -> None:
+        """Score, explain, draw and record one source."""
+        from vidence.cli.sources import keep
+        from vidence.pipeline import Reasons
+        from vidence.scoring.run import judge
+
+        scoring = bars.add(f"scoring {source.name}", source.duration or 0, "s")
         judged = judge(
-            model, source, threshold=limit, step=lambda clip, _: bars.progress.update(bar, completed=clip.times[-1])
+            self.model,
+            source,
+            threshold=self.threshold,
+            step=lambda clip, _: bars.progress.update(scoring, completed=clip.times[-1]),
         )
-        chosen = judged.anomalous if span is None else judged.during(*span)
-        bars.progress.remove_task(bar)
-        bar = bars.add(f"explaining {source.name}", len(chosen), "windows")
-        reasons = Reasons(model, asked, score)
-        reasons.add_all(source, chosen, step=lambda: bars.progress.advance(bar))
-        ids = keep(store, model, detector, source, judged, reasons, out)
-        bars.progress.remove_task(bar)
-        highest = judged.peak(None)
-        click.echo(
-            f"{source.name}: {len(judged.events)} alarms, {len(chosen)} of {len(judged.windows)} windows explained"
-        )
+        bars.progress.remove_task(scoring)
+        chosen = judged.anomalous if self.span is None else judged.during(*self.span)
+        explaining = bars.add(f"explaining {source.name}", len(chosen), "windows")
+        reasons = Reasons(self.model, self.lines, self.score)
+        reasons.add_all(source, chosen, step=lambda: bars.progress.advance(explaining))
+        ids = keep(self.store, self.model, self.folder, source, judged, reasons, self.out)
+        bars.progress.remove_task(explaining)
+        counts = f"{len(judged.events)} alarms, {len(chosen)} of {len(judged.windows)} windows explained"
+        click.echo(f"{source.name}: {counts}")
         if not chosen:
+            highest = judged.peak(None)
             click.echo(
                 f"  highest score {highest.value:.3f} at {highest.first_s:.1f} s; --all explains it nevertheless"
             )
         for made in ids:
             click.echo(f"  record {made[:12]}")
-
-    try:
-        over(sources, do, fps=fps)
-    finally:
-        count, head = store.head()
-        if count:
-            write_report(out / "records.db", out / "report.html")
-            click.echo(f"report   {out / 'report.html'}\nrecords  {out / 'records.db'}: {count} rows, head {head}")

@@ -54,7 +54,7 @@ def _settings(made: type) -> str:
 def _describe(folder: Path) -> None:
     import json
 
-    from vidence import load_detector
+    from vidence.models.detector import load_detector
 
     detector = load_detector(folder)
     click.echo(f"detector   {detector.spec}")

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from vidence.datasets.dataset import Sample
+    from vidence.frames.clip import Clip
+    from vidence.frames.windows import Windows
+    from vidence.models.cnn_rnn import CnnRnn
+    from vidence.training.schedule import Schedule
+    from vidence.training.workbench import Workbench
 
 PANEL_CLIPS = 3
 
@@ -43,14 +54,10 @@ def command(
     from dataclasses import replace
 
     from vidence import spec
-    from vidence.datasets.folder import normal_classes, read_folder, split
-    from vidence.evaluate.classification import measures
-    from vidence.evaluate.sweep_panels import COLUMNS, Panels
-    from vidence.frames.source import open_source
+    from vidence.datasets.folder import normal_classes, read_folder
     from vidence.models import DETECTORS
     from vidence.training.schedule import Schedule
-    from vidence.training.sweep import SWEEPS, run_sweep
-    from vidence.training.sweep_report import write_sweep_report
+    from vidence.training.sweep import SWEEPS
     from vidence.training.workbench import Workbench
 
     settings = spec.build(line, DETECTORS).resolved(weights is not None)
@@ -59,31 +66,54 @@ def command(
     usual = normal_classes(classes, normal.split(",") if normal else None)
     bench = Workbench(classes, usual, weights, out / "cache", bar=True)
     schedule = Schedule() if epochs is None else replace(Schedule(), epochs=epochs)
-    # the clips shown come from the first seed's test part: other seeds may have trained on them, the first has not
-    held = split(samples, seed=0)["test"]
-    shown = [next(each for each in held if each.label == name) for name in classes]
-    shown += [each for each in held if each not in shown][: max(PANEL_CLIPS - len(shown), 0)]
-    windows = bench.build(settings, seed=0).windows
-    clips = [next(windows.cut(open_source(each.path))) for each in shown]
-    indices = [classes.index(name) for name in usual]
+    clips = _shown(samples, bench.build(settings, seed=0).windows)
     for name in over or SWEEPS:
-        panels = Panels(name, out, clips)
-        rows = run_sweep(
-            name,
-            settings,
-            lambda seed: split(samples, seed=seed),
-            bench,
-            out,
-            measure=lambda labels, found: measures(labels, found, normal=indices),
-            seeds=range(seeds),
-            schedule=schedule,
-            on_point=panels,
-        )
-        click.echo(write_sweep_report(name, rows, out, maps=COLUMNS))
-        values = SWEEPS[name].values
-        accuracies = [[row["accuracy"] for row in rows if row["value"] == value] for value in values]
-        captions = [
-            f"{name} {value:g}: accuracy {sum(each) / len(each):.3f}"
-            for value, each in zip(values, accuracies, strict=True)
-        ]
-        click.echo(f"panel {panels.finish(values, captions)}")
+        _one(name, settings, samples, bench, schedule, clips, range(seeds), out)
+
+
+def _shown(samples: Sequence[Sample], windows: Windows) -> list[Clip]:
+    """The clips on the panels: one of each class, then more, from the test part of the seed whose maps are drawn."""
+    from vidence.datasets.dataset import split
+    from vidence.frames.source import open_source
+
+    held = split(samples, seed=0)["test"]
+    first = {sample.label: sample for sample in reversed(held)}
+    rest = [sample for sample in held if sample not in first.values()]
+    shown = [*first.values(), *rest[: max(PANEL_CLIPS - len(first), 0)]]
+    return [next(windows.cut(open_source(sample.path))) for sample in shown]
+
+
+def _one(
+    name: str,
+    settings: CnnRnn,
+    samples: Sequence[Sample],
+    bench: Workbench,
+    schedule: Schedule,
+    clips: Sequence[Clip],
+    seeds: range,
+    out: Path,
+) -> None:
+    """Run, tell and draw one sweep."""
+    from vidence.datasets.dataset import split
+    from vidence.evaluate.classification import measures
+    from vidence.evaluate.sweep_panels import COLUMNS, Panels
+    from vidence.training.sweep import SWEEPS, run_sweep
+    from vidence.training.sweep_report import write_sweep_report
+
+    panels, values = Panels(name, out, clips), SWEEPS[name].values
+    normal = [bench.classes.index(each) for each in bench.normal]
+    rows = run_sweep(
+        name,
+        settings,
+        lambda seed: split(samples, seed=seed),
+        bench,
+        out,
+        measure=lambda labels, found: measures(labels, found, normal=normal),
+        seeds=seeds,
+        schedule=schedule,
+        on_point=panels,
+    )
+    click.echo(write_sweep_report(name, rows, out, maps=COLUMNS))
+    reached = [fmean(row["accuracy"] for row in rows if row["value"] == value) for value in values]
+    captions = [f"{name} {value:g}: accuracy {mean:.3f}" for value, mean in zip(values, reached, strict=True)]
+    click.echo(f"panel {panels.finish(values, captions)}")

@@ -33,9 +33,7 @@ class Clip:
                 "Pass the frames as decoded."
             )
         if len(self.ref.times) != shape[0]:
-            raise ShapeError(
-                f"a clip of {shape[0]} frames must have as many times; got {len(self.ref.times)}."
-            )
+            raise ShapeError(f"a clip of {shape[0]} frames must have as many times; got {len(self.ref.times)}.")
 
     @property
     def times(self) -> tuple[float, ...]:
