@@ -90,7 +90,7 @@ def test_every_picture_has_words_for_those_who_cannot_see_it(store: Store) -> No
     tags, _ = report(store)
     pictures = [held for tag, held in tags.tags if tag == "img"]
     assert len(pictures) == 6
-    assert all("where the model looked" in str(held["alt"]) and len(str(held["alt"])) > 40 for held in pictures)
+    assert all("Where the model looked" in str(held["alt"]) and len(str(held["alt"])) > 40 for held in pictures)
     charts = [held for tag, held in tags.tags if tag == "svg" and held.get("aria-hidden") != "true"]
     assert all(held.get("role") == "img" and held.get("aria-label") for held in charts)
 
@@ -314,7 +314,7 @@ def test_pictures_need_no_time(store: Store, make_alarm: Make) -> None:
     sheet = (Picture(file=min(record.files), caption="contact sheet"),)
     made = store.append(replace(record, evidence=(replace(record.evidence[0], pictures=sheet),)))
     tags, words = report(store, records=[made])
-    assert "contact sheet" in words
+    assert "Contact sheet" in words
     assert [held["class"] for tag, held in tags.tags if tag == "div" and "pictures" in str(held.get("class"))] == [
         "pictures one"
     ]

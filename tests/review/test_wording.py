@@ -82,6 +82,10 @@ def test_the_title_is_a_likeness(make_alarm: Make, make_quiet: Make) -> None:
     record = make_alarm()
     bare = replace(record, outcome=replace(record.outcome, probabilities={}))
     assert wording.title(bare) == "Something unusual"
+    ahead = replace(record, outcome=replace(record.outcome, probabilities={"fall": 0.26, "run": 0.25, "walk": 0.49}))
+    assert wording.title(ahead) == "Looks like “fall”"
+    even = replace(record, outcome=replace(record.outcome, probabilities={"fall": 0.26, "run": 0.26, "hit": 0.24}))
+    assert wording.title(even) == "Something unusual"
     # the normal class may have the greatest share of all, yet an alarm is not about it
     split = replace(record, outcome=replace(record.outcome, probabilities={"fall": 0.3, "run": 0.3, "walk": 0.4}))
     assert "walk" not in wording.title(split)
@@ -98,6 +102,7 @@ def told(record: DecisionRecord, **changes: Any) -> list[wording.Check]:
         (HiddenScore(value=0.2, share=0.1, fill="grey"), "open", "nothing else was hidden"),
         (HiddenScore(value=0.2, share=0.1, fill="grey", control=0.9), "good", "more than hiding"),
         (HiddenScore(value=0.2, share=0.1, fill="grey", control=0.1), "warn", "may not matter"),
+        (HiddenScore(value=0.92, share=0.1, fill="grey", control=0.93), "warn", "hardly changes"),
         (HiddenScore(value=0.95, share=0.1, fill="grey", control=0.9), "warn", "did not lower"),
     ],
 )
@@ -140,6 +145,8 @@ def test_what_hiding_changes(make_alarm: Make, hidden: float, said: str) -> None
     evidence = replace(record.evidence[0], hidden_score=HiddenScore(value=hidden, share=0.1, fill="grey"))
     assert said in wording.hidden_change(record, evidence)
     assert "from 0.93 to" in wording.hidden_change(record, evidence)
+    same = replace(evidence, hidden_score=HiddenScore(value=0.93, share=0.1, fill="grey"))
+    assert "stays at 0.93: there would still be an alarm" in wording.hidden_change(record, same)
     assert "not measured" in wording.hidden_change(record, replace(evidence, hidden_score=None))
 
 

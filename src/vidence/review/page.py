@@ -123,7 +123,7 @@ def _why(record: DecisionRecord, evidence: Evidence, folder: Path) -> Why:
     shown = []
     for picture in evidence.pictures:
         when = "" if picture.time is None else f", {wording.clock(picture.time)}"
-        words = f"{picture.caption}{when}"
+        words = f"{picture.caption[:1].upper()}{picture.caption[1:]}{when}"
         alt = f"{words}. Coloured areas and outlines mark where the model looked. {evidence.sentence}"
         shown.append(Shown(embedded(folder, picture.file, record.files[picture.file]), words, alt))
     return Why(

@@ -10,6 +10,7 @@ from vidence.record.evidence import Evidence
 
 State = Literal["good", "warn", "open"]
 FAITHFUL, PARTLY = 0.7, 0.3  # rank correlations that are called good agreement, and some
+HARDLY = 0.1  # share of the way to the threshold that hiding must at least take the score
 MISSED = 0.05  # completeness gap above which a map is said to miss something
 
 
@@ -27,6 +28,8 @@ GLOSS = {
     "recall": "share of anomalies that raised an alarm",
     "f1": "precision and recall in one figure; 1 is perfect",
     "macro f1": "precision and recall in one figure, averaged over the classes",
+    "average precision": "precision averaged over all thresholds; 1 is perfect",
+    "clips": "how many clips were judged",
     "auc": "chance that an anomalous clip scores above a normal one; .5 is guessing",
 }
 
@@ -92,14 +95,16 @@ def caution(record: DecisionRecord) -> str:
 
 
 def title(record: DecisionRecord) -> str:
-    """What the model takes it for: its strongest class that fits the decision. A likeness, not a fact."""
+    """What the model takes it for: a likeness, not a fact, and named only where one class that fits the decision
+    outweighs all others that do.
+    """
     normal = set(record.model.normal)
     fitting = {
         name: share
         for name, share in record.outcome.probabilities.items()
         if (name not in normal) == record.detection.anomalous
     }
-    if not fitting:
+    if not fitting or max(fitting.values()) <= 0.5 * sum(fitting.values()):
         return "Something unusual" if record.detection.anomalous else "No alarm"
     return f"Looks like “{max(fitting, key=lambda name: fitting[name])}”"
 
@@ -127,7 +132,10 @@ def hidden_change(record: DecisionRecord, evidence: Evidence) -> str:
     if hidden is None:
         return "This was not measured."
     before, threshold = record.detection.value, record.detection.threshold
-    moved = f"With the marked region hidden, the score goes from {number(before)} to {number(hidden.value)}"
+    path = f"goes from {number(before)} to {number(hidden.value)}"
+    if number(before) == number(hidden.value):
+        path = f"stays at {number(before)}"
+    moved = f"With the marked region hidden, the score {path}"
     if (before > threshold) == (hidden.value > threshold):
         stays = "there would still be an alarm" if before > threshold else "there would still be no alarm"
         return f"{moved}: {stays}."
@@ -143,6 +151,9 @@ def _hidden(record: DecisionRecord, evidence: Evidence) -> list[Check]:
         return [
             Check("warn", "Hiding the marked region did not lower the score: the decision may rest on something else.")
         ]
+    if drop < HARDLY * abs(record.detection.value - record.detection.threshold):
+        said = "Hiding the marked region hardly changes the score: the decision may rest on something else."
+        return [Check("warn", said)]
     if hidden.control is None:
         return [
             Check("open", "Hiding the marked region lowers the score, but nothing else was hidden to compare with.")
