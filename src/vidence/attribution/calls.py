@@ -112,6 +112,10 @@ class RecurrentCalls(TorchFunctionMode):
 
     def __init__(self, vary: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
+        self.reset(vary)
+
+    def reset(self, vary: Callable[[Tensor], Tensor]) -> None:
+        """Forget what was seen, before the model is called again."""
         self.vary = vary
         self.features: Tensor | None = None
         self.variants: Tensor | None = None

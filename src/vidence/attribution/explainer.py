@@ -117,6 +117,11 @@ def joined_outputs(outputs: Sequence[Any]) -> Any:
     return head
 
 
+def first_row(output: Any) -> Any:
+    """The output of the first clip of a batch."""
+    return _mapped(output, lambda part: part[:1])
+
+
 def _mapped(output: Any, change: Callable[[Tensor], Tensor]) -> Any:
     if isinstance(output, Tensor):
         return change(output) if output.ndim else output

@@ -1,0 +1,57 @@
+"""What a clip is compared with: its own background, as a layer's maps, as features, and in the pixels."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+Kind = Literal["time", "space"]
+
+
+def reference_maps(maps: Float[Tensor, "s k h w"], kind: Kind) -> Float[Tensor, "s k h w"]:
+    """Each channel's median over time at each place (`time`), or over the places of each frame (`space`)."""
+    if kind == "time":
+        return maps.median(dim=0, keepdim=True).values.expand_as(maps)
+    return maps.flatten(2).median(dim=2).values[..., None, None].expand_as(maps)
+
+
+def reference_features(
+    features: Float[Tensor, "1 t f"], leaves: list[Tensor], standing_out: list[Tensor]
+) -> Float[Tensor, "1 t f"]:
+    """The features of the reference maps: features - J (maps - reference), J the derivative at the maps.
+
+    Exact where pooling is linear. The product with J comes from differentiating the product with its transpose, so no
+    function of the model has to be called again.
+    """
+    if not features.requires_grad:
+        return features.detach()
+    probe = torch.zeros_like(features, requires_grad=True)
+    back = torch.autograd.grad(features, leaves, probe, create_graph=True, allow_unused=True, materialize_grads=True)
+    linear = [(one, part) for one, part in zip(back, standing_out, strict=True) if one.requires_grad]
+    change = torch.autograd.grad([one for one, _ in linear], probe, [part for _, part in linear])[0]
+    return (features - change).detach()
+
+
+def distributed(places: Float[Tensor, "t h w"], weights: Float[Tensor, " t"]) -> Float[Tensor, "t h w"]:
+    """Each frame's weight spread over the places whose sign agrees with it, evenly where none does."""
+    agreeing = (places * weights.sign()[:, None, None]).clamp(min=0)
+    total = agreeing.sum(dim=(1, 2), keepdim=True)
+    even = torch.full_like(places, 1 / places[0].numel())
+    return torch.where(total > 0, agreeing / total, even) * weights[:, None, None]
+
+
+def detailed(values: Float[Tensor, "t h w"], x: Float[Tensor, "c t y x"], times: int) -> Float[Tensor, "t i j"]:
+    """The map on a grid `times` finer: around a cell its weight goes where the pixels differ from their median over time.
+
+    Only a difference in the pixels can have made the features differ. The sums of sizes over frames stay.
+    """
+    size = [min(n * times, m) for n, m in zip(values.shape[1:], x.shape[2:], strict=True)]
+    small = F.adaptive_avg_pool2d(x.transpose(0, 1), size)  # (t, c, i, j)
+    change = (small - small.median(dim=0, keepdim=True).values).abs().amax(dim=1) + 1e-6
+    fine = F.interpolate(values[:, None], size=size, mode="bilinear", align_corners=False)[:, 0] * change
+    total = fine.abs().sum(dim=(1, 2), keepdim=True).clamp(min=1e-30)
+    return fine / total * values.abs().sum(dim=(1, 2), keepdim=True)
