@@ -80,13 +80,13 @@ class Placed:
 def draw_cast(rng: np.random.Generator, wide: float) -> Cast:
     """A cast at random for a picture `wide` heights wide."""
     return Cast(
-        walkers=tuple(_draw_walker(rng, wide) for _ in range(int(rng.integers(1, 4)))),
+        walkers=tuple(_draw_walker(rng, wide) for _ in range(int(rng.integers(1, 3)))),
         pair=(draw_look(rng), draw_look(rng)),
-        meet=(float(rng.uniform(0.3, wide - 0.3)), float(rng.uniform(TOP + 0.12, BOTTOM - 0.04))),
+        meet=(float(rng.uniform(0.3, wide - 0.3)), float(rng.uniform(TOP + 0.06, BOTTOM - 0.12))),
         phases=(float(rng.uniform(0, 6)), float(rng.uniform(0, 6))),
         visitor=_draw_walker(rng, wide),
         rider=draw_look(rng),
-        lane=float(rng.uniform(TOP + 0.12, BOTTOM - 0.03)),
+        lane=float(rng.uniform(TOP + 0.2, BOTTOM - 0.03)),
         entry=float(rng.uniform(0, wide)),
         heading=1 if rng.random() < 0.5 else -1,
         speed=float(rng.uniform(0.5, 0.8)),
@@ -95,7 +95,7 @@ def draw_cast(rng: np.random.Generator, wide: float) -> Cast:
 
 
 def _draw_walker(rng: np.random.Generator, wide: float) -> Walker:
-    y = float(rng.uniform(TOP + 0.04, BOTTOM - 0.02))
+    y = float(rng.uniform(TOP + 0.04, BOTTOM - 0.08))
     pace = person_height(y) * float(rng.uniform(0.6, 1.0)) * (1 if rng.random() < 0.5 else -1)
     return Walker(draw_look(rng), float(rng.uniform(0, wide + 2 * MARGIN)), pace, y)
 

@@ -122,9 +122,9 @@ def cyclist(look: Look, travelled: float) -> list[Stroke]:
     wheels = [(-0.3, 0.2), (0.32, 0.2)]
     saddle, bar, crank = (-0.14, 0.5), (0.24, 0.56), (-0.02, 0.22)
     steel: Colour = _shade(look.trousers, 0.9)
-    strokes = [Stroke(_ring(wheel, 0.19), 0.035, (42, 42, 46), "mask") for wheel in wheels]
+    strokes = [Stroke(_ring(wheel, 0.2), 0.05, (42, 42, 46), "mask") for wheel in wheels]
     frame = (wheels[0], saddle, (0.2, 0.46), crank, wheels[0], crank, saddle)
-    strokes += [Stroke(frame, 0.03, steel), Stroke((wheels[1], (0.2, 0.46), bar), 0.03, steel)]
+    strokes += [Stroke(frame, 0.04, steel), Stroke((wheels[1], (0.2, 0.46), bar), 0.04, steel)]
     turn = travelled / 0.35
     hip = (-0.13, 0.58)
     for offset, shade in ((pi, 0.75), (0.0, 1.0)):
