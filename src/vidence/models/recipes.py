@@ -16,21 +16,26 @@ PAPER: dict[str, Any] = {
     "pool": "none",
     "norm": "none",
     "projection": 0,
+    "projector": "learned",
     "units": 1024,
     "readout": "last",
     "blocks": 3,
     "width": 512,
 }
+# Measured on fight clips (docs/results.md): the change of the last bottleneck's maps carries the class.
 BEST: dict[str, Any] = {
-    "features": "spatial",
-    "differences": "absolute",
+    "features": "flatten",
+    "differences": "energy",
     "pool": "none",
-    "norm": "batch",
-    "projection": 128,
-    "units": 64,
-    "readout": "mean-max",
-    "blocks": 1,
+    "norm": "none",
+    "projection": 32,
+    "projector": "principal",
+    "units": 16,
+    "dropout": 0.3,
+    "readout": "last",
+    "blocks": 0,
     "width": 64,
+    "rate": 8.0,
 }
 RECIPES = {"best": BEST, "paper": PAPER}
 SHARED: dict[str, Any] = {
@@ -44,15 +49,32 @@ SHARED: dict[str, Any] = {
     "size": 224,
     "fit": "stretch",
     "frozen": True,
+    "stages": 0,
 }
-SMALL: dict[str, Any] = {"size": 96, "frozen": False}  # this backbone starts at random, so it must learn
+UNTRAINED: dict[str, Any] = {"size": 96, "frozen": False}  # of `small`, which starts at random, so it must learn
+# What the best recipe changes for a backbone. A head that is fitted before training cannot follow one that learns.
+BEST_FOR: dict[str, dict[str, Any]] = {
+    "mobilenet-v2": {"stages": 18},  # without the last 1 x 1 convolution
+    "small": {
+        "features": "spatial",
+        "differences": "absolute",
+        "norm": "batch",
+        "projection": 128,
+        "projector": "learned",
+        "units": 64,
+        "dropout": 0.5,
+        "readout": "mean-max",
+        "blocks": 1,
+    },
+}
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "recipe": tuple(RECIPES),
     "backbone": tuple(BACKBONES),
     "rnn": ("gru", "lstm", "none"),
     "features": ("gap", "flatten", "spatial"),
-    "differences": ("none", "signed", "absolute"),
+    "differences": ("none", "signed", "absolute", "energy"),
+    "projector": ("learned", "principal"),
     "pool": ("none", "mean", "max", "mean-max"),
     "norm": ("none", "batch", "layer"),
     "readout": ("last", "mean", "max", "mean-max"),
@@ -64,6 +86,7 @@ WHOLE: dict[str, tuple[int, int]] = {
     "width": (1, 8192),
     "grid": (1, 64),
     "projection": (0, 8192),
+    "stages": (0, 64),
     "length": (1, 4096),
     "stride": (1, 4096),
     "size": (32, 4096),
@@ -75,7 +98,9 @@ def recipe(name: str, *, backbone: str | None, weights: bool) -> dict[str, Any]:
     """A value for every setting; a backbone that nobody names follows from whether there are weights."""
     values = {**SHARED, **RECIPES[name]}
     taken = backbone or values.get("backbone") or ("mobilenet-v2" if weights else "small")
-    return {**values, **(SMALL if taken == "small" else {}), "backbone": taken}
+    values |= UNTRAINED if taken == "small" else {}
+    values |= BEST_FOR.get(taken, {}) if name == "best" else {}
+    return values | {"backbone": taken}
 
 
 def check(name: str, value: Any) -> None:
