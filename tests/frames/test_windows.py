@@ -71,13 +71,15 @@ def windows_by_definition(samples: list[int], length: int, stride: int, partial:
         seen |= set(held)
         if not new or (len(held) < length and partial == "drop"):
             continue
-        if partial == "pad":
+        if partial == "shift" and len(held) < length <= len(samples):
+            first, held = len(samples) - length, samples[-length:]
+        if partial in ("pad", "shift"):
             held = held + held[-1:] * (length - len(held))
         found.append((first, held))
     return found
 
 
-@pytest.mark.parametrize("partial", ["pad", "keep", "drop"])
+@pytest.mark.parametrize("partial", ["pad", "keep", "drop", "shift"])
 def test_windows_are_those_of_the_definition(partial: str) -> None:
     for n, length, stride in product((1, 2, 5, 8, 9, 16, 17), (1, 3, 4, 8), (1, 2, 4, 5, 9)):
         windows = Windows(length, stride, partial=partial)  # type: ignore[arg-type]
@@ -168,7 +170,7 @@ def test_windows_without_a_new_frame_are_left_out() -> None:
 
 
 @pytest.mark.parametrize("rate", [None, 3.0, 10.0, 25.0])
-@pytest.mark.parametrize("partial", ["pad", "keep", "drop"])
+@pytest.mark.parametrize("partial", ["pad", "keep", "drop", "shift"])
 @pytest.mark.parametrize("stride", [2, 4, 7])
 def test_a_window_is_found_again_as_it_was(rate: float | None, partial: str, stride: int) -> None:
     windows = Windows(5, stride, rate=rate, partial=partial)  # type: ignore[arg-type]

@@ -48,7 +48,7 @@ def test_the_papers_network_has_the_papers_counts() -> None:
 def test_flattened_vgg_features_make_the_gru_of_the_methods_text() -> None:
     with torch.device("meta"):
         settings = CnnRnn(recipe="paper", features="flatten").resolved(weights=False)
-        flat = CnnRnnNetwork(settings, 2, backbone=nn.Identity())
+        flat = CnnRnnNetwork(settings, 2, backbone=VGG19())
     assert flat.head.rnn is not None
     assert sum(parameter.numel() for parameter in flat.head.rnn.parameters()) == 80_222_208
 
@@ -184,7 +184,7 @@ def test_the_windows_and_the_fit_follow_the_line() -> None:
     made = detector(rate=5.0, fit="letterbox")
     assert (made.windows.length, made.windows.stride, made.windows.rate) == (6, 3, 5.0)
     assert (made.fit.size, made.fit.mode) == (32, "letterbox")
-    assert detector().windows.rate is None
+    assert detector(rate=0.0).windows.rate is None
 
 
 def test_build_takes_the_backbone_from_weights(shared_data: Any) -> None:

@@ -84,7 +84,7 @@ def test_the_folder_reads_without_vidence(saved: Path) -> None:
         "length": 4,
         "stride": 8,
         "rate": 5,
-        "partial": "pad",
+        "partial": "shift",
     }
     assert {path.name for path in saved.iterdir()} == {FACTS_FILE, WEIGHTS_FILE}
 

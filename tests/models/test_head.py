@@ -13,6 +13,7 @@ PLAIN: dict[str, Any] = {
     "pool": "none",
     "norm": "none",
     "projection": 0,
+    "projector": "learned",
     "rnn": "gru",
     "units": 5,
     "bidirectional": False,

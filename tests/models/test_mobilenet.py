@@ -132,9 +132,7 @@ def test_folding_equals_convolution_then_batch_norm() -> None:
     conv.load_state_dict({"weight": state["features.1.conv.0.0.weight"]})
     norm.load_state_dict({key: state[f"features.1.conv.0.1.{key}"] for key in norm.state_dict()})
     x = torch.rand(1, 32, 8, 8)
-    got = F.conv2d(
-        x, folded["features.1.conv.0.0.weight"], folded["features.1.conv.0.0.bias"], padding=1, groups=32
-    )
+    got = F.conv2d(x, folded["features.1.conv.0.0.weight"], folded["features.1.conv.0.0.bias"], padding=1, groups=32)
     torch.testing.assert_close(got, norm(conv(x)), rtol=1e-4, atol=1e-5)
 
 
@@ -215,9 +213,7 @@ def test_wrong_input_and_missing_classifier_say_what_to_do() -> None:
 def test_inner_layers_are_plain_modules() -> None:
     model = MobileNetV2().eval()
     shapes: list[tuple[int, ...]] = []
-    handle = model.get_submodule("features.13").register_forward_hook(
-        lambda _m, _i, out: shapes.append(out.shape)
-    )
+    handle = model.get_submodule("features.13").register_forward_hook(lambda _m, _i, out: shapes.append(out.shape))
     model(torch.rand(1, 3, 64, 64))
     handle.remove()
     assert shapes == [(1, 96, 4, 4)]

@@ -46,6 +46,13 @@ def test_the_small_backbone_learns_and_the_others_are_frozen() -> None:
     assert CnnRnn().resolved(weights=True).frozen is True
 
 
+def test_the_papers_head_is_the_same_on_any_backbone() -> None:
+    paper = CnnRnn(recipe="paper").resolved(weights=False)
+    small = CnnRnn(recipe="paper", backbone="small").resolved(weights=False)
+    differ = {name for name in NAMES if getattr(paper, name) != getattr(small, name)}
+    assert differ == {"backbone", "size", "frozen"}
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -90,7 +90,16 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Sample]:
 @pytest.fixture
 def settings() -> CnnRnn:
     return CnnRnn(
-        backbone="small", size=32, length=4, stride=4, features="gap", units=4, projection=8, width=8, frozen=True
+        rate=0.0,
+        backbone="small",
+        size=32,
+        length=4,
+        stride=4,
+        features="gap",
+        units=4,
+        projection=8,
+        width=8,
+        frozen=True,
     )
 
 

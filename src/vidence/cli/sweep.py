@@ -56,7 +56,7 @@ def command(
     from vidence import spec
     from vidence.datasets.folder import normal_classes, read_folder
     from vidence.models import DETECTORS
-    from vidence.training.schedule import Schedule
+    from vidence.training.schedule import schedule_for
     from vidence.training.sweep import SWEEPS
     from vidence.training.workbench import Workbench
 
@@ -65,7 +65,8 @@ def command(
     classes = tuple(sorted({sample.label for sample in samples}))
     usual = normal_classes(classes, normal.split(",") if normal else None)
     bench = Workbench(classes, usual, weights, out / "cache", bar=True)
-    schedule = Schedule() if epochs is None else replace(Schedule(), epochs=epochs)
+    schedule = schedule_for(settings)
+    schedule = schedule if epochs is None else replace(schedule, epochs=epochs)
     clips = _shown(samples, bench.build(settings, seed=0).windows)
     for name in over or SWEEPS:
         _one(name, settings, samples, bench, schedule, clips, range(seeds), out)

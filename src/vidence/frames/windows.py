@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from vidence.frames.clip import Clip, Frame
 from vidence.frames.source import Source
 from vidence.record.facts import ClipRef
 
-Partial = Literal["pad", "keep", "drop"]
+Partial = Literal["pad", "keep", "drop", "shift"]
 MILLISECOND = 1e-3  # what containers round time stamps to
 
 
@@ -75,15 +76,17 @@ class Windows:
             for clip in clips:
                 return clip
         raise SourceError(
-            f"a window must start at a multiple of the stride {self.stride} and show a new frame; "
+            f"a window must start at a multiple of the stride {self.stride} (or be the last) and show a new frame; "
             f"{source.name!r} has none at sample {first}. Check that these are the windows it was cut with."
         )
 
     def _clips(self, source: Source, *, only: int | None = None) -> Generator[Clip]:
         held: list[_Sample] = []
+        recent: deque[_Sample] = deque(maxlen=self.length if self.partial == "shift" else 0)
         first = skip = unseen = 0  # unseen: the place of the first frame that no window has shown
         with closing(self._samples(source)) as samples:
             for sample in samples:
+                recent.append(sample)
                 if skip:
                     skip -= 1
                     continue
@@ -96,10 +99,15 @@ class Windows:
                     if clip is not None:
                         yield clip
                         del clip
-                    if only is not None and first > only:
+                    shifted = self.partial == "shift" and only is not None and only % self.stride != 0
+                    if only is not None and first > only and not shifted:
                         return
-        if held and held[-1].place >= unseen and self.partial != "drop" and only in (None, first):
-            missing = self.length - len(held) if self.partial == "pad" else 0
+        if not held or held[-1].place < unseen or self.partial == "drop":
+            return
+        if len(recent) == self.length:
+            first, held = first + len(held) - self.length, list(recent)
+        missing = 0 if self.partial == "keep" else self.length - len(held)
+        if only in (None, first):
             yield _clip(source, first, held + held[-1:] * missing)
 
     def _samples(self, source: Source) -> Generator[_Sample]:

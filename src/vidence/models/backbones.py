@@ -3,42 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
 
+from vidence.errors import SpecError
 from vidence.models.mobilenet import MobileNetV2
 from vidence.models.small import Small
 from vidence.models.vgg import VGG19
 
-
-@dataclass(frozen=True)
-class Backbone:
-    """How a backbone is made, and its geometry: `channels` of the maps, `stride` in pixels, and whether a map's side
-    is the picture's side / stride rounded up (padded convolutions) or down (poolings).
-    """
-
-    make: Callable[..., nn.Module]
-    channels: int
-    stride: int
-    rounds_up: bool
-
-    def side(self, size: int) -> int:
-        """The side of the maps of a picture of `size` pixels."""
-        return -(-size // self.stride) if self.rounds_up else size // self.stride
+BACKBONES: dict[str, Callable[..., nn.Module]] = {"vgg19": VGG19, "mobilenet-v2": MobileNetV2, "small": Small}
 
 
-BACKBONES: dict[str, Backbone] = {
-    "vgg19": Backbone(VGG19, channels=512, stride=32, rounds_up=False),
-    "mobilenet-v2": Backbone(MobileNetV2, channels=1280, stride=32, rounds_up=True),
-    "small": Backbone(Small, channels=64, stride=8, rounds_up=True),
-}
+def shortened(backbone: nn.Module, stages: int) -> nn.Module:
+    """The backbone with the first `stages` modules of its `features` only (0: all), changed in place."""
+    features = getattr(backbone, "features", None)
+    if stages and (not isinstance(features, nn.Sequential) or stages > len(features)):
+        most = len(features) if isinstance(features, nn.Sequential) else 0
+        raise SpecError(f"stages must be 0 (all) to {most} for {type(backbone).__name__}; got {stages}.")
+    if stages:
+        backbone.features = features[:stages]  # type: ignore[index]
+    return backbone
+
+
+def map_shape(backbone: nn.Module, size: int) -> tuple[int, int]:
+    """Channels and side of the maps of a picture of `size` pixels, found by looking at one."""
+    with torch.no_grad():
+        maps = backbone(torch.zeros(1, 3, size, size))
+    return maps.shape[1], maps.shape[2]
 
 
 def variant(backbone: nn.Module) -> dict[str, Any]:
     """What a backbone needs to be made again beside its state dict: MobileNetV2's padding and normalisation depend on
-    where its weights came from. Plain values, for JSON; `BACKBONES[name].make(**variant)` takes them back.
+    where its weights came from. Plain values, for JSON; `BACKBONES[name](**variant)` takes them back.
     """
     if not isinstance(backbone, MobileNetV2):
         return {}

@@ -24,10 +24,10 @@ from vidence.errors import ShapeError, SpecError, WeightsError
 from vidence.frames.clip import Clip
 from vidence.frames.transforms import Fit
 from vidence.frames.windows import Windows
-from vidence.models.backbones import BACKBONES, variant
+from vidence.models.backbones import BACKBONES, map_shape, shortened, variant
 from vidence.models.detector import FrameScores, Session
 from vidence.models.detector_folder import fill_from_folder, read_facts, state_digest, write_detector
-from vidence.models.head import DifferenceKind, Head, Norm, Pool, ReadOutKind, Recurrence
+from vidence.models.head import DifferenceKind, Head, Norm, Pool, Projector, ReadOutKind, Recurrence
 from vidence.models.recipes import check, recipe
 from vidence.models.weights import pretrained
 
@@ -63,6 +63,8 @@ class CnnRnn:
     pool: Pool | None = None
     norm: Norm | None = None
     projection: int | None = None
+    projector: Projector | None = None
+    stages: int | None = None
     readout: ReadOutKind | None = None
     width: int | None = None
     fit: Literal["stretch", "letterbox"] | None = None
@@ -109,20 +111,21 @@ class CnnRnnNetwork(nn.Module):
         resolved = settings.resolved(weights=backbone is not None)
         if resolved != settings:
             raise SpecError("a network is built from resolved settings; call settings.resolved(...) first.")
-        described = BACKBONES[str(settings.backbone)]
-        side = described.side(int(settings.size or 0))
+        made = BACKBONES[str(settings.backbone)]() if backbone is None else backbone
+        self.backbone = shortened(made, settings.stages or 0)
+        self.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        channels, side = map_shape(self.backbone, int(settings.size or 0))
         self.grid = {"gap": 1, "spatial": settings.grid, "flatten": side}[str(settings.features)] or 1
         self.pooled = settings.features != "flatten"
-        self.backbone = described.make() if backbone is None else backbone
-        self.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.head = Head(
-            described.channels * self.grid**2,
+            channels * self.grid**2,
             classes,
             cells=self.grid**2,
             differences=settings.differences or "none",
             pool=settings.pool or "none",
             norm=settings.norm or "none",
             projection=settings.projection or 0,
+            projector=settings.projector or "learned",
             rnn=settings.rnn or "none",
             units=settings.units or 1,
             bidirectional=bool(settings.bidirectional),
@@ -213,7 +216,10 @@ class CnnRnnDetector:
         self.facts = facts or {}
         self.fit = Fit(size=int(settings.size or 0), mode=settings.fit or "stretch")
         self.windows = Windows(
-            length=int(settings.length or 0), stride=int(settings.stride or 0), rate=settings.rate or None
+            length=int(settings.length or 0),
+            stride=int(settings.stride or 0),
+            rate=settings.rate or None,
+            partial="shift",
         )
         self._digest: str | None = None
 
@@ -273,7 +279,7 @@ class CnnRnnDetector:
             settings: CnnRnn = spec_line.build(saved["detector"], {KEY: CnnRnn})
             if settings != settings.resolved(weights=True):
                 raise SpecError("its line must be of resolved settings, every value spelt out.")
-            backbone = BACKBONES[str(settings.backbone)].make(**saved["backbone"])
+            backbone = BACKBONES[str(settings.backbone)](**saved["backbone"])
             network = CnnRnnNetwork(settings, len(saved["classes"]), backbone=backbone)
             detector = cls(
                 settings,

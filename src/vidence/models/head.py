@@ -1,7 +1,7 @@
 """From the features of frames to logits: everything in a recurrent detector that mixes frames.
 
-The stages, each a small module that can be left out: differences of consecutive frames, pooling over the cells of a
-frame's maps, normalisation, projection, recurrent layer, read-out over time, dense blocks, output layer.
+The stages, each a small module that can be left out: differences of frames (or their motion energy), pooling over the
+cells of a frame's maps, normalisation, projection, recurrent layer, read-out over time, dense blocks, output layer.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-DifferenceKind = Literal["none", "signed", "absolute"]
+from vidence.models.motion_energy import MotionEnergy, PrincipalDirections
+
+DifferenceKind = Literal["none", "signed", "absolute", "energy"]
+Projector = Literal["learned", "principal"]
 Pool = Literal["none", "mean", "max", "mean-max"]
 Norm = Literal["none", "batch", "layer"]
 Recurrence = Literal["gru", "lstm", "none"]
@@ -122,6 +125,7 @@ class Head(nn.Module):
         pool: Pool,
         norm: Norm,
         projection: int,
+        projector: Projector,
         rnn: Recurrence,
         units: int,
         bidirectional: bool,
@@ -131,7 +135,10 @@ class Head(nn.Module):
         width: int,
     ) -> None:
         super().__init__()
-        self.differences = Differences(differences)
+        self.differences: nn.Module = Differences(differences)
+        if differences == "energy":
+            self.differences = MotionEnergy(cells=cells)
+            features, cells, pool = features // cells, 1, "none"  # the energy has looked over the cells
         size = features if differences == "none" else 2 * features
         self.pool = CellPool(pool, cells=cells)
         if pool != "none":
@@ -140,9 +147,11 @@ class Head(nn.Module):
             FrameNorm(size) if norm == "batch" else nn.LayerNorm(size) if norm == "layer" else nn.Identity()
         )
         self.projection: nn.Module = nn.Identity()
-        if projection:
+        if projection and projector == "principal":
+            self.projection = PrincipalDirections(size, projection)
+        elif projection:
             self.projection = nn.Sequential(nn.Linear(size, projection), nn.ReLU())
-            size = projection
+        size = projection or size
         self.dropout = FeatureDropout(dropout)
         self.rnn: nn.GRU | nn.LSTM | None = None
         if rnn != "none":
@@ -162,7 +171,11 @@ class Head(nn.Module):
 
     def forward(self, features: Float[Tensor, "n t f"]) -> Float[Tensor, "n k"]:
         """(n, t, f) -> (n, k)."""
-        states = self.dropout(self.projection(self.norm(self.pool(self.differences(features)))))
+        states = self.dropout(self.projection(self.prepared(features)))
         if self.rnn is not None:
             states, _ = self.rnn(states)
         return self.output(self.blocks(self.readout(states)))
+
+    def prepared(self, features: Float[Tensor, "n t f"]) -> Float[Tensor, "n s g"]:
+        """What the projection sees."""
+        return self.norm(self.pool(self.differences(features)))

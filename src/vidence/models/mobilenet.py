@@ -106,15 +106,11 @@ class MobileNetV2(nn.Module):
         for expansion, c_out, repeats, first_stride in STAGES:
             for repeat in range(repeats):
                 stride = first_stride if repeat == 0 else 1
-                layers.append(
-                    InvertedResidual(c_in, c_out, stride=stride, expansion=expansion, padding=padding)
-                )
+                layers.append(InvertedResidual(c_in, c_out, stride=stride, expansion=expansion, padding=padding))
                 c_in = c_out
         layers.append(conv_relu6(c_in, 1280, kernel=1, padding=padding))
         self.features = nn.Sequential(*layers)
-        self.classifier = (
-            None if classes is None else nn.Sequential(nn.Dropout(0.2), nn.Linear(1280, classes))
-        )
+        self.classifier = None if classes is None else nn.Sequential(nn.Dropout(0.2), nn.Linear(1280, classes))
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
 
@@ -214,9 +210,7 @@ def fold_batch_norms(state: Mapping[str, Tensor], *, eps: float = 1e-5) -> dict[
 def _find(path: Path) -> Path:
     """The quantised file that `path` names or holds."""
     if path.is_dir():
-        found = sorted(
-            path.glob("mobilenet_v2*_int8.npz"), key=lambda file: ("ptq" not in file.name, file.name)
-        )
+        found = sorted(path.glob("mobilenet_v2*_int8.npz"), key=lambda file: ("ptq" not in file.name, file.name))
         if found:
             return found[0]
     elif path.is_file() and path.name.endswith("_int8.npz"):
@@ -279,8 +273,7 @@ def _dequantised(arrays: Mapping[str, np.ndarray], name: str, file: str) -> tupl
     missing = [part for part in ("q", "scale", "zero", "bias") if f"{name}.{part}" not in arrays]
     if missing:
         raise WeightsError(
-            f"{file} must hold {name}.q, .scale, .zero and .bias; {name}.{missing[0]} is missing. "
-            "Fetch the file again."
+            f"{file} must hold {name}.q, .scale, .zero and .bias; {name}.{missing[0]} is missing. Fetch the file again."
         )
     q, scale, zero, bias = (arrays[f"{name}.{part}"] for part in ("q", "scale", "zero", "bias"))
     if scale.size not in (1, len(q)) or zero.size != scale.size or bias.shape != (len(q),):

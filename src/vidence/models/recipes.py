@@ -56,13 +56,13 @@ UNTRAINED: dict[str, Any] = {"size": 96, "frozen": False}  # of `small`, which s
 BEST_FOR: dict[str, dict[str, Any]] = {
     "mobilenet-v2": {"stages": 18},  # without the last 1 x 1 convolution
     "small": {
-        "features": "spatial",
         "differences": "absolute",
+        "pool": "mean-max",
         "norm": "batch",
-        "projection": 128,
+        "projection": 0,
         "projector": "learned",
         "units": 64,
-        "dropout": 0.5,
+        "dropout": 0.25,
         "readout": "mean-max",
         "blocks": 1,
     },

@@ -126,7 +126,7 @@ def pretrained(backbone: str, path: str | Path | None = None) -> nn.Module:
     if path is not None:
         return load_weights(backbone, path)
     if backbone == "small":
-        return BACKBONES[backbone].make()
+        return BACKBONES[backbone]()
     return load_weights(backbone, fetch(backbone))
 
 
@@ -195,7 +195,7 @@ def _trunk(backbone: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _built(backbone: str, state: Mapping[str, Tensor], *, name: str) -> nn.Module:
-    network = BACKBONES[backbone].make()
+    network = BACKBONES[backbone]()
     try:
         trunk = _trunk(backbone, state)
     except (KeyError, RuntimeError) as error:

@@ -42,7 +42,8 @@ class Steering(pl.Callback):  # type: ignore[misc]
         progress, schedule, row = self.progress, module.schedule, dict(module.row)
         row["rate"] = trainer.optimizers[0].param_groups[0]["lr"]
         plateau: Any = self._plateau
-        plateau.step(row["val_loss"])
+        if schedule.course == "plateau":
+            plateau.step(row["val_loss"])
         progress.epoch = module.epoch
         progress.rows.append(row)
         last_counts = schedule.patience is None

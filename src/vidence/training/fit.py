@@ -26,7 +26,7 @@ from vidence.training.examples import Examples, clip_means
 from vidence.training.film import Film, MovieWriter
 from vidence.training.loop import train
 from vidence.training.progress_file import Progress
-from vidence.training.schedule import Schedule
+from vidence.training.schedule import Schedule, schedule_for
 from vidence.training.workbench import Workbench, finetuned, probabilities
 
 FILMED_CLIPS = 4
@@ -57,10 +57,10 @@ def fit(
     are cached in `cache`, by default in `out`/cache. `rule` chooses the threshold (default: best F1). `film` writes
     movies of filters and activations. Raises `DataError` for labels that are no class, `OutputError` for a full disk.
     """
-    schedule = schedule or Schedule()
-    schedule = schedule if epochs is None else replace(schedule, epochs=epochs)
     bench = Workbench(tuple(classes), tuple(normal), weights, cache or out / "cache", bar=progress)
     detector = bench.build(settings, seed=seed)
+    schedule = schedule or schedule_for(detector.settings)
+    schedule = schedule if epochs is None else replace(schedule, epochs=epochs)
     schedule = replace(schedule, finetune=finetuned(detector.settings, schedule))
     data = digest([*samples, *val])
     parts = {"train": samples, "val": val}

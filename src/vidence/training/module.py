@@ -25,6 +25,14 @@ class Batches:
     def __init__(self, examples: Examples, size: int, *, seed: int | None = None, epoch: int = 1) -> None:
         self.examples, self.size, self.seed, self.epoch = examples, size, seed, epoch
 
+    @property
+    def steps(self) -> int:
+        """Batches of an epoch without views (a drawn view may cut a source into one window more or less).
+
+        Not `__len__`: Lightning would stop the epoch there.
+        """
+        return -(-sum(len(entry.x) for entry in self.examples.entries[0]) // self.size)
+
     def __iter__(self) -> Iterator[Batch]:
         order = None if self.seed is None else np.random.default_rng([self.seed, self.epoch])
         return self.examples.batches(self.size, order=order)
@@ -57,6 +65,14 @@ class Classifier(pl.LightningModule):  # type: ignore[misc]
         mixed = np.random.SeedSequence([self.batches.seed or 0, self.epoch]).generate_state(1, np.uint64)
         torch.manual_seed(int(mixed[0]) >> 1)
         set_mode(self.network)
+
+    def on_train_batch_start(self, batch: Batch, index: int) -> None:
+        """One cycle sets the rate of every step from its place in the whole fit, so a resumed fit sees the same."""
+        if self.schedule.course == "plateau":
+            return
+        done = (self.epoch - 1 + index / self.batches.steps) / self.schedule.epochs
+        for group in self.trainer.optimizers[0].param_groups:
+            group["lr"] = group["full_rate"] * self.schedule.share(done)
 
     def training_step(self, batch: Batch, index: int) -> Float[Tensor, ""]:
         """Weighted cross-entropy."""
@@ -105,7 +121,9 @@ class Classifier(pl.LightningModule):  # type: ignore[misc]
             if parameter.requires_grad:
                 groups[name.startswith("backbone.")].append(parameter)
         rate, slow = self.schedule.rate, self.schedule.rate * self.schedule.finetune_rate
-        parts = [{"params": groups[False], "lr": rate}, {"params": groups[True], "lr": slow}]
+        parts = [
+            {"params": groups[learns], "lr": each, "full_rate": each} for learns, each in ((False, rate), (True, slow))
+        ]
         chosen = [part for part in parts if part["params"]]
         fused = self.trainer.precision == "32-true"  # else Lightning cannot clip what a fused optimiser unscales
         return torch.optim.AdamW(chosen, weight_decay=self.schedule.decay, fused=fused)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
 from vidence.errors import SpecError
+from vidence.models.cnn_rnn import CnnRnn
 
 
 @dataclass(frozen=True)
@@ -14,9 +16,10 @@ class Schedule:
 
     `rate` learning rate and `decay` weight decay of AdamW; `patience` epochs without a better validation loss end
     the fit and the best epoch's weights are kept (None: all epochs run, the last weights are kept); after `plateau`
-    such epochs the rate is multiplied by `factor`. `finetune` last stages of the backbone are trained too, at
-    `finetune_rate` times the rate (None: all or none of it, as the detector's setting `frozen` says). `views`
-    augmented versions of each clip. `balance` weighs classes by 1 / frequency.
+    such epochs the rate is multiplied by `factor`, unless the rate's `course` is one cycle (Smith and Topin 2018): up
+    over the first fifth of all steps, down to nothing over the rest. `finetune` last stages of the backbone are
+    trained too, at `finetune_rate` times the rate (None: all or none of it, as the detector's setting `frozen`
+    says). `views` augmented versions of each clip. `balance` weighs classes by 1 / frequency.
     """
 
     epochs: int = 60
@@ -31,6 +34,7 @@ class Schedule:
     finetune_rate: float = 0.1
     views: int = 0
     balance: bool = True
+    course: Literal["plateau", "one-cycle"] = "plateau"
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch < 1 or self.views < 0 or self.plateau < 0:
@@ -43,7 +47,32 @@ class Schedule:
                 "a schedule needs rate > 0, decay >= 0, 0 < factor < 1, 0 <= smoothing < 1; got "
                 f"{self.rate}, {self.decay}, {self.factor}, {self.smoothing}."
             )
+        if self.course not in ("plateau", "one-cycle"):
+            raise SpecError(f"course must be 'plateau' or 'one-cycle'; got {self.course!r}.")
         if self.patience is not None and self.patience < 1:
             raise SpecError(f"patience must be at least one epoch, or None; got {self.patience}.")
         if self.finetune not in ("all", None) and (not isinstance(self.finetune, int) or self.finetune < 0):
             raise SpecError(f"finetune must be a number of stages or 'all'; got {self.finetune!r}.")
+
+    def share(self, done: float) -> float:
+        """What part of the full rate holds when the share `done` of all steps is behind."""
+        if self.course == "plateau":
+            return 1.0
+        if done < RISE:
+            return _eased(START, 1.0, done / RISE)
+        return _eased(1.0, END, (done - RISE) / (1 - RISE))
+
+
+RISE, START, END = 0.2, 1 / 25, 1e-5  # of one cycle: when the rate is full, and its ends as shares of it
+
+
+def _eased(first: float, last: float, done: float) -> float:
+    """Half a cosine from `first` to `last`."""
+    return last + (first - last) * (1 + math.cos(math.pi * min(done, 1.0))) / 2
+
+
+def schedule_for(settings: CnnRnn) -> Schedule:
+    """The schedule that was measured with a detector's settings (docs/results.md), if none is asked for."""
+    if settings.projector == "principal":
+        return Schedule(epochs=10, batch=32, rate=1e-2, decay=0.05, patience=None, smoothing=0.1, course="one-cycle")
+    return Schedule()

@@ -24,7 +24,7 @@ from vidence.models.cnn_rnn import CnnRnn, CnnRnnDetector
 from vidence.training.examples import Examples
 from vidence.training.ledger import Ledger, run_key
 from vidence.training.loop import train
-from vidence.training.schedule import Schedule
+from vidence.training.schedule import Schedule, schedule_for
 from vidence.training.workbench import Workbench, clip_probabilities, finetuned
 
 Parts = Mapping[str, Sequence[Sample]]
@@ -80,7 +80,8 @@ def run_sweep(
     """
     if name not in SWEEPS:
         raise DataError(f"a sweep is one of {', '.join(SWEEPS)}; got {name!r}.")
-    sweep, schedule, ledger = SWEEPS[name], schedule or Schedule(), Ledger(out / f"{name}.csv")
+    sweep, ledger = SWEEPS[name], Ledger(out / f"{name}.csv")
+    schedule = schedule or schedule_for(settings.resolved(bench.weights is not None))
     windows = _Windows(settings, bench, schedule)
     rows = []
     columns = (TextColumn(name), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
