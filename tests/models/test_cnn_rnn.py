@@ -9,6 +9,7 @@ from torch import nn
 
 from vidence.errors import ShapeError, SpecError
 from vidence.frames.clip import Clip
+from vidence.models.backbones import BACKBONES
 from vidence.models.cnn_rnn import FRAMES_AT_ONCE, CnnRnn, CnnRnnDetector, CnnRnnNetwork, evaluating
 from vidence.models.mobilenet import MobileNetV2
 from vidence.models.vgg import VGG19
@@ -108,6 +109,15 @@ def test_flat_features_refuse_another_size() -> None:
 def test_other_inputs_are_refused(x: torch.Tensor) -> None:
     with pytest.raises(ShapeError, match=r"x must be float RGB \(n, 3, t, h, w\)"):
         network().encode(x)
+
+
+def test_building_leaves_the_backbone_as_it_came() -> None:
+    for training in (True, False):
+        backbone = BACKBONES["small"]().train(training)
+        before = {name: tensor.clone() for name, tensor in backbone.state_dict().items()}
+        CnnRnnNetwork(CnnRnn(backbone="small", size=32).resolved(weights=False), 2, backbone=backbone)
+        assert backbone.training is training
+        assert all(torch.equal(tensor, before[name]) for name, tensor in backbone.state_dict().items())
 
 
 def test_a_network_needs_resolved_settings() -> None:

@@ -28,9 +28,12 @@ def shortened(backbone: nn.Module, stages: int) -> nn.Module:
 
 
 def map_shape(backbone: nn.Module, size: int) -> tuple[int, int]:
-    """Channels and side of the maps of a picture of `size` pixels, found by looking at one."""
+    """Channels and side of the maps of a picture of `size` pixels, found by looking at one in eval mode."""
+    training, device = backbone.training, next(backbone.parameters(), torch.empty(0)).device
+    backbone.eval()  # or batch norms would count the picture as seen
     with torch.no_grad():
-        maps = backbone(torch.zeros(1, 3, size, size))
+        maps = backbone(torch.zeros(1, 3, size, size, device=device))
+    backbone.train(training)
     return maps.shape[1], maps.shape[2]
 
 
