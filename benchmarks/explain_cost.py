@@ -1,6 +1,8 @@
-"""What an explanation costs beside the plain forward pass, for one 16-frame 224 x 224 clip: `python benchmarks/explain_cost.py`.
+"""What an explanation costs beside the plain forward pass, for one 16-frame 224 x 224 clip.
 
-Rounds alternate the plain pass and each explainer; a ratio is the median over rounds of time / plain time of the same round.
+    .venv/bin/python benchmarks/explain_cost.py [--rounds 7] [--threads N]
+
+Rounds alternate the plain pass and each explainer; a ratio is the median over rounds of time / plain time of the round.
 Weights are random: they do not change the cost.
 """
 
@@ -26,7 +28,7 @@ TARGETS = {("vgg19", "grad-cam"): 1.10, ("vgg19", "when-where"): 1.2, ("mobilene
 def network(backbone: str) -> CnnRnnNetwork:
     """The paper's VGG19+GRU, or the best recipe on MobileNetV2."""
     line = CnnRnn(recipe="paper") if backbone == "vgg19" else CnnRnn(backbone=backbone)
-    return CnnRnnNetwork(line.resolved(weights=True), 2, backbone=BACKBONES[backbone].make()).eval()
+    return CnnRnnNetwork(line.resolved(weights=True), 2, backbone=BACKBONES[backbone]()).eval()
 
 
 def seconds(run: Callable[[], object]) -> float:
@@ -68,8 +70,11 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=224)
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
-    print(f"torch {torch.__version__}, {platform.processor() or platform.machine()}, {os.cpu_count()} cores, "
-          f"{asked.threads} threads, load {os.getloadavg()[0]:.1f}, 16 x {asked.side} x {asked.side}, {asked.rounds} rounds")
+    facts = platform.processor() or platform.machine()
+    print(
+        f"torch {torch.__version__}, {facts}, {os.cpu_count()} cores, "
+        f"{asked.threads} threads, load {os.getloadavg()[0]:.1f}, 16 x {asked.side} x {asked.side}, {asked.rounds} rounds"
+    )
     for backbone in ("vgg19", "mobilenet-v2"):
         measure(backbone, rounds=asked.rounds, side=asked.side)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vidence.attribution.summary import clock, marked, place, profile, segments
+from vidence.attribution.summary import marked, place, profile, segments
 
 
 def test_segments_by_hand() -> None:
@@ -38,10 +38,3 @@ def test_a_map_without_positive_evidence_marks_nothing() -> None:
 )
 def test_places_have_names(box: tuple[float, float, float, float], words: str) -> None:
     assert place(box) == words
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(0, "0:00.0"), (9.96, "0:10.0"), (59.96, "1:00.0"), (3723.4, "1:02:03.4"), (-1.5, "-0:01.5")]
-)
-def test_clock(seconds: float, text: str) -> None:
-    assert clock(seconds) == text

@@ -83,7 +83,7 @@ def test_all_models_in_the_same_folds_and_resumed(
     clips: list[Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench = Workbench(("flicker", "normal"), ("normal",), cache=tmp_path / "cache")
-    shape = {"size": 32, "length": 4, "stride": 4, "units": 4, "projection": 8, "width": 8, "frozen": True}
+    shape = {"size": 32, "rate": 0.0, "length": 4, "stride": 4, "units": 4, "projection": 8, "width": 8, "frozen": True}
     settings = CnnRnn(backbone="small", features="gap", **shape)
     good = Candidate("good", settings, Schedule(epochs=20, batch=8, rate=0.02, patience=None))
     bad = Candidate("bad", settings, Schedule(epochs=1, batch=8, rate=1e-6, patience=None))

@@ -1,23 +1,6 @@
 import numpy as np
-import pytest
 
-from vidence.render.lettering import INK, blank, clock, fitting, number, shortened, text_width, write
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0, "0.00 s"),
-        (7.484, "7.48 s"),
-        (59.996, "1:00.00"),
-        (67.48, "1:07.48"),
-        (3727.5, "1:02:07.50"),
-        (-0.5, "-0.50 s"),
-        (-0.001, "0.00 s"),
-    ],
-)
-def test_clock(seconds, text):
-    assert clock(seconds) == text
+from vidence.render.lettering import INK, blank, fitting, number, shortened, text_width, write
 
 
 def test_number_has_three_digits():

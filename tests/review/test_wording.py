@@ -14,21 +14,6 @@ from vidence.review import wording
 Make = Callable[..., DecisionRecord]
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0, "00:00.0"),
-        (7.25, "00:07.2"),
-        (59.96, "01:00.0"),
-        (3599.99, "1:00:00.0"),
-        (-0.5, "-00:00.5"),
-        (0.04, "00:00.0"),
-    ],
-)
-def test_clock(seconds: float, text: str) -> None:
-    assert wording.clock(seconds) == text
-
-
 def test_span() -> None:
     assert wording.span(4.2, 7.8) == "00:04.2 to 00:07.8 (3.6 s)"
     assert wording.span(4.2, 4.2) == "at 00:04.2"

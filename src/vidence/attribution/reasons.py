@@ -10,12 +10,13 @@ from jaxtyping import Float
 
 from vidence.attribution.frame_maps import FrameMaps
 from vidence.attribution.hiding import hidden_score
-from vidence.attribution.summary import clock, marked, place, profile, segments
+from vidence.attribution.summary import marked, place, profile, segments
 from vidence.frames.source import Source
 from vidence.frames.transforms import resize_map
 from vidence.models.detector import Detector
 from vidence.record.evidence import Evidence, HiddenScore
 from vidence.record.facts import Certificate, ClipRef
+from vidence.record.timecode import timecode
 
 
 def evidence(
@@ -63,9 +64,9 @@ def _sentence(times: Float[np.ndarray, " t"], values: Float[np.ndarray, "t h w"]
     if not found:
         return "The map shows no evidence towards this score."
     strongest, weights = found[0], profile(values)
-    top = clock(float(times[int(weights.argmax())]))
-    span = f"at {clock(strongest.first_s)}"
+    top = timecode(float(times[int(weights.argmax())]))
+    span = f"at {timecode(strongest.first_s)}"
     if strongest.last_s > strongest.first_s:
-        span = f"from {clock(strongest.first_s)} to {clock(strongest.last_s)}, most at {top}"
+        span = f"from {timecode(strongest.first_s)} to {timecode(strongest.last_s)}, most at {top}"
     where = "" if strongest.box is None else f", {place(strongest.box)}"
     return f"The model looked most {span}{where}."

@@ -57,13 +57,3 @@ def place(box: tuple[float, float, float, float]) -> str:
         if "middle" not in (row, column)
         else (f"in the {row if column == 'middle' else column} part of the picture")
     )
-
-
-def clock(seconds: float) -> str:
-    """Seconds as m:ss.s, from an hour on as h:mm:ss.s."""
-    tenths = round(abs(seconds) * 10)
-    minutes, rest = divmod(tenths, 600)
-    sign = "-" if seconds < 0 else ""
-    if minutes < 60:
-        return f"{sign}{minutes}:{rest / 10:04.1f}"
-    return f"{sign}{minutes // 60}:{minutes % 60:02d}:{rest / 10:04.1f}"

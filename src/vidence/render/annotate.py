@@ -12,6 +12,7 @@ from jaxtyping import Float, UInt8
 
 from vidence.errors import ShapeError
 from vidence.record.facts import Event
+from vidence.record.timecode import timecode
 from vidence.render.heatmap import smoothed
 from vidence.render.legend import legend
 from vidence.render.lettering import (
@@ -20,7 +21,6 @@ from vidence.render.lettering import (
     INK,
     RAISED,
     blank,
-    clock,
     fitting,
     number,
     shortened,
@@ -159,7 +159,7 @@ class _Sheet:
         """The line on top: what was measured, on which side of the threshold, and the time in the source."""
         page, size = self.page, self.text + 3
         y, right = self.head // 2 + 3, picture.shape[1] - _MARGIN
-        time = clock(now)
+        time = timecode(now, decimals=2)
         write(picture, (right, y), time, size=size, bold=True, anchor="rm")
         room = right - text_width(time, size, bold=True) - 2 * _MARGIN
         score = shortened(f"{page.measure} {number(self.strip.value(now))}", room - _MARGIN, size, bold=True)

@@ -17,10 +17,11 @@ from vidence.aside import written_aside
 from vidence.frames.source import Source
 from vidence.frames.transforms import resize_map
 from vidence.record.facts import Event
+from vidence.record.timecode import timecode
 from vidence.render.annotate import Explained, Page, annotated
 from vidence.render.contours import Contour, contours, to_json
 from vidence.render.legend import legend
-from vidence.render.lettering import clock, number
+from vidence.render.lettering import number
 from vidence.render.movie import write_movie
 from vidence.render.sheet import pick_frames, write_sheet
 
@@ -81,7 +82,7 @@ def draw(folder: Path, source: Source, placed: PlacedMaps, page: Page, events: S
     key = legend(page.renderer, placed.peak, width=800, height=28, signed=page.signed, ground=(255, 255, 255))
     for name, chosen in shown.items():
         seen = [time for time in chosen if time in kept]
-        captions = [f"{clock(time)}   {page.measure} {number(_score(page, time))}" for time in seen]
+        captions = [f"{timecode(time)}   {page.measure} {number(_score(page, time))}" for time in seen]
         write_sheet(
             folder / name, [kept[time] for time in seen], captions, title=page.name, text=page.evidence, legend=key
         )
@@ -90,7 +91,7 @@ def draw(folder: Path, source: Source, placed: PlacedMaps, page: Page, events: S
 
 def event_sheet(number: int) -> str:
     """The file name of an event's contact sheet; events count from 1."""
-    return f"event-{number}.png"
+    return f"event-{number}.jpg"
 
 
 def _explained(

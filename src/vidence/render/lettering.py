@@ -79,17 +79,6 @@ def fitting(wordings: Sequence[str], width: int, size: int) -> str:
     return next((words for words in wordings if text_width(words, size, bold=True) <= width), "")
 
 
-def clock(seconds: float) -> str:
-    """A time as people read it: 7.48 s, 1:07.48, 1:02:07.48."""
-    hundredths = round(abs(seconds) * 100)
-    sign = "-" if seconds < 0 and hundredths else ""
-    minutes, rest = divmod(hundredths, 6000)
-    if not minutes:
-        return f"{sign}{rest / 100:.2f} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{sign}{hours}:{minutes:02d}:{rest / 100:05.2f}" if hours else f"{sign}{minutes}:{rest / 100:05.2f}"
-
-
 def number(value: float) -> str:
     """A raw value in three significant digits, without a row of noughts."""
     return f"{value:.3g}".replace("-", "\N{MINUS SIGN}")

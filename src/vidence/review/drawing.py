@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from vidence.record.decision import DecisionRecord
 from vidence.record.evidence import Evidence
-from vidence.review.wording import clock, number
+from vidence.record.timecode import timecode
+from vidence.review.wording import number
 
 WIDE, HIGH = 1000.0, 100.0
 MOST_POINTS = 600
@@ -83,8 +84,8 @@ def curve(record: DecisionRecord) -> Chart | None:
         events=tuple(events),
         top=number(high),
         bottom=number(low),
-        first=clock(times[0]),
-        last=clock(times[-1]),
+        first=timecode(times[0]),
+        last=timecode(times[-1]),
     )
 
 
@@ -101,8 +102,8 @@ def profile(evidence: Evidence) -> Chart | None:
         events=(),
         top="most",
         bottom="none",
-        first=clock(times[0]),
-        last=clock(times[-1]),
+        first=timecode(times[0]),
+        last=timecode(times[-1]),
     )
 
 

@@ -11,6 +11,7 @@ from vidence.record.entries import Entry
 from vidence.record.evidence import Evidence
 from vidence.record.facts import Event
 from vidence.record.provenance import canonical
+from vidence.record.timecode import timecode
 from vidence.record.verification import Verification
 from vidence.review import wording
 from vidence.review.drawing import Bar, Chart, bars, curve, profile, scale
@@ -122,7 +123,7 @@ def case(entry: Entry, *, folder: Path | None) -> Case:
 def _why(record: DecisionRecord, evidence: Evidence, folder: Path) -> Why:
     shown = []
     for picture in evidence.pictures:
-        when = "" if picture.time is None else f", {wording.clock(picture.time)}"
+        when = "" if picture.time is None else f", {timecode(picture.time)}"
         words = f"{picture.caption[:1].upper()}{picture.caption[1:]}{when}"
         alt = f"{words}. Coloured areas and outlines mark where the model looked. {evidence.sentence}"
         shown.append(Shown(embedded(folder, picture.file, record.files[picture.file]), words, alt))

@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 
 from vidence.record.decision import DecisionRecord
 from vidence.record.evidence import Evidence
+from vidence.record.timecode import timecode
 
 State = Literal["good", "warn", "open"]
 FAITHFUL, PARTLY = 0.7, 0.3  # rank correlations that are called good agreement, and some
@@ -34,20 +35,11 @@ GLOSS = {
 }
 
 
-def clock(seconds: float) -> str:
-    """``mm:ss.s``, with hours in front where there are any."""
-    tenths = round(seconds * 10)
-    sign, tenths = "-" if tenths < 0 else "", abs(tenths)
-    minutes, rest = divmod(tenths, 600)
-    hours, minutes = divmod(minutes, 60)
-    return f"{sign}{f'{hours}:' if hours else ''}{minutes:02d}:{rest / 10:04.1f}"
-
-
 def span(first_s: float, last_s: float) -> str:
     """A stretch of time with its duration, or a moment."""
-    if clock(first_s) == clock(last_s):
-        return f"at {clock(first_s)}"
-    return f"{clock(first_s)} to {clock(last_s)} ({last_s - first_s:.1f} s)"
+    if timecode(first_s) == timecode(last_s):
+        return f"at {timecode(first_s)}"
+    return f"{timecode(first_s)} to {timecode(last_s)} ({last_s - first_s:.1f} s)"
 
 
 def number(value: float) -> str:

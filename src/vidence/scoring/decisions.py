@@ -80,7 +80,7 @@ def _model(detector: Detector) -> ModelFacts:
     return ModelFacts(
         name=parse(detector.spec).key,
         config=digest(detector.spec),
-        code=__version__,
+        code=f"vidence {__version__}",
         device=str(getattr(detector, "device", "cpu")),
         precision="float32",
         classes=getattr(detector, "classes", ()),
