@@ -53,7 +53,8 @@ class Adapted(nn.Module):
         for axis, size in zip(OURS.split(), x.shape, strict=True):
             if axis not in self.layout.replace("(", " ").replace(")", " ").split() and size != 1:
                 raise ShapeError(
-                    f"the layout {self.layout!r} has no axis {axis}, which must then have length 1; got {tuple(x.shape)}."
+                    f"the layout {self.layout!r} has no axis {axis}, which must then have length 1; "
+                    f"got {tuple(x.shape)}. Name the axis in `layout`."
                 )
         clip = rearrange(clip, f"{self._source()} -> {self.layout}")
         output = self.model(clip) if self.keyword is None else self.model(**{self.keyword: clip})

@@ -167,29 +167,6 @@ def load_mobilenet_folder(path: str | Path) -> MobileNetV2:
     return model.eval()
 
 
-def load_mobilenet_torchvision(path: str | Path) -> MobileNetV2:
-    """The `mobilenet_v2-*.pth` that torchvision publishes, batch norms folded, in eval mode."""
-    try:
-        state = torch.load(Path(path), map_location="cpu", weights_only=True)
-        if "features.0.0.weight" not in state:
-            raise KeyError("features.0.0.weight")
-        folded = fold_batch_norms(state)
-    except Exception as error:  # torch.load raises many kinds on a foreign file
-        raise WeightsError(
-            f"{path} must be torchvision's state dict of mobilenet_v2; it cannot be read as one "
-            f"({type(error).__name__}: {error}). Pass the file mobilenet_v2-*.pth as published."
-        ) from error
-    classes = folded["classifier.1.bias"].shape[0] if "classifier.1.bias" in folded else None
-    model = MobileNetV2(classes, padding="torch")
-    try:
-        model.load_state_dict(folded)
-    except RuntimeError as error:
-        raise WeightsError(
-            f"the layers of {path} must be those of MobileNetV2, width 1; {error}. Pass another file."
-        ) from error
-    return model.eval()
-
-
 def fold_batch_norms(state: Mapping[str, Tensor], *, eps: float = 1e-5) -> dict[str, Tensor]:
     """Each batch norm of torchvision's state dict moved into the convolution before it.
 
