@@ -169,10 +169,12 @@ class Row:
 @dataclass(frozen=True)
 class Localisation:
     """The table. `quiet` is, per explainer, the mean positive mass on clips without anomaly over that on clips with one
-    (None where there are none of the former); `accuracy` the share of clips that the detector classifies right.
+    (None where there are none of the former); `accuracy` the share of clips that the detector classifies right;
+    `clips` the values behind the means, by (explainer, measure), in the order of the clips.
     """
 
     rows: tuple[Row, ...]
+    clips: Mapping[tuple[str, str], tuple[float, ...]]
     quiet: Mapping[str, float | None]
     accuracy: float
     seed: int
@@ -182,13 +184,13 @@ class Localisation:
         return {(row.explainer, row.measure): row for row in self.rows}[explainer, measure]
 
     def not_better(self, measure: str = "mass-ratio") -> dict[str, tuple[str, ...]]:
-        """Explainers whose interval does not lie above the controls' intervals, with those controls."""
-        held = {row.explainer: row for row in self.rows if row.measure == measure}
-        explainers = [name for name in held if name not in CONTROLS]
-        level = {
-            name: tuple(control for control in CONTROLS if held[name].low <= held[control].high) for name in explainers
-        }
-        return {name: controls for name, controls in level.items() if controls}
+        """Explainers with the controls they do not beat: the 95 % interval of the paired difference reaches 0."""
+        weak = {}
+        for name in (name for name, held in self.clips if held == measure and name not in CONTROLS):
+            mine = np.array(self.clips[name, measure])
+            gains = {control: mine - np.array(self.clips[control, measure]) for control in CONTROLS}
+            weak[name] = tuple(control for control, gain in gains.items() if interval(gain, seed=self.seed)[1] <= 0)
+        return {name: controls for name, controls in weak.items() if controls}
 
     def markdown(self) -> str:
         """A table with a row per explainer: mean [95 % interval]."""
@@ -258,7 +260,8 @@ def localise(
         Row(name, measure, *interval(values, seed=seed), len(values)) for (name, measure), values in found.items()
     )
     quiet = {name: _quiet(masses, name) for name in explainers}
-    return Localisation(rows, quiet, float(np.mean(right)), seed)
+    held = {key: tuple(each) for key, each in found.items()}
+    return Localisation(rows, held, quiet, float(np.mean(right)), seed)
 
 
 def _target(detector: Explained, marked: Marked, output: Tensor) -> ScoreFunction:
@@ -281,7 +284,7 @@ def _quiet(masses: Mapping[tuple[str, bool], Sequence[float]], name: str) -> flo
     return float(np.mean(masses[name, False])) / loud if (name, False) in masses and loud > 0 else None
 
 
-def interval(values: Sequence[float], *, seed: int = 0) -> tuple[float, float, float]:
+def interval(values: Sequence[float] | Float[np.ndarray, " m"], *, seed: int = 0) -> tuple[float, float, float]:
     """Mean and 95 % percentile-bootstrap interval over clips."""
     held = np.asarray(values, np.float64)
     draws = np.random.default_rng(seed).integers(0, len(held), (RESAMPLES, len(held)))
