@@ -73,7 +73,8 @@ def main() -> None:
     facts = platform.processor() or platform.machine()
     print(
         f"torch {torch.__version__}, {facts}, {os.cpu_count()} cores, "
-        f"{asked.threads} threads, load {os.getloadavg()[0]:.1f}, 16 x {asked.side} x {asked.side}, {asked.rounds} rounds"
+        f"{asked.threads} threads, load {os.getloadavg()[0]:.1f}, "
+        f"16 x {asked.side} x {asked.side}, {asked.rounds} rounds"
     )
     for backbone in ("vgg19", "mobilenet-v2"):
         measure(backbone, rounds=asked.rounds, side=asked.side)

@@ -49,19 +49,25 @@ def check_explainer(
     with assert_no_residue(model):
         found = explainer.attribute(model, x, first)
     values = found.values
-    _require(values.dtype == torch.float32 and values.ndim == 4, f"values must be float32 (n, t, h, w); got {values.dtype}")
+    _require(
+        values.dtype == torch.float32 and values.ndim == 4, f"values must be float32 (n, t, h, w); got {values.dtype}"
+    )
     _require(values.shape[:2] == (x.shape[0], x.shape[2]), f"one map a frame is needed; got {tuple(values.shape)}")
     _require(not values.requires_grad, "values must not hold a graph")
     _require(bool(values.isfinite().all()), "values must be finite")
     _require(bool(values.abs().max() > 0), "the map of an untrained model must not be zero")
     scale = float(values.abs().max())
     called = explainer(model, x, first)
-    _require(called.shape == (x.shape[0], *x.shape[2:]), f"a call must return a map of x's size; got {tuple(called.shape)}")
+    _require(
+        called.shape == (x.shape[0], *x.shape[2:]), f"a call must return a map of x's size; got {tuple(called.shape)}"
+    )
     again = explainer.attribute(model, x, first).values
     _require(torch.equal(values, again), "the same call must give the same map")
     alone = torch.cat([explainer.attribute(model, x[i : i + 1], first).values for i in range(len(x))])
     difference = float((alone - values).abs().max())
-    _require(difference <= tolerance * scale, f"a batch must give what its clips give alone; they differ by {difference:g}")
+    _require(
+        difference <= tolerance * scale, f"a batch must give what its clips give alone; they differ by {difference:g}"
+    )
     if class_specific:
         other = explainer.attribute(model, x, second).values
         _require(float((other - values).abs().max()) > 1e-3 * scale, "another score must give another map")

@@ -1,21 +1,18 @@
 """Every listed explainer on every way a user may write a model."""
 
-import os
-
 import pytest
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import nn
 
-from vidence.attribution import EXPLAINERS, GradCAM, WhenWhere, default_for
-from vidence.attribution.hooks import frozen
+from vidence.attribution import EXPLAINERS
 from vidence.models.adapted import Adapted
-from vidence.testing import assert_no_residue, check_explainer
+from vidence.testing import check_explainer
 
 
 class Cnn(nn.Module):
-    """An image classifier on (n, c, 1, h, w) with batch norm, dropout, and one ReLU module used three times, in place."""
+    """An image classifier on (n, c, 1, h, w): batch norm, dropout, one in-place ReLU used three times."""
 
     def __init__(self, inplace=True):
         super().__init__()
@@ -89,7 +86,11 @@ class Volume(nn.Module):
     def __init__(self):
         super().__init__()
         self.net = nn.Sequential(
-            nn.Conv3d(3, 4, 3, (1, 2, 2), 1), nn.BatchNorm3d(4), nn.ReLU(inplace=True), nn.Conv3d(4, 5, 3, (2, 1, 1), 1), nn.ReLU()
+            nn.Conv3d(3, 4, 3, (1, 2, 2), 1),
+            nn.BatchNorm3d(4),
+            nn.ReLU(inplace=True),
+            nn.Conv3d(4, 5, 3, (2, 1, 1), 1),
+            nn.ReLU(),
         )
         self.out = nn.Linear(5, 3)
 

@@ -32,7 +32,7 @@ class Activation:
         return per_frame([leaf.detach() for leaf in self.leaves], self.t)
 
     def gradient(self, of: Tensor, weight: Tensor | None = None, *, keep: bool = False) -> Float[Tensor, "s k h w"]:
-        """d of / d activation, weighted over `of` by `weight`; zero where nothing depends on it."""
+        """The gradient of `of` in the activation, weighted over `of` by `weight`; zero where nothing depends on it."""
         if not of.requires_grad:
             return torch.zeros_like(self.values)
         found = torch.autograd.grad(of, self.leaves, weight, retain_graph=keep, allow_unused=True)
@@ -45,10 +45,10 @@ class Activation:
 def with_activation(
     model: nn.Module, layer: str | None, t: int, run: Callable[[list[Tensor]], Result]
 ) -> tuple[Result, Activation]:
-    """`run(leaves)` one clip, where `leaves` fills while it runs, and keep the activation of `layer` (None: the last convolution), cut from all that came before it.
+    """Call `run(leaves)`, `leaves` filling meanwhile; keep the activation of `layer` (None: the last convolution).
 
-    So a gradient to it costs the head alone. One run, except where the last convolution called is not the
-    last one the model owns: then the first run finds it and a second one marks it.
+    The activation is cut from all that came before it, so a gradient to it costs the head alone. One run, except where
+    the last convolution called is not the last one the model owns: then the first finds it and a second marks it.
     """
     if layer is not None:
         return _with_named(model, layer, t, run)

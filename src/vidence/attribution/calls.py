@@ -1,8 +1,8 @@
 """Call sites: what a model computes, seen at the functions it calls, whatever way it is written.
 
-A layer is a call site (function and weight), not a module: seen through `TorchFunctionMode`, a Python loop over frames, a
-folded batch, a functional model and a re-used activation module all look the same. Modes hold state of their
-own only; nothing is registered on the model.
+A layer is a call site (function and weight), not a module: seen through `TorchFunctionMode`, a Python loop over
+frames, a folded batch, a functional model and a re-used activation module all look the same. Modes hold state of
+their own only; nothing is registered on the model.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def mark(activation: Tensor) -> Tensor:
 
 
 class GradientOn(TorchFunctionMode):
-    """Builds the graph below marked tensors even where the user's code says `no_grad` (around a frozen backbone, say)."""
+    """Builds the graph below marked tensors even where the user's code says `no_grad`, as around a frozen backbone."""
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -146,8 +146,10 @@ def _tuple(state: Any) -> tuple[Tensor, ...]:
 
 
 def per_frame(parts: list[Tensor], t: int) -> Tensor:
-    """One clip's tensors of a call site -> (t', k, h, w): from a folded batch (in chunks, too), a loop over frames, or a
-    3-D convolution."""
+    """One clip's tensors of a call site -> (t', k, h, w).
+
+    They come from a folded batch (in chunks, too), from a loop over frames, or from a 3-D convolution.
+    """
     if parts[0].ndim == 5:
         return parts[0][0].transpose(0, 1)  # (1, k, t', h, w)
     return torch.cat(parts[_repeat(parts, t) - 1 :: _repeat(parts, t)])
@@ -158,7 +160,7 @@ def per_call(values: Tensor, parts: list[Tensor], t: int) -> list[Tensor]:
     if parts[0].ndim == 5:
         return [values.transpose(0, 1)[None]]
     step = _repeat(parts, t)
-    shown = iter(values.split([len(part) for part in parts[step - 1 :: step]]))
+    shown = iter(torch.split(values, [len(part) for part in parts[step - 1 :: step]]))
     return [next(shown) if place % step == step - 1 else torch.zeros_like(part) for place, part in enumerate(parts)]
 
 

@@ -64,7 +64,7 @@ def _frame_features(model: nn.Module, x: Tensor, layer: str | None) -> tuple[Ten
         _, activation = with_activation(model, layer, x.shape[2], lambda leaves: model(x))
     if calls.features is None:
         raise ExplainError(
-            "weights='frame_local' needs frame features: a model with encode and decide, or with nn.GRU, nn.LSTM or nn.RNN; "
-            "this one has neither. Use weights='frame'."
+            "weights='frame_local' needs frame features: a model with encode and decide, or with nn.GRU, nn.LSTM or "
+            "nn.RNN; this one has neither. Use weights='frame'."
         )
     return calls.features, activation

@@ -22,13 +22,14 @@ from vidence.scoring.scores import Pinnable, ScoreFunction
 class Attributions:
     """A map per clip. `values` (n, t, i, j) float32 on the map's own grid, positive = towards the score;
     `raw` what the method computed before channels were reduced or frames interpolated; `gap` (n,) the completeness
-    gap where the method promises completeness; `layer` the call site a feature map was taken from."""
+    gap where the method promises completeness; `layer` the call site a feature map was taken from.
+    """
 
     values: Float[Tensor, "n t i j"]
     raw: Tensor | None = None
     gap: Float[Tensor, " n"] | None = None
     layer: str | None = None
-    certificate: Certificate = Certificate()
+    certificate: Certificate = field(default_factory=Certificate)
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -43,7 +44,8 @@ class Explainer(ABC):
         """Explain `score(model(x), x)` for each clip of the batch, clip by clip."""
         if x.ndim != 5 or 0 in x.shape or not x.is_floating_point():
             raise ShapeError(
-                f"x must be float (n, c, t, h, w) with at least one clip; got {x.dtype} {tuple(x.shape)}. An image is a clip of one frame."
+                f"x must be float (n, c, t, h, w) with at least one clip; got {x.dtype} {tuple(x.shape)}. "
+                "An image is a clip of one frame."
             )
         x = on_device(model, x).detach()
         with frozen(model), torch.inference_mode(False), torch.enable_grad():
@@ -77,16 +79,13 @@ class TwoStage(Protocol):
 
 
 def score_rows(score: ScoreFunction, output: Any, x: Float[Tensor, "1 c t h w"]) -> Float[Tensor, " rows"]:
-    """Score the rows of an output whose first row belongs to the clip as it is: a score that is not pinned is pinned there."""
+    """Score the rows of an output; a score that is not pinned is pinned on the first row, the clip as it is."""
     rows = _rows(output)
     clips = x.expand(rows, -1, -1, -1, -1)
     if isinstance(score, Pinnable):
         first = _mapped(output, lambda part: part[:1].detach())
         score = score.pin(first, x)
-    values = score(output, clips)
-    if values.shape != (rows,):
-        raise ShapeError(f"a score must return one value a clip, ({rows},); got {tuple(values.shape)}.")
-    return values
+    return _one_each(score(output, clips), rows)
 
 
 def of_clip(score: ScoreFunction, place: int, n: int) -> ScoreFunction:
@@ -97,9 +96,16 @@ def of_clip(score: ScoreFunction, place: int, n: int) -> ScoreFunction:
     def one(output: Any, x: Tensor) -> Tensor:
         rows = len(x)
         repeated = _mapped(output, lambda part: part.repeat(n, *[1] * (part.ndim - 1)))
-        return score(repeated, x.repeat(n, *[1] * (x.ndim - 1)))[place * rows : (place + 1) * rows]
+        values = _one_each(score(repeated, x.repeat(n, *[1] * (x.ndim - 1))), n * rows)
+        return values[place * rows : (place + 1) * rows]
 
     return one
+
+
+def _one_each(values: Tensor, rows: int) -> Float[Tensor, " rows"]:
+    if values.shape != (rows,):
+        raise ShapeError(f"a score must return one value a clip, ({rows},); got {tuple(values.shape)}.")
+    return values
 
 
 def joined_outputs(outputs: Sequence[Any]) -> Any:
@@ -148,7 +154,8 @@ def _rows(output: Any) -> int:
     if is_dataclass(output) and not isinstance(output, type):
         return _rows(getattr(output, fields(output)[0].name))
     raise ShapeError(
-        f"a model must return tensors with the batch first; got {type(output).__name__}. Wrap it in Adapted(model, pick=...)."
+        f"a model must return tensors with the batch first; got {type(output).__name__}. "
+        "Wrap it in Adapted(model, pick=...)."
     )
 
 

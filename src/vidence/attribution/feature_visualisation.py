@@ -20,8 +20,8 @@ JITTER = 8  # pixels
 class FeatureVisualisation:
     """max over x of mean A_k(x) - `smooth` TV(x), Adam on the clip's Fourier coefficients, decorrelated colours.
 
-    `layer` names a module (None: the last convolution). `frames` of one show what is liked at rest, more what is liked in
-    motion. It shows a unit, not a decision.
+    `layer` names a module (None: the last convolution the model owns). One frame shows what is liked at rest, more what
+    is liked in motion. It shows a unit, not a decision.
     """
 
     layer: str | None = None

@@ -8,8 +8,8 @@ from scipy.stats import spearmanr
 from torch import Tensor
 
 
-def hidden_runs(t: int, *, overlap: int = 1) -> Bool[Tensor, "v t"]:
-    """Runs of 1, 2, 4, ... of t frames that leave a frame to see, True where hidden; the single frames first.
+def hidden_runs(t: int, *, growth: int = 2, overlap: int = 1) -> Bool[Tensor, "v t"]:
+    """Runs of 1, `growth`, `growth`^2, ... frames that leave one to see, True where hidden; single frames first.
 
     Runs of one length begin a length / `overlap` apart, and one ends at the end.
     """
@@ -17,7 +17,7 @@ def hidden_runs(t: int, *, overlap: int = 1) -> Bool[Tensor, "v t"]:
     while length < t:
         first = torch.tensor(sorted({*range(0, t - length + 1, max(1, length // overlap)), t - length}))[:, None]
         rows.append((place >= first) & (place < first + length))
-        length *= 2
+        length *= growth
     return torch.cat(rows)
 
 
@@ -40,7 +40,11 @@ def bridged(features: Float[Tensor, "t f"], hidden: Bool[Tensor, "v t"]) -> Floa
     first = torch.where(before < 0, after, before)
     last = torch.where(after >= t, before, after)
     part = ((place - first) / (last - first).clamp(min=1))[..., None].to(features)
-    return features[first] * (1 - part) + features[last] * part
+    seen = torch.eye(t, dtype=features.dtype, device=features.device)
+    mixing = (
+        seen[first] * (1 - part) + seen[last] * part
+    )  # (v, t, t): one product instead of two copies of all features
+    return mixing @ features
 
 
 def mean_over_runs(effects: Float[Tensor, " v"], runs: Bool[Tensor, "v t"]) -> Float[Tensor, " t"]:
@@ -64,7 +68,7 @@ def shapley(
 def agreement(
     weights: Float[Tensor, " t"], effects: Float[Tensor, " v"], runs: Bool[Tensor, "v t"], *, least: float
 ) -> tuple[float | None, bool | None]:
-    """Rank correlation of measured effects with the sums of weights over each run, and whether both name the same frame.
+    """Rank correlation of measured effects with the sums of weights over runs, and whether both name one frame.
 
     None where hiding says nothing: no effect differs, or no single frame's effect reaches `least`.
     """

@@ -40,7 +40,12 @@ def frozen(model: nn.Module) -> Iterator[None]:
 def recorded(model: nn.Module, layer: str) -> Iterator[list[Any]]:
     """Every output of the module at `layer`, in the order of its calls."""
     outputs: list[Any] = []
-    with replaced(model, layer, lambda output: outputs.append(output) or output):
+
+    def keep(output: Any) -> Any:
+        outputs.append(output)
+        return output
+
+    with replaced(model, layer, keep):
         yield outputs
 
 

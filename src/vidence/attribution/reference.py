@@ -45,11 +45,11 @@ def distributed(places: Float[Tensor, "t h w"], weights: Float[Tensor, " t"]) ->
 
 
 def detailed(values: Float[Tensor, "t h w"], x: Float[Tensor, "c t y x"], times: int) -> Float[Tensor, "t i j"]:
-    """The map on a grid `times` finer: around a cell its weight goes where the pixels differ from their median over time.
+    """The map on a finer grid: around a cell its weight goes where the pixels differ from their median over time.
 
     Only a difference in the pixels can have made the features differ. The sums of sizes over frames stay.
     """
-    size = [min(n * times, m) for n, m in zip(values.shape[1:], x.shape[2:], strict=True)]
+    size = (min(values.shape[1] * times, x.shape[2]), min(values.shape[2] * times, x.shape[3]))
     small = F.adaptive_avg_pool2d(x.transpose(0, 1), size)  # (t, c, i, j)
     change = (small - small.median(dim=0, keepdim=True).values).abs().amax(dim=1) + 1e-6
     fine = F.interpolate(values[:, None], size=size, mode="bilinear", align_corners=False)[:, 0] * change

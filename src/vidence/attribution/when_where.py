@@ -7,7 +7,7 @@ the score is compared with that of the clip's own background, and the difference
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -39,24 +39,25 @@ from vidence.scoring.scores import ScoreFunction
 
 FAINT = 0.05  # an effect below this share of the score, or a deletion below this share of the effect, says nothing
 WEAK = 0.2  # below this share of the effect of the spatial reference, the temporal one left the evidence standing
-MISSED = 0.5  # share of the effect that the weights may miss before the certificate warns
+MISSED = 0.9  # share of the effect that the path integral may miss before the certificate warns
 
 
 @dataclass(frozen=True)
 class WhenWhere(Explainer):
-    """Temporal weight x spatial map: the sizes of a frame's values sum to the size of its weight, in units of the score.
+    """Temporal weight x spatial map: a frame's values, as sizes, sum to the size of its weight, in units of the score.
 
-    The `reference` of the layer's maps is what a place shows most of the time (`time`, the median over frames; what moves or
-    comes and goes leaves it), or what most places of a frame show (`space`; hides what stands still too, but no model
-    was trained on such frames). `auto` takes time, unless that changes the score far less than space would.
+    The `reference` of the layer's maps is what a place shows most of the time (`time`, the median over frames; what
+    moves or comes and goes leaves it), or what most places of a frame show (`space`; hides what stands still too, but
+    no model was trained on such frames). `auto` takes time, unless that changes the score far less than space would.
     `weights` shares the change of the score out to frames. `fade`: all frames fade to the reference together, and each
-    gets its part of the path integral (Aumann-Shapley, `steps` nodes); consecutive frames stay as alike as they
-    were, so it suits models that take differences. `shapley`: frames are hidden one after another in `orders` random
-    orders and their reverses. `runs`: the mean effect, per hidden frame, of the runs of 1, 2, 4, ... frames that cover a
-    frame. A hidden frame is bridged from its neighbours' features. Runs are hidden in every case, for the certificate.
+    gets its part of the path integral (Aumann-Shapley, `steps` nodes, scaled to the measured change; `gap` is what the
+    integral missed); consecutive frames stay as alike as they were, so it suits models that take differences.
+    `shapley`: frames are hidden one after another in `orders` random orders and their reverses. `runs`: the mean
+    effect, per hidden frame, of the runs of 1, 2, 4, ... frames that cover a frame. A hidden frame is bridged from its
+    neighbours' features. Runs are hidden in every case, for the certificate.
     `detail` makes the grid that many times finer, by the pixels' own change over time (1: the layer's grid).
-    Only the head is run again: `decide` of a two-stage model, or in one batch all that follows the first nn.GRU, nn.LSTM or
-    nn.RNN call. A model with neither is run once per frame, and the certificate says so.
+    Only the head is run again: `decide` of a two-stage model, or in one batch all that follows the first nn.GRU,
+    nn.LSTM or nn.RNN call. A model with neither is run once per frame, and the certificate says so.
     """
 
     layer: str | None = None
@@ -79,7 +80,7 @@ class WhenWhere(Explainer):
             )
 
     def explain_clip(self, model: nn.Module, x: Float[Tensor, "1 c t h w"], score: ScoreFunction) -> Attributions:
-        """`raw` is the spatial map before scaling, (1, s, h, w); `extra`: `weights` (1, t), `effect` (1,), `reference`."""
+        """`raw` is the spatial map before scaling (1, s, h, w); in `extra` weights (1, t), effect (1,), reference."""
         variants = _Variants(self)
         if isinstance(model, TwoStage):
             _, activation = with_activation(
@@ -94,7 +95,7 @@ class WhenWhere(Explainer):
             return self._explained(variants, activation, x, probed, faded, leaf, kind)
         calls = RecurrentCalls(lambda features: features)
 
-        def run(leaves: list[Tensor]) -> object:
+        def run(leaves: list[Tensor]) -> Any:
             calls.reset(lambda features: variants.batch(features, leaves))
             with calls:
                 return model(x)
@@ -105,7 +106,7 @@ class WhenWhere(Explainer):
             return self._frame_by_frame(model, x, score, scores, activation)
         probed = scores[: len(variants.probes)].detach()
         kind = variants.chosen(probed)
-        faded = scores[len(variants.probes) :].split(self.steps)[list(variants.empty).index(kind)]
+        faded = torch.split(scores[len(variants.probes) :], self.steps)[list(variants.empty).index(kind)]
         return self._explained(variants, activation, x, probed, faded, calls.variants, kind)
 
     def _explained(
@@ -125,18 +126,19 @@ class WhenWhere(Explainer):
             gradient = torch.autograd.grad(faded.sum(), leaf)[0]
         gradient = gradient.sum(dim=0, keepdim=True) / self.steps  # (1, t, f)
         share = (gradient * (variants.held - variants.empty[kind])).sum(dim=2)[0]
-        weights = variants.weights(probed, kind, share)
+        effect = probed[:1] - variants.emptied(probed)[kind]
+        found = variants.weights(probed, kind, share)
+        weights = _to_scale(found, effect) if self.weights == "fade" else found
         places = (activation.gradient(variants.features, gradient) * variants.standing_out[kind]).sum(dim=1)
         values = distributed(in_frames(places, t), _in_time(weights, t))
         if self.detail > 1 and t > 2:
             values = detailed(values, x[0], self.detail)
-        effect = probed[:1] - variants.emptied(probed)[kind]
         return Attributions(
             values[None].float(),
             raw=places[None],
-            gap=effect - weights.sum(),
+            gap=effect - found.sum(),
             layer=activation.layer,
-            certificate=self._certificate(variants, weights, effect, probed, activation.layer),
+            certificate=self._certificate(variants, found, effect, probed, activation.layer),
             extra={"weights": weights[None], "effect": effect, "reference": kind},
         )
 
@@ -151,7 +153,7 @@ class WhenWhere(Explainer):
         if size < FAINT * max(1.0, whole):
             flags.append(f"fading the whole clip changes the score by {float(effect):.2g} only: little to explain")
         elif gap is not None and abs(gap) > MISSED:
-            flags.append(f"the frames' weights miss {abs(gap):.0%} of the change of the score; raise `steps`")
+            flags.append(f"the path integral misses {abs(gap):.0%} of the change of the score; raise `steps`")
         return Certificate(
             gap=gap, deletion_rank=rank, same_top_frame=same, seed=self.seed, layer=layer, flags=tuple(flags)
         )
@@ -206,7 +208,8 @@ class _Variants:
             self.standing_out[kind] = maps - reference_maps(maps, kind)
             shown = per_call(self.standing_out[kind], leaves, t)
             self.empty[kind] = reference_features(features, leaves, shown)
-        self.runs = hidden_runs(t, overlap=4 if self.settings.weights == "runs" else 1).to(features.device)
+        runs = hidden_runs(t, overlap=4) if self.settings.weights == "runs" else hidden_runs(t, growth=4)
+        self.runs = runs.to(features.device)
         rows = [self.held, *self.empty.values(), bridged(self.held[0], self.runs)]
         if self.settings.weights == "shapley":
             self.orders = hiding_orders(t, self.settings.orders, self.settings.seed).to(features.device)
@@ -252,6 +255,12 @@ class _Variants:
             return mean_over_runs(self.effects(probed), self.runs)
         ordered = probed[1 + len(self.empty) + len(self.runs) :]
         return shapley(probed[:1], ordered, self.emptied(probed)[kind], self.orders)
+
+
+def _to_scale(weights: Float[Tensor, " t"], effect: Float[Tensor, " 1"]) -> Float[Tensor, " t"]:
+    """Weights that sum to the measured effect: a few nodes find the shares of a steep step, but not its height."""
+    total = weights.sum()
+    return weights * (effect / total) if bool(total * effect > 0) else weights
 
 
 def _in_time(weights: Float[Tensor, " s"], t: int) -> Float[Tensor, " t"]:

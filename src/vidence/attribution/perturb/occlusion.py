@@ -26,10 +26,10 @@ PIXELS_AT_ONCE = 32 * 224 * 224  # in one pass of the model: bounds memory
 class Occlusion(Explainer):
     """Mean loss of the score over the boxes that cover a place; positive = hiding it lowers the score.
 
-    `box` and `stride` are (frames, rows, columns). By default a box is a quarter of the clip in each direction and moves by
-    itself in time, by half in space: 196 boxes for 16 x 224 x 224. `fill`: 'mean' (the clip's mean colour), 'blur',
-    'median' (each pixel's median over time; the median colour of fewer than three frames), or a value. In a two-stage model a box costs the frames it touches and
-    the head..
+    `box` and `stride` are (frames, rows, columns). By default a box is a quarter of the clip in each direction and
+    moves by itself in time, by half in space: 196 boxes for 16 x 224 x 224. `fill`: 'mean' (the clip's mean colour),
+    'blur', 'median' (each pixel's median over time; the median colour of fewer than three frames), or a value. In a
+    two-stage model a box costs the frames it touches and the head.
     """
 
     box: Box | None = None
@@ -104,18 +104,19 @@ def hide(
     )
     losses = []
     with torch.no_grad():
-        features = model.encode(x) if isinstance(model, TwoStage) else None
-        output = model(x) if features is None else model.decide(features)  # type: ignore[operator]
+        stages = model if isinstance(model, TwoStage) else None
+        features = x if stages is None else stages.encode(x)
+        output = model(x) if stages is None else stages.decide(features)
         score = pinned(score, output, x)
         whole = score(output, x)
         for first in range(0, len(corners), at_once):
             chunk = corners[first : first + at_once]
-            if features is None:
+            if stages is None:
                 rows = _hidden(x, filled, chunk, box)
                 output = model(rows)
             else:
                 rows = x.expand(len(chunk), -1, -1, -1, -1)
-                output = _decided(model, x, features, filled, chunk, box)
+                output = _decided(stages, x, features, filled, chunk, box)
             losses.append(whole - score(output, rows))
     return torch.cat(losses).float()
 

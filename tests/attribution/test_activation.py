@@ -1,0 +1,128 @@
+"""Activation maps, filter visualisation, call sites, and a Keras model."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from vidence.attribution import FeatureVisualisation, activation_maps
+from vidence.attribution.activation import in_frames
+from vidence.attribution.calls import mark, per_call, per_frame
+from vidence.errors import SpecError
+from vidence.testing import assert_no_residue
+
+
+def model():
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 5, 2, 2), nn.ReLU(inplace=True), nn.Conv2d(4, 5, 3, 1, 1), nn.ReLU(inplace=True)
+    )
+
+
+class Frames(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = model()
+
+    def forward(self, x):
+        return self.net(x.transpose(1, 2).flatten(0, 1)).mean((2, 3)).unflatten(0, (len(x), -1)).amax(1)
+
+
+def test_activation_maps_are_those_of_the_layer():
+    net, x = Frames(), torch.rand(1, 3, 4, 12, 10)
+    with assert_no_residue(net):
+        last = activation_maps(net, x)
+        inner = activation_maps(net, x, layer="net.0", count=2)
+    frames = x[0].transpose(0, 1)
+    torch.testing.assert_close(last, net.net(frames).detach())
+    expected = net.net[0](frames).detach()
+    order = expected.mean((0, 2, 3)).argsort(descending=True)[:2]
+    torch.testing.assert_close(inner, expected[:, order])
+
+
+def test_a_filter_is_driven_harder_by_its_picture_than_by_noise():
+    net = Frames()
+    with assert_no_residue(net):
+        pictures = FeatureVisualisation(layer="net.2", size=24, steps=48, smooth=0.0)(net, [1, 3])
+    assert pictures.shape == (2, 3, 1, 24, 24)
+    assert 0 <= pictures.min() <= pictures.max() <= 1
+    noise = torch.rand(16, 3, 24, 24)
+    for picture, channel in zip(pictures, (1, 3), strict=True):
+        driven = net.net[:3](picture[:, 0][None])[0, channel].mean()
+        assert driven > net.net[:3](noise)[:, channel].mean((1, 2)).max()
+    clip = FeatureVisualisation(size=16, steps=2, frames=3)(net, [0, 1])
+    assert clip.shape == (2, 3, 3, 16, 16)
+    torch.testing.assert_close(FeatureVisualisation(size=16, steps=2, frames=3)(net, [0]), clip[:1])
+
+
+def test_feature_visualisation_refuses():
+    with pytest.raises(SpecError, match=r"0\.\.4"):
+        FeatureVisualisation(size=8, steps=1)(Frames(), [5])
+    with pytest.raises(SpecError, match="at least 1"):
+        FeatureVisualisation(steps=0)
+
+
+def test_a_mark_survives_in_place_operations_and_a_second_use():
+    x = torch.rand(2, 3)
+    leaf = mark(x)
+    y = x.mul_(2) + x
+    torch.testing.assert_close(torch.autograd.grad(y.sum(), leaf)[0], torch.full((2, 3), 4.0))
+
+
+@pytest.mark.parametrize(
+    ("shapes", "t", "rows"),
+    [
+        ([(4, 2, 3, 3)], 4, 4),  # folded
+        ([(3, 2, 3, 3), (1, 2, 3, 3)], 4, 4),  # folded, in two chunks
+        ([(1, 2, 3, 3)] * 4, 4, 4),  # a loop over frames
+        ([(1, 2, 3, 3)] * 8, 4, 4),  # called twice a frame
+        ([(1, 2, 4, 3, 3)], 8, 4),  # three-dimensional
+    ],
+)
+def test_call_sites_to_frames_and_back(shapes, t, rows):
+    parts = [torch.rand(shape) for shape in shapes]
+    frames = per_frame(parts, t)
+    assert frames.shape == (rows, 2, 3, 3)
+    back = per_call(frames, parts, t)
+    assert [part.shape for part in back] == [part.shape for part in parts]
+    torch.testing.assert_close(per_frame(back, t), frames)
+    if len(shapes) == 8:
+        assert not back[0].any()
+        assert torch.equal(frames[0], parts[1][0])
+
+
+def test_coarse_time_is_interpolated():
+    maps = torch.tensor([0.0, 4.0])[:, None, None].expand(2, 3, 3)
+    torch.testing.assert_close(in_frames(maps, 4)[:, 0, 0], torch.tensor([0.0, 1, 3, 4]))
+
+
+KERAS = """
+import keras, torch
+from vidence.attribution import EXPLAINERS
+from vidence.models.adapted import Adapted
+from vidence.scoring.scores import Logit
+keras.utils.set_random_seed(0)
+frame = keras.Sequential([keras.Input((12, 10, 3)), keras.layers.Conv2D(4, 3, activation="relu", padding="same"),
+                          keras.layers.MaxPool2D(), keras.layers.Conv2D(5, 3, activation="relu", padding="same"),
+                          keras.layers.GlobalAveragePooling2D()])
+clip = keras.Input((4, 12, 10, 3))
+y = keras.layers.GRU(6)(keras.layers.TimeDistributed(frame)(clip))
+model = keras.Model(clip, keras.layers.Dense(3)(keras.layers.Dropout(0.5)(y)))
+adapted = Adapted(model, layout="n t h w c")
+x = torch.rand(2, 3, 4, 12, 10)
+for key, made in EXPLAINERS.items():
+    values = made()(adapted, x, Logit(1))
+    assert values.shape == (2, 4, 12, 10) and values.isfinite().all() and values.abs().max() > 0, key
+    print(key, made().attribute(adapted, x, Logit(1)).layer)
+"""
+
+
+def test_a_keras_time_distributed_model_on_torch():
+    pytest.importorskip("importlib.metadata").version("keras")
+    environment = {**os.environ, "KERAS_BACKEND": "torch", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", KERAS], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "grad-cam" in done.stdout
