@@ -171,11 +171,15 @@ class Head(nn.Module):
 
     def forward(self, features: Float[Tensor, "n t f"]) -> Float[Tensor, "n k"]:
         """(n, t, f) -> (n, k)."""
-        states = self.dropout(self.projection(self.prepared(features)))
-        if self.rnn is not None:
-            states, _ = self.rnn(states)
-        return self.output(self.blocks(self.readout(states)))
+        return self.judged(self.prepared(features))
 
     def prepared(self, features: Float[Tensor, "n t f"]) -> Float[Tensor, "n s g"]:
         """What the projection sees."""
         return self.norm(self.pool(self.differences(features)))
+
+    def judged(self, prepared: Float[Tensor, "n s g"]) -> Float[Tensor, "n k"]:
+        """Logits of what was prepared."""
+        states = self.dropout(self.projection(prepared))
+        if self.rnn is not None:
+            states, _ = self.rnn(states)
+        return self.output(self.blocks(self.readout(states)))

@@ -17,6 +17,7 @@ from torch import nn
 from vidence.errors import DataError
 from vidence.training.examples import Examples
 from vidence.training.freezing import freeze
+from vidence.training.prepared import PreparedView, find_directions, fixed_before_projection, prepared
 from vidence.training.progress_file import Progress, read_progress
 from vidence.training.schedule import Schedule
 
@@ -50,6 +51,10 @@ def train(
     progress = (read_progress(path, identity=identity) if resume and path else None) or Progress(identity)
     freeze(network, schedule.finetune or 0)
     on_features = examples.entries[0][0].x.ndim == 3
+    whole = network
+    if on_features and fixed_before_projection(whole):
+        examples, val, network = prepared(whole, examples), prepared(whole, val), PreparedView(whole)
+        find_directions(whole, examples)
     with quiet(), torch.random.fork_rng(), threads(_threads(network) if on_features else None):
         network.load_state_dict(progress.network, strict=False)
         if not progress.stopped and progress.epoch < schedule.epochs:
@@ -66,8 +71,8 @@ def train(
                 callbacks=callbacks,
             )
     network.load_state_dict(progress.best, strict=False)
-    network.requires_grad_(True)
-    network.eval()
+    whole.requires_grad_(True)
+    whole.eval()
     return progress
 
 

@@ -8,8 +8,8 @@ import torch
 
 from vidence.models.cnn_rnn import CnnRnn, CnnRnnNetwork
 from vidence.models.motion_energy import PrincipalDirections
-from vidence.training.directions import find_directions
 from vidence.training.examples import Entry, Examples
+from vidence.training.prepared import PreparedView, find_directions, fixed_before_projection, prepared
 from vidence.training.schedule import Schedule, schedule_for
 
 
@@ -19,24 +19,40 @@ def examples(n: int, features: int) -> Examples:
     return Examples([entries], np.arange(n) % 2)
 
 
+def energetic() -> CnnRnnNetwork:
+    line = CnnRnn(backbone="small", differences="energy", projection=3, projector="principal", norm="none")
+    return CnnRnnNetwork(line.resolved(weights=False), 2).eval()
+
+
+def windows(given: Examples) -> torch.Tensor:
+    return torch.from_numpy(np.concatenate([entry.x for entry in given.entries[0]]))
+
+
+def test_what_is_prepared_once_gives_the_same_logits() -> None:
+    network = energetic()
+    given = examples(5, network.grid**2 * 64)
+    assert fixed_before_projection(network)
+    once = prepared(network, given)
+    find_directions(network, once)
+    torch.testing.assert_close(PreparedView(network).decide(windows(once)), network.decide(windows(given)))
+    assert set(PreparedView(network).state_dict()) == set(network.state_dict())
+
+
 def test_directions_are_those_of_the_windows_mean_energies() -> None:
-    line = CnnRnn(backbone="small", differences="energy", projection=3, projector="principal", features="spatial")
-    network = CnnRnnNetwork(line.resolved(weights=False), 2)
-    given = examples(5, 64 * 4)
-    find_directions(network, given)
-    windows = torch.from_numpy(np.concatenate([entry.x for entry in given.entries[0]]))
+    network = energetic()
+    given = examples(5, network.grid**2 * 64)
+    find_directions(network, prepared(network, given))
     expected = PrincipalDirections(128, 3)
-    expected.fit(network.head.prepared(windows).mean(dim=1))
+    expected.fit(network.head.prepared(windows(given)).mean(dim=1))
     assert isinstance(network.head.projection, PrincipalDirections)
     torch.testing.assert_close(network.head.projection.mean, expected.mean)
     torch.testing.assert_close(network.head.projection.basis.abs(), expected.basis.abs(), rtol=1e-3, atol=1e-3)
 
 
-def test_a_head_that_learns_its_projection_is_left_alone() -> None:
-    network = CnnRnnNetwork(CnnRnn(backbone="small").resolved(weights=False), 2)
-    before = {name: value.clone() for name, value in network.state_dict().items()}
-    find_directions(network, examples(3, 64 * 4))
-    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+def test_a_head_that_learns_before_its_projection_is_not_prepared() -> None:
+    assert not fixed_before_projection(CnnRnnNetwork(CnnRnn(backbone="small").resolved(weights=False), 2))
+    batch = CnnRnn(backbone="small", differences="energy", norm="batch").resolved(weights=False)
+    assert not fixed_before_projection(CnnRnnNetwork(batch, 2))
 
 
 def test_one_cycle_rises_for_a_fifth_and_falls_to_nothing() -> None:
