@@ -11,9 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "vidence"
 MODULES = sorted(PACKAGE.rglob("*.py"))
-EVERYTHING = (
-    "errors spec version record frames models scoring attribution render datasets training evaluate review pipeline replaying"
-)
+EVERYTHING = "errors spec version record frames models scoring attribution render datasets training evaluate review pipeline replaying"
 MAY_IMPORT = {
     "__main__": "cli",
     "__init__": "version pipeline models frames",
@@ -96,8 +94,6 @@ def test_importing_is_light(module: str) -> None:
 def test_only_two_files_touch_a_models_inside() -> None:
     words = ("register_forward", "register_full_backward", "register_backward", "TorchFunctionMode", ".backward(")
     touching = {
-        path.name
-        for path in (PACKAGE / "attribution").rglob("*.py")
-        if any(word in path.read_text() for word in words)
+        path.name for path in (PACKAGE / "attribution").rglob("*.py") if any(word in path.read_text() for word in words)
     }
     assert touching <= {"hooks.py", "calls.py"}

@@ -68,4 +68,5 @@ def test_one_cycle_rises_for_a_fifth_and_falls_to_nothing() -> None:
 
 def test_the_schedule_follows_the_measured_settings() -> None:
     assert schedule_for(CnnRnn().resolved(weights=True)).course == "one-cycle"
-    assert schedule_for(CnnRnn().resolved(weights=False)) == Schedule()
+    assert schedule_for(CnnRnn().resolved(weights=False)).finetune_rate == 1.0
+    assert schedule_for(CnnRnn(recipe="paper").resolved(weights=True)) == Schedule()

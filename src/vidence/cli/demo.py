@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 SPEC = "cnn-rnn(backbone='small')"
-CLIPS, SCENES, LEAST = 360, 8, 0.95
+CLIPS, SCENES, EPOCHS = 540, 8, 16
 
 
 @click.command("demo")
@@ -32,7 +32,8 @@ def command(out: Path, seed: int) -> None:
     write(out / "data" / "training", CLIPS, seed)
     scenes = write_scenes(out / "data" / "scenes", SCENES, seed + 1)
     detector = str(out / "detector")
-    _run("train", str(out / "data/training/clips.csv"), "--group", "group", "--detector", SPEC, "--out", detector)
+    clips = str(out / "data" / "training" / "clips.csv")
+    _run("train", clips, "--group", "group", "--detector", SPEC, "--epochs", str(EPOCHS), "--out", detector)
     names = [scene.path for scene in scenes]
     _run("score", *names, "--detector", detector, "--out", str(out / "scored"), "--explain", "off")
     cases = compared(out / "scored" / "scores.csv", out / "data" / "scenes")

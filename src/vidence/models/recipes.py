@@ -51,18 +51,17 @@ SHARED: dict[str, Any] = {
     "frozen": True,
     "stages": 0,
 }
-UNTRAINED: dict[str, Any] = {"size": 96, "frozen": False}  # of `small`, which starts at random, so it must learn
+UNTRAINED: dict[str, Any] = {"size": 80, "frozen": False}  # of `small`, which starts at random, so it must learn
 # What the best recipe changes for a backbone. A head that is fitted before training cannot follow one that learns.
 BEST_FOR: dict[str, dict[str, Any]] = {
     "mobilenet-v2": {"stages": 18},  # without the last 1 x 1 convolution
     "small": {
+        "features": "gap",
         "differences": "absolute",
-        "pool": "mean-max",
         "norm": "batch",
-        "projection": 0,
+        "projection": 128,
         "projector": "learned",
         "units": 64,
-        "dropout": 0.25,
         "readout": "mean-max",
         "blocks": 1,
     },

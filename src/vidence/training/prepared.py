@@ -47,7 +47,7 @@ def prepared(network: nn.Module, examples: Examples) -> Examples:
 def _parts(network: nn.Module, entry: Entry) -> Iterator[np.ndarray]:
     with torch.no_grad():
         for first in range(0, len(entry.x), WINDOWS_AT_ONCE):
-            x = torch.from_numpy(np.asarray(entry.x[first : first + WINDOWS_AT_ONCE])).float()
+            x = torch.from_numpy(np.array(entry.x[first : first + WINDOWS_AT_ONCE], dtype=np.float32))
             yield network.head.prepared(x).numpy()  # type: ignore[operator, union-attr]
 
 
