@@ -7,7 +7,13 @@ from torch import nn
 from vidence.attribution import GradCAM, WhenWhere, default_for
 from vidence.attribution.calls import mark
 from vidence.attribution.hidden_frames import agreement, bridged, hidden_runs, hiding_orders, mean_over_runs, shapley
-from vidence.attribution.reference import detailed, distributed, reference_features, reference_maps
+from vidence.attribution.reference import (
+    detailed,
+    distributed,
+    median_over_time,
+    reference_features,
+    reference_maps,
+)
 from vidence.errors import SpecError
 from vidence.scoring.scores import Logit
 
@@ -212,6 +218,12 @@ def test_reference_features_are_those_of_the_reference_maps(kind):
     expected = nn.functional.avg_pool2d(reference_maps(maps, kind), 2).flatten(1)[None] * 2
     found = reference_features(features, [leaf], [maps - reference_maps(maps, kind)])
     torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("t", [1, 2, 5, 16, 33])
+def test_median_over_time(t):
+    maps = torch.rand(t, 3, 4).round(decimals=1)
+    assert torch.equal(median_over_time(maps), maps.median(0, keepdim=True).values)
 
 
 def test_distributed_and_detailed_keep_each_frames_sum():

@@ -10,13 +10,25 @@ from jaxtyping import Float
 from torch import Tensor
 
 Kind = Literal["time", "space"]
+SHORT = 32  # frames; above, sorting all of them pairwise costs more than selecting one
 
 
 def reference_maps(maps: Float[Tensor, "s k h w"], kind: Kind) -> Float[Tensor, "s k h w"]:
     """Each channel's median over time at each place (`time`), or over the places of each frame (`space`)."""
     if kind == "time":
-        return maps.median(dim=0, keepdim=True).values.expand_as(maps)
+        return median_over_time(maps).expand_as(maps)
     return maps.flatten(2).median(dim=2).values[..., None, None].expand_as(maps)
+
+
+def median_over_time(maps: Float[Tensor, "s ..."]) -> Float[Tensor, "1 ..."]:
+    """The lower median over the first axis, as `torch.median` gives; a sorting network is faster for short clips."""
+    if len(maps) > SHORT:
+        return maps.median(dim=0, keepdim=True).values
+    rows = list(maps.unbind(0))
+    for turn in range(len(rows)):
+        for i in range(turn % 2, len(rows) - 1, 2):
+            rows[i], rows[i + 1] = torch.minimum(rows[i], rows[i + 1]), torch.maximum(rows[i], rows[i + 1])
+    return rows[(len(rows) - 1) // 2][None]
 
 
 def reference_features(
@@ -51,7 +63,7 @@ def detailed(values: Float[Tensor, "t h w"], x: Float[Tensor, "c t y x"], times:
     """
     size = (min(values.shape[1] * times, x.shape[2]), min(values.shape[2] * times, x.shape[3]))
     small = F.adaptive_avg_pool2d(x.transpose(0, 1), size)  # (t, c, i, j)
-    change = (small - small.median(dim=0, keepdim=True).values).abs().amax(dim=1) + 1e-6
+    change = (small - median_over_time(small)).abs().amax(dim=1) + 1e-6
     fine = F.interpolate(values[:, None], size=size, mode="bilinear", align_corners=False)[:, 0] * change
     total = fine.abs().sum(dim=(1, 2), keepdim=True).clamp(min=1e-30)
     return fine / total * values.abs().sum(dim=(1, 2), keepdim=True)
