@@ -7,6 +7,8 @@ import threading
 import time
 from pathlib import Path
 
+import torch
+
 from vidence.frames.clip import Clip
 from vidence.models.detector import load_detector
 from vidence.pipeline import Reasons, default_line
@@ -52,6 +54,7 @@ class Beside:
         return f"; explanation added {self._held_s + later:.1f} s" if len(self._reasons) else ""
 
     def _work(self, clips: queue.Queue[Clip | None], reasons: Reasons) -> None:
+        torch.set_num_threads(max(torch.get_num_threads() // 2, 1))  # of this thread: the rest is the scoring's
         while (clip := clips.get()) is not None:
             if self._error is None:  # after an error the rest is only taken off the queue
                 try:

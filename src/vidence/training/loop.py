@@ -21,7 +21,7 @@ from vidence.training.prepared import PreparedView, find_directions, fixed_befor
 from vidence.training.progress_file import Progress, read_progress
 from vidence.training.schedule import Schedule
 
-SMALL_HEAD = 2_000_000  # parameters; below, threads wait for each other longer than they compute
+SMALL = 2_000_000  # parameters; below, threads wait for each other longer than they compute
 
 
 def train(
@@ -55,7 +55,7 @@ def train(
     if on_features and fixed_before_projection(whole):
         examples, val, network = prepared(whole, examples), prepared(whole, val), PreparedView(whole)
         find_directions(whole, examples)
-    with quiet(), torch.random.fork_rng(), threads(_threads(network) if on_features else None):
+    with quiet(), torch.random.fork_rng(), threads(_threads(network)):
         network.load_state_dict(progress.network, strict=False)
         if not progress.stopped and progress.epoch < schedule.epochs:
             _run(
@@ -128,7 +128,7 @@ def _run(
 
 
 def _threads(network: nn.Module) -> int:
-    return 1 if sum(each.numel() for each in network.parameters() if each.requires_grad) < SMALL_HEAD else 2
+    return 1 if sum(each.numel() for each in network.parameters() if each.requires_grad) < SMALL else 2
 
 
 def _bf16() -> bool:
