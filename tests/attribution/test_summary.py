@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vidence.attribution.summary import marked, place, profile, segments
+from vidence.attribution.summary import carrying, place, profile, segments, strong
 
 
 def test_segments_by_hand() -> None:
@@ -23,8 +23,18 @@ def test_segments_by_hand() -> None:
 
 def test_a_map_without_positive_evidence_marks_nothing() -> None:
     values = -np.ones((2, 3, 3), np.float32)
-    assert not marked(values).any()
+    assert not strong(values).any()
+    assert not carrying(values).any()
     assert segments(np.arange(2.0), values) == ()
+
+
+def test_the_carrying_region_is_the_smallest_with_nine_tenths() -> None:
+    values = np.zeros((2, 2, 4), np.float32)
+    values[0, 0] = (50, 30, 9, 2)
+    values[1, 1] = (6, 3, -99, 0)  # 100 in all: 50 + 30 + 9 holds 89, and 6 more 95
+    expected = np.zeros(values.shape, bool)
+    expected[0, 0, :3] = expected[1, 1, 0] = True
+    np.testing.assert_array_equal(carrying(values), expected)
 
 
 @pytest.mark.parametrize(

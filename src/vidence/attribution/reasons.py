@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from vidence.attribution.frame_maps import FrameMaps
 from vidence.attribution.hiding import hidden_score
-from vidence.attribution.summary import marked, place, profile, segments
+from vidence.attribution.summary import carrying, place, profile, segments
 from vidence.frames.source import Source
 from vidence.frames.transforms import resize_map
 from vidence.models.detector import Detector
@@ -55,7 +55,7 @@ def _hidden(detector: Detector, source: Source, maps: FrameMaps, peak: ClipRef) 
     values = maps.values[np.searchsorted(maps.times, clip.times)]
     size = clip.pixels.shape[1:3]
     affine = detector.fit.to_source((size[0], size[1]), (values.shape[1], values.shape[2]))
-    return hidden_score(detector, clip, marked(resize_map(values, affine, (size[0], size[1]))))
+    return hidden_score(detector, clip, carrying(resize_map(values, affine, (size[0], size[1]))))
 
 
 def _sentence(times: Float[np.ndarray, " t"], values: Float[np.ndarray, "t h w"]) -> str:

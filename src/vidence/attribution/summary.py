@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from vidence.record.evidence import Segment
 
-MARKED = 0.5  # share of the map's peak from which a region counts as marked, as in the contours' middle level
+STRONG = 0.5  # share of the map's peak from which a place counts as strong, as in the contours' middle level
+CARRIED = 0.9  # share of the positive evidence that the carrying region holds
 
 
 def profile(values: Float[np.ndarray, "t h w"]) -> Float[np.ndarray, " t"]:
@@ -15,20 +16,31 @@ def profile(values: Float[np.ndarray, "t h w"]) -> Float[np.ndarray, " t"]:
     return np.clip(values, 0, None).mean(axis=(1, 2), dtype=np.float64)
 
 
-def marked(values: Float[np.ndarray, "t h w"]) -> np.ndarray:
-    """The marked region, bool (t, h, w): at least half of the map's positive peak; empty without one."""
+def strong(values: Float[np.ndarray, "t h w"]) -> Bool[np.ndarray, "t h w"]:
+    """Where the map reaches half of its positive peak; nowhere without one."""
     peak = float(values.max(initial=0.0))
-    return values >= MARKED * peak if peak > 0 else np.zeros(values.shape, dtype=bool)
+    return values >= STRONG * peak if peak > 0 else np.zeros(values.shape, dtype=bool)
+
+
+def carrying(values: Float[np.ndarray, "t h w"]) -> Bool[np.ndarray, "t h w"]:
+    """The smallest region of the volume that holds nine tenths of the positive evidence; empty without any."""
+    positive = np.clip(values, 0, None).reshape(-1)
+    order = np.argsort(-positive, kind="stable")
+    summed = np.cumsum(positive[order], dtype=np.float64)
+    region = np.zeros(positive.shape, dtype=bool)
+    if summed[-1] > 0:
+        region[order[: int(np.searchsorted(summed, CARRIED * summed[-1])) + 1]] = True
+    return region.reshape(values.shape)
 
 
 def segments(
     times: Float[np.ndarray, " t"], values: Float[np.ndarray, "t h w"], *, most: int = 3
 ) -> tuple[Segment, ...]:
-    """The strongest stretches, strongest first: consecutive frames with a marked region, and the box around it.
+    """The strongest stretches, strongest first: consecutive frames with a strong region, and the box around it.
 
     A weight is the share of the whole positive map that lies in those frames inside the box.
     """
-    region, positive = marked(values), np.clip(values, 0, None)
+    region, positive = strong(values), np.clip(values, 0, None)
     total = float(positive.sum(dtype=np.float64))
     held = np.flatnonzero(region.any(axis=(1, 2)))
     found = []
