@@ -21,6 +21,7 @@ from vidence.attribution import COMBINE, EXPLAINERS, default_for
 from vidence.attribution.explainer import Attributions, Explainer
 from vidence.attribution.frame_maps import FrameMaps
 from vidence.attribution.reasons import evidence
+from vidence.attribution.track_record import cautions
 from vidence.errors import ExplainError
 from vidence.frames.clip import Clip
 from vidence.frames.source import Source
@@ -139,6 +140,7 @@ class Reasons:
             explainer=line,
             score=self.score_line,
             certificate=reason.certificates[peak.ref.first],
+            warnings=cautions(spec.parse(line).key),
         )
 
     def add_all(
@@ -170,7 +172,9 @@ def write_down(
         folder = evidence_folder(out, source, line)
         placed = _placed(detector, source, reason)
         times, scores = judged.curve.times.tolist(), judged.curve.values.tolist()
-        page = Page(Path(source.name).name, times, scores, placed.peak, judged.threshold, judged.events)
+        page = Page(
+            Path(source.name).name, times, scores, placed.peak, judged.threshold, judged.events, signed=placed.signed
+        )
         paths = draw(folder, source, placed, replace(page, evidence=line), judged.events)
         named = {path.name: path.relative_to(out).as_posix() for path in paths}
         files |= {named[path.name]: file_digest(path) for path in paths}

@@ -19,7 +19,7 @@ from vidence.frames.transforms import resize_map
 from vidence.record.facts import Event
 from vidence.record.timecode import timecode
 from vidence.render.annotate import Explained, Page, annotated
-from vidence.render.contours import Contour, contours, to_json
+from vidence.render.contours import LEVELS, Contour, contours, to_json
 from vidence.render.legend import legend
 from vidence.render.lettering import number
 from vidence.render.movie import write_movie
@@ -46,6 +46,11 @@ class PlacedMaps:
     def peak(self) -> float:
         """The greatest absolute value: drawn at full intensity in every picture of this source."""
         return float(np.abs(self.values).max(initial=0.0))
+
+    @property
+    def signed(self) -> bool:
+        """Whether evidence against the score is strong enough to be drawn."""
+        return float(self.values.min(initial=0.0)) <= -min(LEVELS) * self.peak < 0
 
     @property
     def reach_s(self) -> float:
