@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from vidence.models.detector import Detector
 
 
 @click.command("train")
@@ -15,6 +21,12 @@ import click
 @click.option("--group", metavar="COLUMN", help="CSV column whose values stay on one side of every split.")
 @click.option("--normal", metavar="CLASS[,...]", help="The normal classes [default: normal, no..., good or free].")
 @click.option("--threshold", "rule", metavar="SPEC", help="Threshold rule, fitted on validation [default: best-f1].")
+@click.option(
+    "--footage",
+    multiple=True,
+    metavar="SOURCE",
+    help="Normal footage to fit --threshold on instead of validation clips; may be repeated.",
+)
 @click.option("--seed", default=0, show_default=True, help="Seed of split, start and order.")
 @click.option("--epochs", type=click.IntRange(1), help="Most epochs [default: the schedule's].")
 @click.option("--resume", is_flag=True, help="Go on where a stopped training left off.")
@@ -27,6 +39,7 @@ def command(
     group: str | None,
     normal: str | None,
     rule: str | None,
+    footage: tuple[str, ...],
     seed: int,
     epochs: int | None,
     resume: bool,
@@ -41,7 +54,8 @@ def command(
     \b
     vidence train clips --detector cnn-rnn --weights mobilenet --out detector
     vidence train clips.csv --group source_video --detector "cnn-rnn(units=128)" --out detector
-    vidence train clips --detector cnn-rnn --out detector --threshold "false-alarm-budget(per_hour=1)"
+    vidence train clips --detector cnn-rnn --out detector \\
+      --threshold "false-alarm-budget(per_hour=1)" --footage monday.mp4 --footage tuesday.mp4
     """
     from vidence import spec
     from vidence.datasets.folder import normal_classes, read_folder, split
@@ -69,6 +83,8 @@ def command(
         film=write_movie if film else None,
         rule=spec.build(rule, THRESHOLDS) if rule else None,
     )
+    if footage:
+        detector.threshold = _fitted(detector, footage, rule)
     figures = measure(detector, parts["test"], out=out)
     click.echo(f"detector   {detector.spec}")
     click.echo(f"classes    {', '.join(detector.classes)}; normal: {', '.join(detector.normal)}")
@@ -77,3 +93,16 @@ def command(
     if detector.threshold is not None:
         click.echo(f"threshold  {detector.threshold['value']:.4g}: {detector.threshold['origin']}")
     click.echo(f"written    {out}  (log.csv, curve.png, detector.json, model.safetensors)")
+
+
+def _fitted(detector: Detector, footage: Sequence[str], rule: str | None) -> dict[str, Any]:
+    """The threshold that a rule without labels finds in normal footage."""
+    from vidence import spec
+    from vidence.frames.source import open_source
+    from vidence.scoring.run import judge
+    from vidence.scoring.thresholds import THRESHOLDS
+
+    if rule is None or spec.build(rule, THRESHOLDS).needs_labels:
+        raise click.UsageError("--footage needs a --threshold rule that takes no labels, such as false-alarm-budget.")
+    curves = [judge(detector, open_source(name), threshold=math.inf).curve for name in footage]
+    return spec.build(rule, THRESHOLDS).fit(curves, line=rule).facts()
