@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Float, Int
 from sklearn.base import clone
 from sklearn.ensemble import RandomForestClassifier
@@ -17,6 +18,7 @@ from sklearn.preprocessing import StandardScaler
 
 from vidence.datasets.dataset import Sample
 from vidence.frames.source import open_source
+from vidence.models.motion_energy import MotionEnergy
 from vidence.training.examples import Entry, Examples
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # of logistic regression; smaller is smoother
@@ -41,6 +43,13 @@ def mean_change(examples: Examples) -> Float[np.ndarray, "n f"]:
         whole = np.concatenate(changes)
         rows.append(whole.mean(axis=0) if len(whole) else np.zeros(entry.x.shape[2]))
     return np.stack(rows)
+
+
+def last_energy(examples: Examples, energy: MotionEnergy) -> Float[np.ndarray, "n f"]:
+    """The motion energy of a clip's last step, averaged over its windows: the network's own input, without a network."""
+    with torch.no_grad():
+        steps = [energy(torch.from_numpy(np.array(entry.x, dtype=np.float32)))[:, -1] for entry in examples.entries[0]]
+    return np.stack([step.mean(dim=0).numpy() for step in steps])
 
 
 def _frames(entry: Entry) -> list[Float[np.ndarray, "t f"]]:

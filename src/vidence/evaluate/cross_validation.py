@@ -25,6 +25,7 @@ from vidence.errors import DataError
 from vidence.evaluate import baselines
 from vidence.evaluate.classification import measures
 from vidence.models.cnn_rnn import CnnRnn
+from vidence.models.motion_energy import MotionEnergy
 from vidence.training.examples import Examples
 from vidence.training.ledger import Ledger, run_key
 from vidence.training.loop import train
@@ -126,9 +127,12 @@ class _Run:
         return self._measured("cnn-rnn", fold, found, chosen=chosen.name, seconds=time.monotonic() - started)
 
     def baselines(self, fold: Fold) -> Iterator[dict[str, Any]]:
-        """Nuisance, frame average and mean change."""
+        """Nuisance, frame average, mean change, and motion energy where the first candidate looks at it."""
         groups = np.array([each.group for each in self.samples])[fold.train]
+        energetic = self.candidates[0].settings.differences == "energy"
         for name, learner in _BASELINES.items():
+            if name == "motion-energy" and not energetic:
+                continue
             started, x = time.monotonic(), self._described(name)
             model = learner(x[fold.train], self.labels[fold.train], groups, seed=fold.seed, inner=len(fold.inner))
             found = baselines.class_probabilities(model, x[fold.test], len(self.bench.classes))
@@ -185,6 +189,10 @@ class _Run:
         if name not in self._plain:
             if name == "nuisance":
                 self._plain[name] = baselines.nuisance(self.samples)
+            elif name == "motion-energy":
+                network = self.bench.build(self.candidates[0].settings, seed=0).network
+                energy = MotionEnergy(cells=network.grid**2)
+                self._plain[name] = baselines.last_energy(self._windows(self.candidates[0]), energy)
             else:
                 settings = replace(self.candidates[0].settings, features="gap")
                 examples = self.bench.examples(self.bench.build(settings, seed=0), self.samples)
@@ -211,6 +219,7 @@ _BASELINES: dict[str, Any] = {
     "nuisance": baselines.forest,
     "frame-average": baselines.regression,
     "mean-change": baselines.regression,
+    "motion-energy": baselines.regression,
 }
 
 
