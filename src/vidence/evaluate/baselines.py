@@ -48,7 +48,8 @@ def mean_change(examples: Examples) -> Float[np.ndarray, "n f"]:
 def last_energy(examples: Examples, energy: MotionEnergy) -> Float[np.ndarray, "n f"]:
     """The motion energy of a clip's last step, averaged over its windows: the network's own input, without a network."""
     with torch.no_grad():
-        steps = [energy(torch.from_numpy(np.array(entry.x, dtype=np.float32)))[:, -1] for entry in examples.entries[0]]
+        windows = (torch.from_numpy(np.array(entry.x, dtype=np.float32)) for entry in examples.entries[0])
+        steps = [energy(x)[:, -1] for x in windows]
     return np.stack([step.mean(dim=0).numpy() for step in steps])
 
 
