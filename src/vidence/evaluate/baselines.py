@@ -46,7 +46,7 @@ def mean_change(examples: Examples) -> Float[np.ndarray, "n f"]:
 
 
 def last_energy(examples: Examples, energy: MotionEnergy) -> Float[np.ndarray, "n f"]:
-    """The motion energy of a clip's last step, averaged over its windows: the network's own input, without a network."""
+    """The motion energy of a clip's last step, averaged over its windows: the network's input without the network."""
     with torch.no_grad():
         windows = (torch.from_numpy(np.array(entry.x, dtype=np.float32)) for entry in examples.entries[0])
         steps = [energy(x)[:, -1] for x in windows]
