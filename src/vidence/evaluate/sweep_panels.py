@@ -32,8 +32,8 @@ HEIGHT = 160  # pixels of a picture in a row
 class Panels:
     """Called at each point (value, seed, detector); draws the rows of seed `drawn` into `folder`/NAME-<value>.png.
 
-    Two pictures a clip: its middle frame under each of `METHODS`, scaled over the clip. Returns `COLUMNS`, the means
-    over the clips.
+    A picture per clip and method: the frame on which the map is strongest, scaled over the clip. Returns `COLUMNS`,
+    the means over the clips.
     """
 
     def __init__(self, name: str, folder: Path, clips: Sequence[Clip], *, drawn: int = 0) -> None:
@@ -63,7 +63,7 @@ class Panels:
                 )
             rows.append(row[..., ::-1])
         path = self._folder / f"{self._name}-panel.png"
-        text = f"left: {METHODS[0]}, right: {METHODS[1]}; the middle frame of {len(self._clips)} fixed clips"
+        text = f"left: {METHODS[0]}, right: {METHODS[1]}; {len(self._clips)} fixed clips, each map's strongest frame"
         write_sheet(path, rows, captions, title=f"sweep over {self._name}", text=text, columns=1)
         return path
 
@@ -77,9 +77,9 @@ class Panels:
 
 def _picture(detector: CnnRnnDetector, clip: Clip, values: np.ndarray) -> UInt8[np.ndarray, "h w 3"]:
     size = (clip.pixels.shape[1], clip.pixels.shape[2])
-    middle = len(values) // 2
+    strongest = int(np.abs(values).sum(axis=(1, 2)).argmax())
     affine = detector.fit.to_source(size, (values.shape[1], values.shape[2]))
-    shown = resize_map(values[middle : middle + 1], affine, size)
+    shown = resize_map(values[strongest : strongest + 1], affine, size)
     peak = float(np.abs(values).max())
-    drawn = HeatmapWithContours()(clip.pixels[middle : middle + 1], shown, peak=peak)[0]
+    drawn = HeatmapWithContours()(clip.pixels[strongest : strongest + 1], shown, peak=peak)[0]
     return cv2.resize(drawn, (HEIGHT * 4 // 3, HEIGHT), interpolation=cv2.INTER_AREA)

@@ -130,7 +130,8 @@ def _grid(
     pictures: Sequence[UInt8[np.ndarray, "h w 3"]], captions: Sequence[str], marked: Sequence[int], columns: int | None
 ) -> UInt8[np.ndarray, "h w 3"]:
     """The cells have the first picture's shape; one of another shape is centred in its cell."""
-    h, w = _fitted(pictures[0].shape, _LARGEST, enlarge=_CELL / pictures[0].shape[1])
+    largest = (_LARGEST[0], _ROOM) if columns == 1 else _LARGEST
+    h, w = _fitted(pictures[0].shape, largest, enlarge=_CELL / pictures[0].shape[1])
     rows = -(-len(pictures) // (columns or max(_ROOM // (w + _GAP), 1)))
     across = columns or -(-len(pictures) // rows)  # rows of like length rather than one short row at the end
     row = h + 2 * _TEXT + _GAP // 2
