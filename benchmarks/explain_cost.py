@@ -1,9 +1,10 @@
 """What an explanation costs beside the plain forward pass, for one 16-frame 224 x 224 clip.
 
-    .venv/bin/python benchmarks/explain_cost.py [--rounds 7] [--threads N]
+    .venv/bin/python benchmarks/explain_cost.py [--rounds 7] [--threads N] [--clock wall|cpu]
 
 Rounds alternate the plain pass and each explainer; a ratio is the median over rounds of time / plain time of the round.
-Weights are random: they do not change the cost.
+Weights are random: they do not change the cost. The CPU clock adds up the seconds of all threads: it is the steadier
+one where other work runs on the machine.
 """
 
 from __future__ import annotations
@@ -31,14 +32,17 @@ def network(backbone: str) -> CnnRnnNetwork:
     return CnnRnnNetwork(line.resolved(weights=True), 2, backbone=BACKBONES[backbone]()).eval()
 
 
-def seconds(run: Callable[[], object]) -> float:
-    """Wall time of one call."""
-    start = time.perf_counter()
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+
+
+def seconds(run: Callable[[], object], clock: str) -> float:
+    """Time of one call."""
+    start = CLOCKS[clock]()
     run()
-    return time.perf_counter() - start
+    return CLOCKS[clock]() - start
 
 
-def measure(backbone: str, *, rounds: int, side: int) -> None:
+def measure(backbone: str, *, rounds: int, side: int, clock: str) -> None:
     """Print one line per explainer."""
     torch.manual_seed(0)
     model, x = network(backbone), torch.rand(1, 3, 16, side, side)
@@ -51,9 +55,9 @@ def measure(backbone: str, *, rounds: int, side: int) -> None:
     plain()  # first-call costs
     times: dict[str, list[float]] = {"plain": [], **{key: [] for key in explainers}}
     for _ in range(rounds):
-        times["plain"].append(seconds(plain))
+        times["plain"].append(seconds(plain, clock))
         for key, explainer in explainers.items():
-            times[key].append(seconds(lambda explainer=explainer: explainer.attribute(model, x, Logit(0))))
+            times[key].append(seconds(lambda explainer=explainer: explainer.attribute(model, x, Logit(0)), clock))
     print(f"{backbone}+gru  plain forward {statistics.median(times['plain']):.3f} s")
     for key in explainers:
         ratios = [one / base for one, base in zip(times[key], times["plain"], strict=True)]
@@ -67,17 +71,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--clock", choices=CLOCKS, default="wall")
     parser.add_argument("--side", type=int, default=224)
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     facts = platform.processor() or platform.machine()
     print(
         f"torch {torch.__version__}, {facts}, {os.cpu_count()} cores, "
-        f"{asked.threads} threads, load {os.getloadavg()[0]:.1f}, "
+        f"{asked.threads} threads, {asked.clock} clock, load {os.getloadavg()[0]:.1f}, "
         f"16 x {asked.side} x {asked.side}, {asked.rounds} rounds"
     )
     for backbone in ("vgg19", "mobilenet-v2"):
-        measure(backbone, rounds=asked.rounds, side=asked.side)
+        measure(backbone, rounds=asked.rounds, side=asked.side, clock=asked.clock)
 
 
 if __name__ == "__main__":
