@@ -1,13 +1,18 @@
-"""What every test shares: one thread (small convolutions slow down tenfold when oversubscribed) and the data's place."""
+"""What every test shares: one thread (small convolutions slow down tenfold when oversubscribed), the data's place, and
+a detector with films that are just large enough to raise alarms and to explain them.
+"""
 
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 torch.set_num_threads(1)
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+FLASHES = ((1.0, 1.5), (4.4, 4.9))  # seconds at which the film below is bright
 
 
 @pytest.fixture
@@ -15,3 +20,59 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip("the shared real data (../shared/data beside the checkout) is absent")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def make_film(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Write a film of 10 frames a second in which a bright square stands at the given seconds."""
+    from vidence.datasets.synthetic import encode
+
+    folder = tmp_path_factory.mktemp("films")
+
+    def make(name: str, flashes: tuple[tuple[float, float], ...] = FLASHES, *, frames: int = 60, seed: int = 0) -> Path:
+        pixels = np.random.default_rng(seed).integers(30, 50, (frames, 32, 48, 3)).astype(np.uint8)
+        for t in range(frames):
+            if any(first <= t / 10 <= last for first, last in flashes):
+                pixels[t, 4:28, 20:44] = 250
+        encode(folder / name, pixels, rate=10.0)
+        return folder / name
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def film(make_film: Callable[..., Path]) -> Path:
+    """Six seconds with two flashes, which raise two alarms."""
+    return make_film("film.mp4")
+
+
+@pytest.fixture(scope="session")
+def quiet_film(make_film: Callable[..., Path]) -> Path:
+    """Two seconds in which nothing happens."""
+    return make_film("quiet.mp4", (), frames=20, seed=1)
+
+
+@pytest.fixture(scope="session")
+def detector_folder(tmp_path_factory: pytest.TempPathFactory, film: Path) -> Path:
+    """A saved detector that was not trained: its last layer is scaled so that flashes lie above 0.5."""
+    from vidence.frames.source import open_source
+    from vidence.models.cnn_rnn import CnnRnn
+    from vidence.scoring.run import scored
+
+    settings = CnnRnn(backbone="small", rnn="gru", size=32, length=4, stride=2, units=4, blocks=0, rate=0.0)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        made = settings.build(("flash", "normal"), normal=("normal",))
+    odds = np.array([float(torch.logit(torch.tensor(w.value))) for _, w in scored(made, open_source(film))])
+    dark, bright = float(np.median(odds)), float(odds[np.abs(odds - np.median(odds)).argmax()])
+    gain = 6 / (bright - dark)
+    last = [layer for layer in made.network.modules() if isinstance(layer, torch.nn.Linear)][-1]
+    with torch.no_grad():  # the odds of "flash" become -3 in the dark and +3 at the brightest
+        last.weight *= gain
+        last.bias *= gain
+        last.bias += torch.tensor([-gain * dark - 3, 0.0])
+    made.threshold = {"value": 0.5, "rule": "fixed", "origin": "set by hand", "warnings": []}
+    made.facts = {"metrics": {"test": {"auc": 0.75}}, "seed": 0}
+    folder = tmp_path_factory.mktemp("made") / "detector"
+    made.save(folder)
+    return folder

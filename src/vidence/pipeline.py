@@ -63,7 +63,7 @@ def default_line(detector: Detector) -> str:
 
 
 def _network(model: nn.Module | Detector) -> nn.Module:
-    network = model if isinstance(model, nn.Module) else model.network
+    network = model if isinstance(model, nn.Module) else getattr(model, "network", None)
     if network is None:
         raise ExplainError(f"explain looks into a network; {type(model).__name__} has none. Use its own evidence.")
     return network

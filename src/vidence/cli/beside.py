@@ -43,15 +43,14 @@ class Beside:
             self._clips.put(clip)
             self._held_s += time.perf_counter() - began
 
-    def finish(self) -> str:
-        """Wait for the worker; says how much later than the scores the explanations were. Raises what it raised."""
+    def finish(self) -> float:
+        """Wait for the worker; returns the seconds that explaining held the scoring up. Raises what it raised."""
         began = time.perf_counter()
         self._clips.put(None)
         self._worker.join()
         if self._error is not None:
             raise self._error
-        later = time.perf_counter() - began
-        return f"; explanation added {self._held_s + later:.1f} s" if len(self._reasons) else ""
+        return self._held_s + time.perf_counter() - began
 
     def _work(self, clips: queue.Queue[Clip | None], reasons: Reasons) -> None:
         torch.set_num_threads(max(torch.get_num_threads() // 2, 1))  # of this thread: the rest is the scoring's

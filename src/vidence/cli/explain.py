@@ -61,11 +61,12 @@ def command(
     model = load_detector(detector)
     asked = lines or (default_line(model),)
     Reasons(model, asked, score)  # a wrong line is refused before any work
+    limit = threshold_of(model, threshold)
     span = None
     if everything or first_s is not None or last_s is not None:
         span = (-math.inf if first_s is None else first_s, math.inf if last_s is None else last_s)
     store = Store.open(out / "records.db", create=True)
-    work = _Work(model, detector, asked, score, threshold_of(model, threshold), span, store, out)
+    work = _Work(model, detector, asked, score, limit, span, store, out)
     try:
         over(sources, work.explain, fps=fps)
     finally:

@@ -9,7 +9,9 @@ import click
 detector_option = click.option(
     "--detector", required=True, type=click.Path(path_type=Path), help="Folder that `vidence train` wrote."
 )
-out_option = click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the results.")
+out_option = click.option(
+    "--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder for the results."
+)
 score_option = click.option(
     "--score", default="logit", show_default=True, metavar="SPEC", help="What is explained, such as contrast."
 )

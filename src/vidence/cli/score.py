@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,12 +76,15 @@ def command(
 
         try:
             judged = judge(model, source, threshold=limit, step=step)
+            table.add(source.name, judged)  # before what the explainer may raise
         finally:
-            waited = beside.finish()
+            added = beside.finish()
         bars.progress.remove_task(bar)
-        table.add(source.name, judged)
+        began = time.perf_counter()
         keep(store, model, detector, source, judged, reasons, out)
-        click.echo(f"{source.name}: {len(judged.windows)} windows, {len(judged.events)} alarms{waited}")
+        added += time.perf_counter() - began
+        told = f"; explanation added {added:.1f} s" if len(reasons) else ""
+        click.echo(f"{source.name}: {len(judged.windows)} windows, {len(judged.events)} alarms{told}")
 
     try:
         over(sources, do, fps=fps)

@@ -18,7 +18,9 @@ class Table:
         self.path = path
         columns = [f"p_{name}" for name in classes]
         with written_aside(path) as aside:
-            aside.write_text(_lines([["source", "first_s", "last_s", *columns, "score", "threshold", "anomalous"]]))
+            aside.write_text(
+                _lines([["source", "first_s", "last_s", *columns, "score", "threshold", "anomalous"]]), encoding="utf-8"
+            )
 
     def add(self, source: str, judged: Judgement) -> None:
         """Append the windows of one source, as given by the user."""
@@ -34,7 +36,7 @@ class Table:
             ]
             for window in judged.windows
         ]
-        with self.path.open("a", newline="") as file:
+        with self.path.open("a", newline="", encoding="utf-8") as file:
             file.write(_lines(rows))
 
 

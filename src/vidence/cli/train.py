@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
-    from vidence.models.detector import Detector
+    from vidence.datasets.dataset import Sample
+    from vidence.frames.source import Source
+    from vidence.models.cnn_rnn import CnnRnnDetector
+    from vidence.scoring.thresholds import ThresholdRule
 
 
 @click.command("train")
@@ -62,10 +65,13 @@ def command(
     from vidence.evaluate.held_out import measure
     from vidence.models import DETECTORS
     from vidence.render.movie import write_movie
+    from vidence.scoring.run import judge
     from vidence.scoring.thresholds import THRESHOLDS
     from vidence.training.fit import fit
 
     settings = spec.build(line, DETECTORS)
+    chosen = spec.build(rule, THRESHOLDS) if rule else None
+    films = _films(footage, chosen)
     samples = read_folder(data, group=group)
     classes = sorted({sample.label for sample in samples})
     parts = split(samples, seed=seed)
@@ -81,11 +87,19 @@ def command(
         epochs=epochs,
         resume=resume,
         film=write_movie if film else None,
-        rule=spec.build(rule, THRESHOLDS) if rule else None,
+        rule=chosen,
     )
-    if footage:
-        detector.threshold = _fitted(detector, footage, rule)
+    if chosen is not None and films:
+        curves = [judge(detector, film, threshold=math.inf).curve for film in films]
+        detector.threshold = chosen.fit(curves, line=rule or "").facts()
     figures = measure(detector, parts["test"], out=out)
+    _tell(detector, parts, figures, out)
+
+
+def _tell(
+    detector: CnnRnnDetector, parts: Mapping[str, Sequence[Sample]], figures: Mapping[str, float], out: Path
+) -> None:
+    """Print what was made and how well it does."""
     click.echo(f"detector   {detector.spec}")
     click.echo(f"classes    {', '.join(detector.classes)}; normal: {', '.join(detector.normal)}")
     click.echo(f"clips      {', '.join(f'{name} {len(part)}' for name, part in parts.items())}")
@@ -95,14 +109,10 @@ def command(
     click.echo(f"written    {out}  (log.csv, curve.png, detector.json, model.safetensors)")
 
 
-def _fitted(detector: Detector, footage: Sequence[str], rule: str | None) -> dict[str, Any]:
-    """The threshold that a rule without labels finds in normal footage."""
-    from vidence import spec
+def _films(names: Sequence[str], rule: ThresholdRule | None) -> list[Source]:
+    """Open the normal footage before the training starts: what is wrong with it is told now."""
     from vidence.frames.source import open_source
-    from vidence.scoring.run import judge
-    from vidence.scoring.thresholds import THRESHOLDS
 
-    if rule is None or spec.build(rule, THRESHOLDS).needs_labels:
+    if names and (rule is None or rule.needs_labels):
         raise click.UsageError("--footage needs a --threshold rule that takes no labels, such as false-alarm-budget.")
-    curves = [judge(detector, open_source(name), threshold=math.inf).curve for name in footage]
-    return spec.build(rule, THRESHOLDS).fit(curves, line=rule).facts()
+    return [open_source(name) for name in names]

@@ -64,6 +64,10 @@ class PlacedMaps:
             return None
         return resize_map(self.values[nearest : nearest + 1], self.affine, self.size)[0]
 
+    def during(self, event: Event) -> bool:
+        """Whether a frame of the event was explained."""
+        return bool(np.any((self.times >= event.first_s) & (self.times <= event.last_s)))
+
     def shown(self, event: Event | None) -> list[float]:
         """The times that a contact sheet shows of an event, or of everything explained."""
         weights = np.clip(self.values, 0, None).sum(axis=(1, 2))
@@ -71,11 +75,13 @@ class PlacedMaps:
 
 
 def draw(folder: Path, source: Source, placed: PlacedMaps, page: Page, events: Sequence[Event]) -> list[Path]:
-    """Write all files into `folder` and return them; the sheet of an event is called `event_sheet(number)`.
+    """Write all files into `folder` and return them; the sheet of an explained event is called
+    `event_sheet(number)`.
 
     The source is decoded once; memory does not grow with its length. Each file is written aside and then renamed.
     """
-    sheets: dict[str, Event | None] = {SHEET: None} | {event_sheet(i): each for i, each in enumerate(events, 1)}
+    sheets: dict[str, Event | None] = {SHEET: None}
+    sheets |= {event_sheet(i): each for i, each in enumerate(events, 1) if placed.during(each)}
     shown = {name: placed.shown(event) for name, event in sheets.items()}
     kept: dict[float, UInt8[np.ndarray, "h w 3"]] = {}
     _save_maps(folder / MAPS, placed)

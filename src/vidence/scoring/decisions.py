@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,6 +25,8 @@ NO_THRESHOLD: dict[str, Any] = {"rule": "fixed", "origin": "set by the user", "w
 def threshold_of(detector: Detector, given: float | None) -> float:
     """The threshold in force: the user's, or the detector's own. Raises `SpecError` where there is neither."""
     if given is not None:
+        if not math.isfinite(given):
+            raise SpecError(f"a threshold must be a finite number; got {given}. Every score is compared with it.")
         return given
     if detector.threshold is None:
         raise SpecError("this detector was saved without a threshold. Pass one with --threshold, or train again.")
@@ -106,7 +109,7 @@ def _flat(metrics: Mapping[str, Any]) -> dict[str, float]:
 
 def _outcome(detector: Detector, judged: Judgement, event: Event | None) -> Outcome:
     own = detector.threshold
-    known = own if own is not None and own["value"] == judged.threshold else NO_THRESHOLD
+    known = NO_THRESHOLD | own if own is not None and own["value"] == judged.threshold else NO_THRESHOLD
     near = judged.windows if event is None else judged.during(event.first_s, event.last_s)
     first, last = near[0].first_s, near[-1].last_s
     shown = (judged.curve.times >= first) & (judged.curve.times <= last)

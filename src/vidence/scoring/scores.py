@@ -99,6 +99,8 @@ class _Pinned:
 
 def index_of(target: Target, classes: Sequence[str]) -> int | None:
     """The index of a class given by name or index; None stays None (the predicted class)."""
+    if isinstance(target, int) and not -len(classes) <= target < len(classes):
+        raise SpecError(f"class must be one of 0..{len(classes) - 1} ({', '.join(classes)}); got {target}.")
     if not isinstance(target, str):
         return target
     if target not in classes:

@@ -1,0 +1,82 @@
+"""The command line as a whole: overview, errors, and `vidence info`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+from vidence.attribution import EXPLAINERS
+from vidence.cli.main import COMMANDS
+from vidence.scoring.scores import SCORES
+from vidence.scoring.thresholds import THRESHOLDS
+
+Call = Callable[..., Result]
+
+
+def test_the_overview_names_every_command(call: Call) -> None:
+    done = call("--help")
+    assert done.exit_code == 0
+    for name in COMMANDS:
+        assert f"  {name} " in done.output
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_teaches(call: Call, name: str) -> None:
+    done = call(name, "--help")
+    assert done.exit_code == 0
+    assert f"vidence {name}" in done.output or f"main {name}" in done.output
+
+
+def test_an_unknown_command_is_a_usage_error(call: Call) -> None:
+    done = call("scoer")
+    assert done.exit_code == 2
+    assert "No such command 'scoer'" in done.stderr
+
+
+def test_our_errors_are_one_message(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "vidence", "verify", str(tmp_path / "none.db")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("Error: there is no record store")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("statement", ["import vidence.cli.main", "from vidence.cli.main import main; main(['-h'])"])
+def test_the_overview_loads_nothing_heavy(statement: str) -> None:
+    heavy = "torch av cv2 lightning sklearn scipy matplotlib sqlalchemy"
+    code = f"""
+import sys
+try:
+    {statement}
+except SystemExit:
+    pass
+print([name for name in '{heavy}'.split() if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_info_lists_what_there_is(call: Call) -> None:
+    done = call("info")
+    assert done.exit_code == 0
+    for name in ("cnn-rnn", *EXPLAINERS, *SCORES, *THRESHOLDS):
+        assert name in done.output
+
+
+def test_info_describes_a_detector(call: Call, detector_folder: Path) -> None:
+    done = call("info", detector_folder)
+    assert done.exit_code == 0
+    for text in ("cnn-rnn(", "flash, normal", "set by hand", '"auc": 0.75'):
+        assert text in done.output
+
+
+def test_info_of_another_folder_is_refused(call: Call, tmp_path: Path) -> None:
+    done = call("info", tmp_path)
+    assert done.exit_code == 1
+    assert "detector.json" in done.stderr

@@ -1,0 +1,158 @@
+"""`vidence score`: the CSV and the records that other programs read, with and without explanation."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+from vidence.record.store import Store
+
+Call = Callable[..., Result]
+COLUMNS = ["source", "first_s", "last_s", "p_flash", "p_normal", "score", "threshold", "anomalous"]
+
+
+def table(out: Path) -> list[dict[str, str]]:
+    with (out / "scores.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_row_per_window_and_a_record_per_alarm(call: Call, film: Path, detector_folder: Path, tmp_path: Path) -> None:
+    done = call("score", film, "--detector", detector_folder, "--out", tmp_path, "--explain", "off")
+    assert done.exit_code == 0, done.output
+    assert "29 windows, 2 alarms\n" in done.output
+    rows = table(tmp_path)
+    assert list(rows[0]) == COLUMNS
+    assert len(rows) == 29
+    assert {row["source"] for row in rows} == {str(film)}
+    assert (rows[1]["first_s"], rows[1]["last_s"], rows[1]["threshold"]) == ("0.200", "0.500", "0.500000")
+    for row in rows:
+        assert float(row["score"]) == pytest.approx(1 - float(row["p_normal"]), abs=2e-6)
+        assert float(row["p_flash"]) + float(row["p_normal"]) == pytest.approx(1, abs=2e-6)
+        assert row["anomalous"] == str(int(float(row["score"]) > 0.5))
+    records = [entry.readable() for entry in Store.open(tmp_path / "records.db").records()]
+    assert [len(record.events) for record in records] == [1, 1]
+    assert records[0].events[0].first_s < 1.5 < 4 < records[1].events[0].first_s
+    assert records[0].detection.clip.source == film.name
+    assert records[0].evidence == ()
+
+
+def test_a_source_without_alarm_has_a_record_too(
+    call: Call, quiet_film: Path, detector_folder: Path, tmp_path: Path
+) -> None:
+    done = call("score", quiet_film, "--detector", detector_folder, "--out", tmp_path)
+    assert done.exit_code == 0
+    assert "0 alarms\n" in done.output  # nothing was explained, so no delay is told
+    (entry,) = Store.open(tmp_path / "records.db").records()
+    highest = max(float(row["score"]) for row in table(tmp_path))
+    assert entry.readable().events == ()
+    assert entry.readable().detection.value == pytest.approx(highest, abs=1e-6)
+
+
+def test_scores_are_the_same_whatever_is_explained(
+    call: Call, film: Path, detector_folder: Path, tmp_path: Path
+) -> None:
+    texts, values = [], []
+    for asked in ("off", "alarms", "grad-cam"):
+        out = tmp_path / asked
+        done = call("score", film, "--detector", detector_folder, "--out", out, "--explain", asked)
+        assert done.exit_code == 0, done.output
+        assert ("explanation added " in done.output) == (asked != "off")
+        texts.append((out / "scores.csv").read_bytes())
+        records = [entry.readable() for entry in Store.open(out / "records.db").records()]
+        values.append([record.detection for record in records])
+        keys = {each.explainer.split("(")[0] for record in records for each in record.evidence}
+        assert keys == {"off": set(), "alarms": {"when-where"}, "grad-cam": {"grad-cam"}}[asked]
+    assert texts[0] == texts[1] == texts[2]
+    assert values[0] == values[1] == values[2]
+
+
+def test_a_failing_source_is_reported_and_the_rest_scored(
+    call: Call, film: Path, quiet_film: Path, detector_folder: Path, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"")
+    sources = (quiet_film, broken, tmp_path / "absent.mp4", film)
+    done = call("score", *sources, "--detector", detector_folder, "--out", tmp_path / "out", "--explain", "off")
+    assert done.exit_code == 1
+    assert "broken.mp4" in done.stderr
+    assert "absent.mp4" in done.stderr
+    assert "2 of 4 sources could not be read" in done.stderr
+    assert [row["source"] for row in table(tmp_path / "out") if row["first_s"] == "0.000"] == [
+        str(quiet_film),
+        str(film),
+    ]
+
+
+def test_a_cut_film_is_scored_as_far_as_it_goes(call: Call, film: Path, detector_folder: Path, tmp_path: Path) -> None:
+    whole = film.read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) // 2])  # its index lies at the end and is gone
+    done = call("score", tmp_path / "cut.mp4", film, "--detector", detector_folder, "--out", tmp_path / "out")
+    assert done.exit_code == 1
+    assert "cut.mp4" in done.stderr
+    assert len(table(tmp_path / "out")) == 29
+
+
+def test_a_relative_source_keeps_its_name(
+    call: Call, quiet_film: Path, detector_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(quiet_film.parent)
+    given = f"./{quiet_film.name}"
+    done = call("score", given, "--detector", detector_folder, "--out", tmp_path, "--explain", "off")
+    assert done.exit_code == 0
+    assert table(tmp_path)[0]["source"] == given
+    (entry,) = Store.open(tmp_path / "records.db").records()
+    assert entry.place == {"source": str(quiet_film.resolve()), "detector": str(detector_folder.resolve())}
+
+
+def test_the_users_threshold_counts(call: Call, film: Path, detector_folder: Path, tmp_path: Path) -> None:
+    asked = ("--detector", detector_folder, "--out", tmp_path, "--explain", "off")
+    assert "0 alarms" in call("score", film, *asked, "--threshold", "0.9999").output
+    assert {row["anomalous"] for row in table(tmp_path)} == {"0"}
+    assert {row["threshold"] for row in table(tmp_path)} == {"0.999900"}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (("--explain", "grad-kam"), "grad-cam"),
+        (("--explain", "grad-cam(layr='x')"), "layr"),
+        (("--score", "logit(class='fight')"), "flash, normal"),
+        (("--score", "logit(class=2)"), "0..1"),
+        (("--threshold", "nan"), "finite"),
+    ],
+)
+def test_wrong_settings_are_refused_before_any_work(
+    call: Call, film: Path, detector_folder: Path, tmp_path: Path, wrong: tuple[str, str], said: str
+) -> None:
+    done = call("score", film, "--detector", detector_folder, "--out", tmp_path / "out", *wrong)
+    assert done.exit_code == 1
+    assert done.stderr.startswith("Error: ")
+    assert said in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_explainer_that_fails_costs_no_scores(call: Call, film: Path, detector_folder: Path, tmp_path: Path) -> None:
+    asked = ("--detector", detector_folder, "--out", tmp_path, "--explain", "grad-cam(layer='absent')")
+    done = call("score", film, *asked)
+    assert done.exit_code == 1
+    assert "absent" in done.stderr
+    assert len(table(tmp_path)) == 29
+
+
+def test_the_same_work_twice_is_one_record(call: Call, film: Path, detector_folder: Path, tmp_path: Path) -> None:
+    for _ in range(2):
+        call("score", film, "--detector", detector_folder, "--out", tmp_path, "--explain", "off")
+    assert len(list(Store.open(tmp_path / "records.db").records())) == 2
+
+
+def test_out_must_not_be_a_file(call: Call, film: Path, detector_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("kept")
+    done = call("score", film, "--detector", detector_folder, "--out", tmp_path / "file")
+    assert done.exit_code == 2
+    assert (tmp_path / "file").read_text() == "kept"
+    assert os.listdir(tmp_path) == ["file"]

@@ -1,0 +1,118 @@
+"""`vidence train`: from a user's clips to a detector whose held-out figures are kept."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from click.testing import Result
+
+from vidence.models.detector import load_detector
+
+Call = Callable[..., Result]
+LINE = "cnn-rnn(backbone='small', size=32, length=4, stride=4, units=4, width=8, rate=0.0, frozen=True)"
+
+
+def write_clips(root: Path, labels: tuple[str, str]) -> list[tuple[str, str, str]]:
+    """Folders of four frames below class folders: (path, label, camera)."""
+    random, rows = np.random.default_rng(0), []
+    for number in range(16):
+        label = labels[number % 2]
+        folder = root / label / f"clip{number:02d}"
+        folder.mkdir(parents=True)
+        for t in range(4):
+            level = 200 if number % 2 and t % 2 else 60
+            pixels = np.clip(random.normal(level, 20, (24, 32, 3)), 0, 255).astype(np.uint8)
+            cv2.imwrite(str(folder / f"{t}.png"), pixels)
+        rows.append((f"{label}/clip{number:02d}", label, f"camera{number // 4}"))
+    return rows
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("clips")
+    rows = write_clips(root, ("normal", "flicker"))
+    with (root / "clips.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("file", "label", "camera"), *rows])
+    return root
+
+
+def held_out(text: str) -> dict[str, float]:
+    (line,) = (line for line in text.splitlines() if line.startswith("held out"))
+    pairs = [each.rsplit(" ", 1) for each in line.removeprefix("held out").strip().split(", ")]
+    return {name: float(value) for name, value in pairs}
+
+
+@pytest.mark.parametrize("table", [False, True], ids=["folder", "csv"])
+def test_train_writes_a_detector_with_its_figures(call: Call, clips: Path, tmp_path: Path, table: bool) -> None:
+    data = (clips / "clips.csv", "--group", "camera") if table else (clips,)
+    done = call("train", *data, "--detector", LINE, "--out", tmp_path / "made", "--epochs", 1)
+    assert done.exit_code == 0, done.output
+    assert "classes    flicker, normal; normal: normal" in done.output
+    figures = held_out(done.output)
+    facts = json.loads((tmp_path / "made" / "detector.json").read_text())
+    test = facts["facts"]["metrics"]["test"]
+    assert figures == {name: pytest.approx(value, abs=6e-4) for name, value in test.items()}
+    assert {"clips", "accuracy"} <= test.keys()
+    assert "val" in facts["facts"]["metrics"]
+    assert facts["threshold"]["rule"] == "best-f1"
+    assert load_detector(tmp_path / "made").weights_digest == facts["weights"]
+    assert {"log.csv", "curve.png"} <= {path.name for path in (tmp_path / "made").iterdir()}
+
+
+def test_unknown_normal_classes_are_listed(call: Call, tmp_path: Path) -> None:
+    write_clips(tmp_path / "clips", ("walk", "run"))
+    asked = ("train", tmp_path / "clips", "--detector", LINE, "--out", tmp_path / "made", "--epochs", 1)
+    for more in ((), ("--normal", "sit")):
+        done = call(*asked, *more)
+        assert done.exit_code == 1
+        assert "run, walk" in done.stderr
+    assert not (tmp_path / "made").exists()
+
+
+def test_a_threshold_from_normal_footage(call: Call, clips: Path, quiet_film: Path, tmp_path: Path) -> None:
+    asked = ("train", clips, "--detector", LINE, "--out", tmp_path / "made", "--epochs", 1, "--footage", quiet_film)
+    done = call(*asked, "--threshold", "quantile(q=0.5)")
+    assert done.exit_code == 0, done.output
+    threshold = json.loads((tmp_path / "made" / "detector.json").read_text())["threshold"]
+    assert threshold["origin"] == "0.5 quantile of 20 normal frames"
+
+
+@pytest.mark.parametrize("rule", [(), ("--threshold", "best-f1")], ids=["none", "labels"])
+def test_footage_needs_a_rule_without_labels(
+    call: Call, clips: Path, quiet_film: Path, tmp_path: Path, rule: tuple[str, ...]
+) -> None:
+    done = call("train", clips, "--detector", LINE, "--out", tmp_path / "made", "--footage", quiet_film, *rule)
+    assert done.exit_code == 2
+    assert "false-alarm-budget" in done.stderr
+    assert not (tmp_path / "made").exists()  # told before the training, not after
+
+
+def test_missing_footage_is_told_before_the_training(call: Call, clips: Path, tmp_path: Path) -> None:
+    asked = ("--detector", LINE, "--out", tmp_path / "made", "--threshold", "quantile")
+    done = call("train", clips, *asked, "--footage", tmp_path / "absent.mp4")
+    assert done.exit_code == 1
+    assert "absent.mp4" in done.stderr
+    assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (("--detector", "cnn-rnm"), "cnn-rnn"),
+        (("--detector", LINE, "--threshold", "best-f2"), "best-f1"),
+        (("--detector", LINE, "--group", "camera"), "clips.csv"),
+    ],
+)
+def test_wrong_settings_are_refused_before_any_work(
+    call: Call, clips: Path, tmp_path: Path, wrong: tuple[str, ...], said: str
+) -> None:
+    done = call("train", clips, "--out", tmp_path / "made", *wrong)
+    assert done.exit_code == 1
+    assert said in done.stderr
+    assert not (tmp_path / "made").exists()

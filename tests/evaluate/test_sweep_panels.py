@@ -1,0 +1,59 @@
+"""A sweep's panel: one row per setting, drawn once, with its maps' concentration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from vidence.attribution import EXPLAINERS
+from vidence.errors import OutputError
+from vidence.evaluate.concentration import concentration
+from vidence.evaluate.sweep_panels import COLUMNS, HEIGHT, Panels
+from vidence.frames.clip import Clip
+from vidence.frames.source import open_source
+from vidence.models.cnn_rnn import CnnRnnDetector
+from vidence.scoring.scores import Logit
+
+
+@pytest.fixture(scope="module")
+def detector(detector_folder: Path) -> CnnRnnDetector:
+    return CnnRnnDetector.load(detector_folder)
+
+
+@pytest.fixture(scope="module")
+def clips(detector: CnnRnnDetector, film: Path) -> list[Clip]:
+    source = open_source(film)
+    return [detector.windows.at(source, first) for first in (0, 10)]
+
+
+def test_a_point_is_measured_as_by_hand(detector: CnnRnnDetector, clips: list[Clip], tmp_path: Path) -> None:
+    found = Panels("units", tmp_path, clips)(8, 0, detector)
+    assert tuple(sorted(found)) == tuple(sorted(COLUMNS))
+    for method in ("grad-cam", "when-where"):
+        maps = [
+            EXPLAINERS[method]().attribute(detector.network, detector.prepare(clip), Logit()).values[0].numpy()
+            for clip in clips
+        ]
+        for name, value in concentration(np.stack(maps)).items():
+            assert found[f"{name}_{method}"] == pytest.approx(value)
+
+
+def test_rows_of_one_seed_make_the_panel(detector: CnnRnnDetector, clips: list[Clip], tmp_path: Path) -> None:
+    panels = Panels("units", tmp_path, clips, drawn=1)
+    panels(8, 0, detector)
+    assert list(tmp_path.iterdir()) == []  # another seed's
+    for value in (8, 16):
+        panels(value, 1, detector)
+    row = cv2.imread(str(tmp_path / "units-8.png"))
+    assert row.shape == (HEIGHT, 4 * (HEIGHT * 4 // 3), 3)  # two pictures a clip
+    path = panels.finish([8, 16], ["8", "16"])
+    assert path == tmp_path / "units-panel.png"
+    assert cv2.imread(str(path)).shape[0] > 2 * HEIGHT
+
+
+def test_a_missing_row_is_told(clips: list[Clip], tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"units-8\.png"):
+        Panels("units", tmp_path, clips).finish([8], ["8"])

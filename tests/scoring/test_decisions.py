@@ -1,0 +1,79 @@
+"""From a judgement to a record: every fact comes from the detector, the source or the judgement."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from vidence.errors import SpecError
+from vidence.frames.source import open_source
+from vidence.models.cnn_rnn import CnnRnnDetector
+from vidence.record.decision import DecisionRecord
+from vidence.scoring.decisions import record, threshold_of
+from vidence.scoring.run import judge
+
+
+@pytest.fixture
+def detector(detector_folder: Path) -> CnnRnnDetector:
+    return CnnRnnDetector.load(detector_folder)
+
+
+def test_a_record_tells_one_alarm(detector: CnnRnnDetector, film: Path) -> None:
+    source = open_source(film)
+    judged = judge(detector, source, threshold=0.5)
+    made = record(detector, source, judged, judged.events[1])
+    assert made.events == (judged.events[1],)
+    assert made.detection.value == judged.events[1].peak
+    assert made.detection.score == "anomaly(normal=['normal'])"
+    assert made.detection.weights == detector.weights_digest
+    assert made.detection.clip.digest == source.digest
+    assert (made.reading.length, made.reading.stride, made.reading.size) == (4, 2, (32, 48))
+    assert made.model.metrics == {"test auc": 0.75}
+    assert (made.outcome.rule, made.outcome.origin) == ("fixed", "set by hand")
+    assert sum(made.outcome.probabilities.values()) == pytest.approx(1)
+    assert made.outcome.probabilities["flash"] == pytest.approx(made.detection.value)
+    assert made.outcome.times[0] <= judged.events[1].first_s <= judged.events[1].last_s <= made.outcome.times[-1]
+    assert made.outcome.times[0] > judged.events[0].last_s  # the other alarm has a record of its own
+    assert DecisionRecord.from_payload(made.payload()).id == made.id
+    assert record(detector, open_source(film), judged, judged.events[1]).id == made.id
+
+
+def test_a_record_of_no_alarm_shows_the_whole_curve(detector: CnnRnnDetector, quiet_film: Path) -> None:
+    source = open_source(quiet_film)
+    judged = judge(detector, source, threshold=0.5)
+    made = record(detector, source, judged, None)
+    assert made.events == ()
+    assert made.outcome.times == tuple(judged.curve.times.tolist())
+    assert made.detection.value == max(window.value for window in judged.windows)
+
+
+def test_the_users_threshold_has_no_promise(detector: CnnRnnDetector, film: Path) -> None:
+    promised = {"value": 0.5, "rule": "false-alarm-budget", "origin": "footage", "low": 0.1, "high": 2.0}
+    detector.threshold = promised
+    source = open_source(film)
+    outcomes = [
+        record(detector, source, judged, judged.events[0]).outcome
+        for judged in (judge(detector, source, threshold=each) for each in (0.5, 0.6))
+    ]
+    assert outcomes[0].false_alarms == (0.1, 2.0)
+    assert (outcomes[1].false_alarms, outcomes[1].rule, outcomes[1].origin) == (None, "fixed", "set by the user")
+
+
+def test_a_threshold_set_by_hand_may_be_a_bare_value(detector: CnnRnnDetector, film: Path) -> None:
+    detector.threshold = {"value": 0.5}
+    source = open_source(film)
+    judged = judge(detector, source, threshold=threshold_of(detector, None))
+    assert record(detector, source, judged, judged.events[0]).outcome.origin == "set by the user"
+
+
+def test_the_threshold_in_force(detector: CnnRnnDetector) -> None:
+    assert threshold_of(detector, None) == 0.5
+    assert threshold_of(detector, 0.0) == 0.0
+    for wrong in (math.nan, math.inf):
+        with pytest.raises(SpecError, match="finite"):
+            threshold_of(detector, wrong)
+    detector.threshold = None
+    with pytest.raises(SpecError, match="--threshold"):
+        threshold_of(detector, None)

@@ -1,0 +1,64 @@
+"""A source through a detector: windows, curve, alarms."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vidence.frames.clip import Clip
+from vidence.frames.source import open_source
+from vidence.models.detector import load_detector
+from vidence.record.facts import ClipRef, Event
+from vidence.scoring.run import ScoredWindow, judge, scored
+from vidence.scoring.timeline import events
+
+
+def window(first: int, value: float, *, frames: int = 4) -> ScoredWindow:
+    times = tuple((first + place) / 10 for place in range(frames))
+    return ScoredWindow(ClipRef("a", "0" * 64, first, times), (value,) * frames)
+
+
+def test_each_window_is_scored_as_the_network_scores_it(film: Path, detector_folder: Path) -> None:
+    detector = load_detector(detector_folder)
+    found = list(scored(detector, open_source(film)))
+    assert len(found) == 29
+    for clip, one in found[::7]:
+        p = detector.network(detector.prepare(clip)).softmax(dim=1)[0].detach().numpy()
+        np.testing.assert_allclose(one.probabilities, p, atol=1e-3)  # the logits are scaled a thousandfold
+        assert one.value == pytest.approx(1 - p[1], abs=1e-3)
+        assert (one.first_s, one.last_s) == (clip.times[0], clip.times[-1])
+
+
+def test_a_judgement_and_what_its_step_sees(film: Path, detector_folder: Path) -> None:
+    seen: list[tuple[Clip, ScoredWindow]] = []
+    source = open_source(film)
+    judged = judge(load_detector(detector_folder), source, threshold=0.5, step=lambda *each: seen.append(each))
+    assert tuple(one for _, one in seen) == judged.windows
+    assert judged.events == tuple(events(judged.curve, 0.5))
+    assert len(judged.events) == 2
+    assert judged.anomalous == tuple(one for one in judged.windows if one.value > 0.5)
+    first, second = judged.events
+    assert judged.peak(first).value == first.peak
+    assert judged.peak(second).value == second.peak
+    assert judged.peak(None).value == max(first.peak, second.peak)
+
+
+def test_a_windows_score_is_its_highest_frame() -> None:
+    ref = ClipRef("a", "0" * 64, 0, (0.0, 0.1))
+    assert ScoredWindow(ref, (0.2, 0.7)).value == 0.7
+
+
+@pytest.mark.parametrize(("span", "shared"), [((0.3, 0.3), True), ((0.31, 9.0), False), ((-1.0, 0.0), True)])
+def test_windows_share_their_ends(span: tuple[float, float], shared: bool) -> None:
+    assert window(0, 0.5).overlaps(*span) is shared
+
+
+def test_the_peak_of_an_event_lies_in_it() -> None:
+    from vidence.scoring.run import Judgement, curve_of
+
+    windows = (window(0, 0.9), window(20, 0.6), window(22, 0.7))
+    judged = Judgement(windows, 0.5, curve_of(windows), ())
+    assert judged.peak(Event(2.0, 2.5, 0.7)) is windows[2]
+    assert judged.peak(None) is windows[0]

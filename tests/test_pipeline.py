@@ -1,0 +1,139 @@
+"""The front door: `explain` for a model of a user's own and for a detector."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import vidence
+from vidence.attribution import EXPLAINERS, GradCAM, WhenWhere
+from vidence.errors import ExplainError, SpecError, VidenceError
+from vidence.frames.clip import Clip
+from vidence.frames.source import open_source
+from vidence.models.cnn_rnn import CnnRnnDetector
+from vidence.pipeline import default_line, explain
+from vidence.record.facts import ClipRef
+from vidence.scoring.scores import Contrast, Logit
+from vidence.testing import assert_no_residue
+
+
+class Looped(nn.Module):
+    """A user's model: the CNN frame by frame in a Python loop, then a GRU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cnn = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.ReLU(), nn.Conv2d(4, 6, 3, 2, 1), nn.ReLU())
+        self.rnn, self.out = nn.GRU(6, 8, batch_first=True), nn.Linear(8, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        frames = [self.cnn(x[:, :, t]).mean((2, 3)) for t in range(x.shape[2])]
+        return self.out(self.rnn(torch.stack(frames, dim=1))[0][:, -1])
+
+
+@pytest.fixture
+def model() -> Looped:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return Looped()
+
+
+@pytest.fixture
+def clip() -> Clip:
+    pixels = np.random.default_rng(0).integers(0, 255, (5, 16, 24, 3), dtype=np.uint8)
+    return Clip(ClipRef("film.mp4", "0" * 64, 0, tuple(t / 10 for t in range(5))), pixels)
+
+
+@pytest.fixture(scope="module")
+def detector(detector_folder: Path) -> CnnRnnDetector:
+    return CnnRnnDetector.load(detector_folder)
+
+
+def as_input(clip: Clip) -> Tensor:
+    return torch.from_numpy(clip.pixels).permute(3, 0, 1, 2)[None].float() / 255
+
+
+def test_a_users_model_and_a_tensor(model: Looped, clip: Clip) -> None:
+    x = torch.cat([as_input(clip), as_input(clip).flip(2)])
+    with assert_no_residue(model):
+        found = vidence.explain(model, x)
+    assert found.values.shape[:2] == (2, 5)
+    assert torch.equal(found.values, WhenWhere().attribute(model, x, Logit()).values)
+
+
+def test_a_clip_is_what_its_pixels_are(model: Looped, clip: Clip) -> None:
+    assert torch.equal(explain(model, clip).values, explain(model, as_input(clip)).values)
+
+
+def test_a_model_without_recurrence_gets_grad_cam(clip: Clip) -> None:
+    class Averaged(Looped):
+        def __init__(self) -> None:
+            super().__init__()
+            del self.rnn
+            self.out = nn.Linear(6, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            frames = x.transpose(1, 2).flatten(0, 1)
+            return self.out(self.cnn(frames).mean((2, 3)).unflatten(0, (len(x), -1)).mean(dim=1))
+
+    averaged = Averaged()
+    found = explain(averaged, clip)
+    assert torch.equal(found.values, GradCAM().attribute(averaged, as_input(clip), Logit()).values)
+
+
+def test_a_detector_prepares_the_clip_itself(detector: CnnRnnDetector, film: Path) -> None:
+    clip = next(detector.windows.cut(open_source(film)))
+    found = explain(detector, clip)
+    assert default_line(detector) == "when-where"
+    x = detector.prepare(clip)
+    assert torch.equal(found.values, WhenWhere().attribute(detector.network, x, Logit()).values)
+    assert torch.equal(explain(detector, x).values, found.values)
+
+
+def test_lines_name_classes(detector: CnnRnnDetector, film: Path) -> None:
+    clip = next(detector.windows.cut(open_source(film)))
+    lines = explain(detector, clip, explainer="grad-cam", score="contrast(class='normal', against='flash')")
+    objects = explain(detector, clip, explainer=GradCAM(), score=Contrast(1, against=0))
+    assert torch.equal(lines.values, objects.values)
+    other = explain(detector, clip, explainer="grad-cam", score="contrast(class='flash')")
+    assert not torch.equal(lines.values, other.values)
+
+
+def test_a_plain_function_is_a_score(model: Looped, clip: Clip) -> None:
+    found = explain(model, clip, explainer="gradient", score=lambda output, x: output[:, 1])
+    assert torch.equal(found.values, explain(model, clip, explainer="gradient", score="logit(class=1)").values)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"explainer": "grad-kam"}, "known are"),
+        ({"explainer": "grad-cam(layer='absent')"}, "absent"),
+        ({"score": "logit(class='fight')"}, "fight"),
+        ({"score": "logit(class=2)"}, "0..1"),
+        ({"score": "logits"}, "known are"),
+    ],
+)
+def test_wrong_settings_are_told(model: Looped, clip: Clip, asked: dict[str, str], said: str) -> None:
+    with assert_no_residue(model), pytest.raises(VidenceError, match=said):
+        explain(model, clip, **asked)
+
+
+def test_unknown_classes_of_a_detector_are_told(detector: CnnRnnDetector, film: Path) -> None:
+    clip = next(detector.windows.cut(open_source(film)))
+    for wrong in ("'fight'", "2", "-3"):
+        with pytest.raises(SpecError, match="flash, normal"):
+            explain(detector, clip, score=f"logit(class={wrong})")
+
+
+def test_what_has_no_network_cannot_be_looked_into(clip: Clip) -> None:
+    with pytest.raises(ExplainError, match="object has none"):
+        explain(object(), clip)  # type: ignore[arg-type]
+
+
+def test_every_listed_explainer_needs_no_argument(model: Looped, clip: Clip) -> None:
+    for key in EXPLAINERS:
+        assert EXPLAINERS[key]()(model, as_input(clip), Logit()).shape == (1, 5, 16, 24), key
