@@ -104,6 +104,14 @@ def test_every_window(call: Call, quiet_film: Path, detector_folder: Path, tmp_p
     assert [each.explainer for each in entry.readable().evidence] == ["grad-cam"]
 
 
+def test_the_same_work_twice_is_one_record(call: Call, quiet_film: Path, detector_folder: Path, tmp_path: Path) -> None:
+    asked = ("--detector", detector_folder, "--out", tmp_path, "--explainer", "grad-cam", "--from", "0", "--to", "0.5")
+    for _ in range(3):
+        call("explain", quiet_film, *asked)
+    (entry,) = Store.open(tmp_path / "records.db").records()
+    assert all(file_digest(tmp_path / name) == held for name, held in entry.readable().files.items())
+
+
 def test_no_alarm_is_told(call: Call, quiet_film: Path, detector_folder: Path, tmp_path: Path) -> None:
     done = call("explain", quiet_film, "--detector", detector_folder, "--out", tmp_path)
     assert done.exit_code == 0, done.output
@@ -138,4 +146,14 @@ def test_wrong_settings_are_refused_before_any_work(
     done = call("explain", film, "--detector", detector_folder, "--out", tmp_path / "why", *wrong)
     assert done.exit_code == 1
     assert said in done.stderr
+    assert not (tmp_path / "why").exists()
+
+
+def test_a_stretch_that_ends_before_it_starts_is_refused(
+    call: Call, film: Path, detector_folder: Path, tmp_path: Path
+) -> None:
+    asked = ("--detector", detector_folder, "--out", tmp_path / "why")
+    done = call("explain", film, *asked, "--from", "5", "--to", "2")
+    assert done.exit_code == 2
+    assert "--from must not lie after --to" in done.stderr
     assert not (tmp_path / "why").exists()

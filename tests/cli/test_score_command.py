@@ -156,3 +156,10 @@ def test_out_must_not_be_a_file(call: Call, film: Path, detector_folder: Path, t
     assert done.exit_code == 2
     assert (tmp_path / "file").read_text() == "kept"
     assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_folder_that_cannot_be_made_is_told(call: Call, film: Path, detector_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("kept")
+    done = call("score", film, "--detector", detector_folder, "--out", tmp_path / "file" / "below")
+    assert done.exit_code == 1
+    assert "must be a folder to write to" in done.stderr

@@ -63,6 +63,8 @@ def command(
     Reasons(model, asked, score)  # a wrong line is refused before any work
     limit = threshold_of(model, threshold)
     span = None
+    if first_s is not None and last_s is not None and first_s > last_s:
+        raise click.UsageError(f"--from must not lie after --to; got {first_s:g} and {last_s:g}.")
     if everything or first_s is not None or last_s is not None:
         span = (-math.inf if first_s is None else first_s, math.inf if last_s is None else last_s)
     store = Store.open(out / "records.db", create=True)

@@ -19,6 +19,9 @@ from vidence.aside import written_aside
 from vidence.errors import ShapeError
 
 TICKS = 90_000  # a second; the clock of broadcast video, divisible by 24, 25, 30 and 60
+# with its look-ahead, x264 gives other bytes now and then: a record names the movie's digest, and the same work must
+# give the same record
+_REPEATABLE = "threads=1:rc-lookahead=0:mbtree=0:weightp=0"
 _KEYFRAMES_EVERY = 48  # frames; a browser seeks to a keyframe
 
 
@@ -40,9 +43,10 @@ def write_movie(
     The file is written aside and renamed; after any error `path` is as it was. Raises `ShapeError` for frames
     and times that do not fit, `OutputError` where the disk refuses.
     """
+    options = {"crf": str(crf), "preset": preset, "x264-params": _REPEATABLE}
     with written_aside(Path(path)) as aside:
         with av.open(str(aside), "w", format="mp4", options={"movflags": "+faststart"}) as container:
-            stream: VideoStream = container.add_stream("libx264", options={"crf": str(crf), "preset": preset})
+            stream: VideoStream = container.add_stream("libx264", options=options)
             count = 0
             for count, (pixels, ticks) in enumerate(_distinct(frames, times), 1):
                 if count == 1:
