@@ -87,7 +87,7 @@ def commands(tmp: Path, detector: Path, video: Path) -> Iterator[tuple[str, list
         "CSV without a label column",
         ["train", str(tmp / "list.csv"), "--detector", "cnn-rnn", "--out", str(tmp / "m")],
     )
-    explain = ["explain", str(video), "--detector", str(detector), "--out", str(tmp / "why"), "--explainer"]
+    explain = ["explain", str(video), "--all", "--detector", str(detector), "--out", str(tmp / "why"), "--explainer"]
     yield "unknown explainer", [*explain, "gradcam"]
     yield "unknown layer", [*explain, "grad-cam(layer='conv9')"]
     (tmp / "store.db").write_bytes(b"no database" * 99)
