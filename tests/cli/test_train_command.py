@@ -75,6 +75,11 @@ def test_unknown_normal_classes_are_listed(call: Call, tmp_path: Path) -> None:
     assert not (tmp_path / "made").exists()
 
 
+def test_the_users_normal_class_counts(call: Call, clips: Path, tmp_path: Path) -> None:
+    asked = ("train", clips, "--detector", LINE, "--out", tmp_path / "made", "--epochs", 1)
+    assert "normal: flicker\n" in call(*asked, "--normal", "flicker").output
+
+
 def test_a_threshold_from_normal_footage(call: Call, clips: Path, quiet_film: Path, tmp_path: Path) -> None:
     asked = ("train", clips, "--detector", LINE, "--out", tmp_path / "made", "--epochs", 1, "--footage", quiet_film)
     done = call(*asked, "--threshold", "quantile(q=0.5)")

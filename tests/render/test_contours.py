@@ -172,3 +172,14 @@ def test_json_is_plain_and_complete():
 def test_levels_must_be_shares_of_the_peak(levels):
     with pytest.raises(ShapeError, match="shares of the peak"):
         contours(cone(30), levels=levels)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e6])
+def test_a_plateau_of_any_scale_has_finite_edges(scale: float) -> None:
+    values = np.zeros((1, 32, 48), np.float32)
+    values[:, 8:24, 12:] = scale  # flat up to the picture's edge
+    found = contours(values)
+    assert found
+    for each in found:
+        assert np.isfinite(each.points).all()
+        np.testing.assert_allclose(each.points.max(axis=0), [47.5, 23.5], atol=0.6)

@@ -36,6 +36,8 @@ def test_a_record_tells_one_alarm(detector: CnnRnnDetector, film: Path) -> None:
     assert made.outcome.probabilities["flash"] == pytest.approx(made.detection.value)
     assert made.outcome.times[0] <= judged.events[1].first_s <= judged.events[1].last_s <= made.outcome.times[-1]
     assert made.outcome.times[0] > judged.events[0].last_s  # the other alarm has a record of its own
+    earlier = record(detector, source, judged, judged.events[0])
+    assert earlier.outcome.times[-1] < judged.events[1].first_s
     assert DecisionRecord.from_payload(made.payload()).id == made.id
     assert record(detector, open_source(film), judged, judged.events[1]).id == made.id
 

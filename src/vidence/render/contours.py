@@ -124,7 +124,7 @@ def _crossing(fine: Float[np.ndarray, "h w"], ring: np.ndarray, threshold: float
     """
     x, y = ring.T
     h, w = fine.shape
-    here = fine[y, x]
+    here = fine[y, x].astype(np.float64)  # on a plateau of great values float32 would overflow below
     right, left = here - fine[y, np.minimum(x + 1, w - 1)], here - fine[y, np.maximum(x - 1, 0)]
     down, up = here - fine[np.minimum(y + 1, h - 1), x], here - fine[np.maximum(y - 1, 0), x]
     fall = np.stack([np.where(right >= left, right, -left), np.where(down >= up, down, -up)], axis=1)
