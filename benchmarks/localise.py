@@ -1,9 +1,10 @@
 """Where and when do the maps point, where the truth is known? Synthetic events of 1, 4 and all frames, two, and none.
 
-    .venv/bin/python benchmarks/localise.py DETECTOR [--clips 120] [--out src/vidence/attribution/measured]
+    .venv/bin/python benchmarks/localise.py DETECTOR [--clips 100] [--event KIND] [--explainer KEY]
 
 DETECTOR is a classifier trained on the synthetic set (as `vidence demo` leaves it); the clips made here are of people,
-places and times it has not seen. Writes a CSV with every figure and prints a table per kind of event. `when-where`
+places and times it has not seen. Prints a table per kind of event and writes every figure
+into a CSV, in place of earlier rows of the same events and maps. `when-where`
 is the claim; the other explainers and three controls stand beside it. The CSV ships with the package: reports warn of
 an explainer that did no better than a blind map.
 """
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -46,11 +47,12 @@ def clips(settings: Synthetic, n: int) -> Iterator[Marked]:
         yield Marked(Clip(ClipRef(f"{label}-{i}", "0" * 64, 0, made.times), made.pixels), made.mask, made.label)
 
 
-def measured(detector: object, n: int) -> Iterator[tuple[str, Localisation]]:
+def measured(detector: object, n: int, kinds: Sequence[str], keys: Sequence[str]) -> Iterator[tuple[str, Localisation]]:
     """A table per kind of event."""
-    for kind, settings in KINDS.items():
+    for kind in kinds:
+        settings = KINDS[kind]
         shown = track(clips(settings, n), kind, total=n + n // QUIET, console=Console(stderr=True), transient=True)
-        explainers = {key: made() for key, made in EXPLAINERS.items()}
+        explainers = {key: EXPLAINERS[key]() for key in keys}
         yield kind, localise(detector, explainers, shown)  # type: ignore[arg-type]
 
 
@@ -58,20 +60,32 @@ def main() -> None:
     """Print and write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("detector", type=Path)
-    parser.add_argument("--clips", type=int, default=120)
+    parser.add_argument("--clips", type=int, default=100)
+    parser.add_argument("--event", action="append", choices=KINDS)
+    parser.add_argument("--explainer", action="append", choices=EXPLAINERS)
     parser.add_argument("--out", type=Path, default=Path("src/vidence/attribution/measured"))
     asked = parser.parse_args()
     torch.set_num_threads(2)
     detector = load_detector(asked.detector)
-    rows = []
-    for kind, table in measured(detector, asked.clips):
-        print(f"\n### {kind}: {asked.clips} clips, accuracy of the detector {table.accuracy:.3f}\n\n{table.markdown()}")
-        rows += [[kind, row.explainer, row.measure, row.mean, row.low, row.high, row.n] for row in table.rows]
-        rows += [[kind, name, "mass-without-event", value, "", "", ""] for name, value in table.quiet.items()]
-    with written_aside(asked.out / "localisation.csv") as aside, aside.open("w", newline="") as file:
+    for kind, table in measured(detector, asked.clips, asked.event or list(KINDS), asked.explainer or list(EXPLAINERS)):
+        print(
+            f"\n### {kind}: {asked.clips} clips, accuracy of the detector {table.accuracy:.3f}\n\n{table.markdown()}",
+            flush=True,
+        )
+        keep(asked.out / "localisation.csv", kind, table)
+
+
+def keep(path: Path, kind: str, table: Localisation) -> None:
+    """Write one table's rows, in place of those of the same event and maps."""
+    rows = [[kind, row.explainer, row.measure, row.mean, row.low, row.high, row.n] for row in table.rows]
+    rows += [[kind, name, "mass-without-event", value, "", "", ""] for name, value in table.quiet.items()]
+    new = {(row[0], row[1]) for row in rows}
+    old = list(csv.reader(path.read_text().splitlines()))[1:] if path.is_file() else []
+    kept = [row for row in old if (row[0], row[1]) not in new]
+    with written_aside(path) as aside, aside.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["event", "map", "measure", "mean", "low", "high", "clips"])
-        writer.writerows(rows)
+        writer.writerows([*kept, *rows])
 
 
 if __name__ == "__main__":
