@@ -11,7 +11,10 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "vidence"
 MODULES = sorted(PACKAGE.rglob("*.py"))
-EVERYTHING = "errors spec version record frames models scoring attribution render datasets training evaluate review pipeline replaying"
+EVERYTHING = (
+    "errors spec version record frames models scoring attribution render datasets training evaluate review "
+    "pipeline replaying"
+)
 MAY_IMPORT = {
     "__main__": "cli",
     "__init__": "version pipeline models frames",
