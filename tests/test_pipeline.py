@@ -15,8 +15,10 @@ from vidence.errors import ExplainError, SpecError, VidenceError
 from vidence.frames.clip import Clip
 from vidence.frames.source import open_source
 from vidence.models.cnn_rnn import CnnRnnDetector
-from vidence.pipeline import default_line, explain
+from vidence.models.detector import load_detector
+from vidence.pipeline import Reasons, default_line, explain, write_down
 from vidence.record.facts import ClipRef
+from vidence.scoring.run import judge
 from vidence.scoring.scores import Contrast, Logit
 from vidence.testing import assert_no_residue
 
@@ -137,3 +139,20 @@ def test_what_has_no_network_cannot_be_looked_into(clip: Clip) -> None:
 def test_every_listed_explainer_needs_no_argument(model: Looped, clip: Clip) -> None:
     for key in EXPLAINERS:
         assert EXPLAINERS[key]()(model, as_input(clip), Logit()).shape == (1, 5, 16, 24), key
+
+
+def test_what_is_explained_outside_every_alarm_gets_a_record_of_its_own(
+    film: Path, detector_folder: Path, tmp_path: Path
+) -> None:
+    detector, source = load_detector(detector_folder), open_source(film)
+    judged = judge(detector, source, threshold=0.5)
+    assert len(judged.events) == 2
+    alarmed = {window for event in judged.events for window in judged.during(event.first_s, event.last_s)}
+    quiet = [window for window in judged.windows if window not in alarmed]
+    reasons = Reasons(detector, ("frame-occlusion",))
+    reasons.add_all(source, quiet[:1])
+    *alarms, besides = write_down(detector, source, judged, reasons, out=tmp_path)
+    assert [len(each.evidence) for each in alarms] == [0, 0]
+    assert besides.events == ()
+    assert besides.detection.clip.first == quiet[0].ref.first
+    assert len(besides.evidence) == 1

@@ -96,10 +96,6 @@ class Reason:
     certificates: dict[int, Certificate] = field(default_factory=dict)
 
 
-def _span(judged: Judgement, event: Event | None) -> tuple[float, float]:
-    return (judged.windows[0].first_s, judged.windows[-1].last_s) if event is None else (event.first_s, event.last_s)
-
-
 class Reasons:
     """Explains windows of one source as they come, with every explainer asked for.
 
@@ -116,6 +112,10 @@ class Reasons:
         """How many windows were explained."""
         return max((len(reason.certificates) for reason in self.by_line.values()), default=0)
 
+    def explained(self, window: ScoredWindow) -> bool:
+        """Whether a window was explained."""
+        return any(window.ref.first in reason.certificates for reason in self.by_line.values())
+
     def add(self, clip: Clip) -> None:
         """Explain one window."""
         for line, explainer in self._explainers.items():
@@ -124,12 +124,15 @@ class Reasons:
             reason.maps.add(clip.times, found.values[0].cpu().numpy())
             reason.certificates[clip.ref.first] = found.certificate
 
-    def evidence(self, source: Source, judged: Judgement, line: str, event: Event | None) -> Evidence | None:
-        """What the explainer `line` says of one alarm; None where no window of it was explained."""
-        reason, first, last = self.by_line[line], *_span(judged, event)
-        explained = [each for each in judged.during(first, last) if each.ref.first in reason.certificates]
+    def evidence(
+        self, source: Source, line: str, event: Event | None, windows: Sequence[ScoredWindow]
+    ) -> Evidence | None:
+        """What the explainer `line` says of one case; None where none of its windows was explained."""
+        reason = self.by_line[line]
+        explained = [each for each in windows if each.ref.first in reason.certificates]
         if not explained:
             return None
+        first, last = (event.first_s, event.last_s) if event else (explained[0].first_s, explained[-1].last_s)
         peak = max(explained, key=lambda window: window.value)
         return evidence(
             self._detector,
@@ -160,11 +163,12 @@ class Reasons:
 def write_down(
     detector: Detector, source: Source, judged: Judgement, reasons: Reasons, *, out: Path
 ) -> list[DecisionRecord]:
-    """Draw the evidence of one source and make its records: one per alarm, or one where there is none.
+    """Draw the evidence of one source and make its records: one per alarm, or one where there is none, and one for
+    windows that were explained besides.
 
     Files go below `out`/<source stem>-<digest8>/<explainer key>-<spec digest4>/; records name them with their digests.
     """
-    cases: tuple[Event | None, ...] = judged.events or (None,)
+    cases = _cases(judged, reasons)
     told: list[list[Evidence]] = [[] for _ in cases]
     files: dict[str, str] = {}
     explained = {line: each for line, each in reasons.by_line.items() if len(each.maps)}
@@ -178,14 +182,26 @@ def write_down(
         paths = draw(folder, source, placed, replace(page, evidence=line), judged.events)
         named = {path.name: path.relative_to(out).as_posix() for path in paths}
         files |= {named[path.name]: file_digest(path) for path in paths}
-        for number, (event, each) in enumerate(zip(cases, told, strict=True), 1):
-            found = reasons.evidence(source, judged, line, event)
+        for number, ((event, windows), each) in enumerate(zip(cases, told, strict=True), 1):
+            found = reasons.evidence(source, line, event, windows)
             if found is not None:
                 each.append(_with_files(found, named, SHEET if event is None else event_sheet(number)))
     return [
-        record(detector, source, judged, event, evidence=tuple(each), files=files)
-        for event, each in zip(cases, told, strict=True)
+        record(detector, source, judged, event, windows=windows, evidence=tuple(each), files=files)
+        for (event, windows), each in zip(cases, told, strict=True)
     ]
+
+
+def _cases(judged: Judgement, reasons: Reasons) -> list[tuple[Event | None, tuple[ScoredWindow, ...]]]:
+    """What is recorded, with its windows: each alarm; without one the whole source; and what was explained besides."""
+    cases: list[tuple[Event | None, tuple[ScoredWindow, ...]]] = [
+        (event, judged.during(event.first_s, event.last_s)) for event in judged.events
+    ]
+    inside = {window.ref.first for _, windows in cases for window in windows}
+    besides = tuple(each for each in judged.windows if each.ref.first not in inside and reasons.explained(each))
+    if not cases:
+        return [(None, judged.windows)]
+    return [*cases, (None, besides)] if besides else cases
 
 
 def evidence_folder(out: Path, source: Source, line: str) -> Path:

@@ -55,7 +55,8 @@ def over(sources: Sequence[str], do: Callable[[Source, Bars], None], *, fps: flo
             for note in source.notes:
                 click.echo(f"note: {name}: {note}", err=True)
     if failed:
-        click.echo(f"{failed} of {len(sources)} sources could not be read; the others are done.", err=True)
+        rest = "; the others are done" if failed < len(sources) else ""
+        click.echo(f"{failed} of {len(sources)} sources could not be read{rest}.", err=True)
         raise SystemExit(1)
 
 

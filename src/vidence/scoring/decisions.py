@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vidence.errors import SpecError
@@ -14,7 +14,7 @@ from vidence.record.decision import DecisionRecord
 from vidence.record.evidence import Evidence
 from vidence.record.facts import Detection, Event
 from vidence.record.provenance import digest
-from vidence.scoring.run import Judgement
+from vidence.scoring.run import Judgement, ScoredWindow
 from vidence.scoring.scores import SCORES, Anomaly
 from vidence.spec import line, parse
 from vidence.version import __version__
@@ -39,18 +39,21 @@ def record(
     judged: Judgement,
     event: Event | None,
     *,
+    windows: Sequence[ScoredWindow] | None = None,
     evidence: tuple[Evidence, ...] = (),
     files: Mapping[str, str] | None = None,
 ) -> DecisionRecord:
-    """The record of one alarm (`event`), or of a source that raised none."""
-    window = judged.peak(event)
+    """The record of one alarm (`event`), of a source that raised none, or of some `windows` of it."""
+    if windows is None:
+        windows = judged.windows if event is None else judged.during(event.first_s, event.last_s)
+    window = max(windows, key=lambda each: each.value)
     return DecisionRecord(
         detection=Detection(
             window.ref, detector.spec, detector.weights_digest, _score(detector), window.value, judged.threshold
         ),
         reading=_reading(detector, source),
         model=_model(detector),
-        outcome=_outcome(detector, judged, event),
+        outcome=_outcome(detector, judged, windows, window),
         events=() if event is None else (event,),
         evidence=evidence,
         files=files or {},
@@ -107,13 +110,11 @@ def _flat(metrics: Mapping[str, Any]) -> dict[str, float]:
     return flat
 
 
-def _outcome(detector: Detector, judged: Judgement, event: Event | None) -> Outcome:
+def _outcome(detector: Detector, judged: Judgement, windows: Sequence[ScoredWindow], window: ScoredWindow) -> Outcome:
     own = detector.threshold
     known = NO_THRESHOLD | own if own is not None and own["value"] == judged.threshold else NO_THRESHOLD
-    near = judged.windows if event is None else judged.during(event.first_s, event.last_s)
-    first, last = near[0].first_s, near[-1].last_s
+    first, last = windows[0].first_s, windows[-1].last_s
     shown = (judged.curve.times >= first) & (judged.curve.times <= last)
-    window = judged.peak(event)
     classes = getattr(detector, "classes", ())
     promised = None if known.get("low") is None else (float(known["low"]), float(known["high"]))
     return Outcome(
