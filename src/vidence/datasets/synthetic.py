@@ -25,12 +25,11 @@ from vidence.datasets.dataset import Sample
 from vidence.datasets.figures import Canvas
 from vidence.datasets.walkway import background, cast_shadow, person_height
 from vidence.errors import DataError
+from vidence.frames.encoding import REPEATABLE_X264
 
 CLASSES = ("normal", "cyclist", "cart")
 EVENT_LENGTHS = (1, 2, 4, 8)
 FINE = 432  # rows of the canvas on which figures are drawn before it is shrunk
-# x264's look-ahead gives other bytes now and then, whatever the number of threads (seen in 1 of 3 runs)
-REPEATABLE = "threads=1:rc-lookahead=0:mbtree=0:weightp=0"
 CAMERA_CLIPS = 12  # clips that `write` takes from one camera
 
 
@@ -234,7 +233,7 @@ def encode(path: Path, pixels: np.ndarray, *, rate: float) -> None:
     with av.open(str(aside), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=Fraction(rate).limit_denominator(1000))
         stream.height, stream.width, stream.pix_fmt = pixels.shape[1], pixels.shape[2], "yuv420p"
-        stream.options = {"crf": "16", "preset": "veryfast", "x264-params": REPEATABLE}
+        stream.options = {"crf": "16", "preset": "veryfast", "x264-params": REPEATABLE_X264}
         for frame in pixels:
             planes = cv2.cvtColor(frame, cv2.COLOR_RGB2YUV_I420)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(planes, format="yuv420p")))

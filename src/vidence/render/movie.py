@@ -17,11 +17,9 @@ from jaxtyping import UInt8
 
 from vidence.aside import written_aside
 from vidence.errors import ShapeError
+from vidence.frames.encoding import REPEATABLE_X264
 
 TICKS = 90_000  # a second; the clock of broadcast video, divisible by 24, 25, 30 and 60
-# with its look-ahead, x264 gives other bytes now and then: a record names the movie's digest, and the same work must
-# give the same record
-_REPEATABLE = "threads=1:rc-lookahead=0:mbtree=0:weightp=0"
 _KEYFRAMES_EVERY = 48  # frames; a browser seeks to a keyframe
 
 
@@ -43,7 +41,7 @@ def write_movie(
     The file is written aside and renamed; after any error `path` is as it was. Raises `ShapeError` for frames
     and times that do not fit, `OutputError` where the disk refuses.
     """
-    options = {"crf": str(crf), "preset": preset, "x264-params": _REPEATABLE}
+    options = {"crf": str(crf), "preset": preset, "x264-params": REPEATABLE_X264}
     with written_aside(Path(path)) as aside:
         with av.open(str(aside), "w", format="mp4", options={"movflags": "+faststart"}) as container:
             stream: VideoStream = container.add_stream("libx264", options=options)
