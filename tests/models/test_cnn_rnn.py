@@ -10,7 +10,8 @@ from torch import nn
 from vidence.errors import ShapeError, SpecError
 from vidence.frames.clip import Clip
 from vidence.models.backbones import BACKBONES
-from vidence.models.cnn_rnn import FRAMES_AT_ONCE, CnnRnn, CnnRnnDetector, CnnRnnNetwork, evaluating
+from vidence.models.cnn_rnn import FRAMES_AT_ONCE, CnnRnn, CnnRnnDetector, CnnRnnNetwork
+from vidence.models.evaluating import evaluating
 from vidence.models.mobilenet import MobileNetV2
 from vidence.models.vgg import VGG19
 from vidence.record.facts import ClipRef

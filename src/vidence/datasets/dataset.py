@@ -7,8 +7,10 @@ from abc import ABC, abstractmethod
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
+from jaxtyping import Bool
 
 from vidence.errors import DataError
 from vidence.frames.source import open_source
@@ -32,8 +34,40 @@ class Sample:
     mask: str | None = None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Truth:
+    """What is known of a source: `anomalous` bool (t,), one per frame; `masks` bool (t, h, w) in its own pixels."""
+
+    anomalous: Bool[np.ndarray, " t"]
+    masks: Bool[np.ndarray, "t h w"] | None = None
+
+
 class Dataset(ABC):
-    """A set whose layout is known: it lists its samples, and splits them with groups kept together."""
+    """A set whose layout is known: it lists its samples, and splits them with groups kept together.
+
+    `crop` (top, left, height, width) and `channels` are what detectors of this set use if nothing else is asked for,
+    `fps` the frame rate of its frame folders. `normal` names the labels of what is normal.
+    """
+
+    crop: ClassVar[tuple[int, int, int, int] | None] = None
+    channels: ClassVar[int] = 3
+    fps: ClassVar[float | None] = None
+
+    @property
+    def normal(self) -> tuple[str, ...]:
+        """The labels that count as normal."""
+        return normal_classes(classes_of(self.samples()))
+
+    def truth(self, sample: Sample, frames: int) -> Truth:
+        """The truth of a sample whose source has that many frames; by default its label holds for all of them.
+
+        Raises `DataError` where labels or masks do not cover the frames.
+        """
+        masks = None if sample.mask is None else _read_mask(sample.mask, frames)
+        if masks is None:
+            return Truth(np.full(frames, sample.label not in self.normal, dtype=bool))
+        anomalous = np.asarray(masks.any(axis=(1, 2)))
+        return Truth(anomalous, masks)
 
     @abstractmethod
     def samples(self) -> list[Sample]:
@@ -44,6 +78,14 @@ class Dataset(ABC):
         if name not in PARTS:
             raise DataError(f"a part is one of {', '.join(PARTS)}; got {name!r}.")
         return split(self.samples(), seed=seed)[name]
+
+
+def _read_mask(path: str, frames: int) -> Bool[np.ndarray, "t h w"]:
+    with np.load(path, allow_pickle=False) as held:
+        mask: np.ndarray = held["mask"].astype(bool)
+    if mask.ndim != 3 or len(mask) != frames:
+        raise DataError(f"a mask must be (t, h, w) with one picture per frame; {path} has {mask.shape} for {frames}.")
+    return mask
 
 
 def classes_of(samples: Sequence[Sample]) -> tuple[str, ...]:

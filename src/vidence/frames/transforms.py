@@ -23,22 +23,34 @@ class Fit:
     """Brings a clip of any size to the network's square input.
 
     `stretch` fills the square and gives up the aspect ratio; `letterbox` keeps it and leaves black bars, centred.
+    `crop` (top, left, height, width) in source pixels is cut out first; nothing outside it is seen.
     """
 
     size: int = 224
     mode: FitMode = "stretch"
+    crop: tuple[int, int, int, int] | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.size, bool) or not isinstance(self.size, int) or self.size < 1:
             raise SpecError(f"fit: size must be a positive whole number of pixels; got {self.size!r}.")
         if self.mode not in get_args(FitMode):
             raise SpecError(f"fit: mode must be one of {', '.join(get_args(FitMode))}; got {self.mode!r}.")
+        if self.crop is not None and not _is_crop(self.crop):
+            raise SpecError(
+                f"fit: crop must be whole numbers (top, left, height, width) with a positive size; got {self.crop}."
+            )
+
+    def __str__(self) -> str:
+        """In words, for records."""
+        cut = "" if self.crop is None else " of the crop " + ",".join(map(str, self.crop))
+        return f"{self.mode} {self.size}{cut}"
 
     def __call__(self, clip: Clip) -> Float[Tensor, "1 c t h w"]:
         """Float32 RGB in [0, 1]; each axis is averaged over areas where it shrinks, interpolated where it grows."""
-        top, left, height, width = self._content(clip.pixels.shape[1:3])
+        y0, x0, rows, columns = self.seen(clip.pixels.shape[1:3])
+        top, left, height, width = self._content((rows, columns))
         x = torch.zeros(1, 3, len(clip.pixels), self.size, self.size)
-        for t, pixels in enumerate(clip.pixels):
+        for t, pixels in enumerate(clip.pixels[:, y0 : y0 + rows, x0 : x0 + columns]):
             fitted = torch.from_numpy(resize(pixels, (height, width)))
             x[0, :, t, top : top + height, left : left + width] = rearrange(fitted, "h w c -> c h w")
         return x.div_(255)
@@ -51,14 +63,27 @@ class Fit:
         """
         if min(*size, *grid) < 1:
             raise ShapeError(f"a source and a map grid must have at least one pixel a side; got {size} and {grid}.")
-        top, left, height, width = self._content(size)
+        y0, x0, rows, columns = self.seen(size)
+        top, left, height, width = self._content((rows, columns))
         affine = np.zeros((2, 3))
-        for axis, (cells, start, fitted, pixels) in enumerate(
-            ((grid[1], left, width, size[1]), (grid[0], top, height, size[0]))
+        for axis, (cells, start, fitted, pixels, first) in enumerate(
+            ((grid[1], left, width, columns, x0), (grid[0], top, height, rows, y0))
         ):
             affine[axis, axis] = self.size / cells * pixels / fitted
-            affine[axis, 2] = (self.size / cells / 2 - start) * pixels / fitted - 0.5
+            affine[axis, 2] = (self.size / cells / 2 - start) * pixels / fitted - 0.5 + first
         return affine
+
+    def seen(self, size: tuple[int, ...]) -> tuple[int, int, int, int]:
+        """Top, left, height and width of what is seen of a source of `size` (h, w). Raises `ShapeError`."""
+        if self.crop is None:
+            return 0, 0, size[0], size[1]
+        top, left, height, width = self.crop
+        if top + height > size[0] or left + width > size[1]:
+            raise ShapeError(
+                f"the crop (top, left, height, width) {self.crop} must lie inside the picture; this one is "
+                f"{size[1]}x{size[0]}. Give a crop for this camera, or none."
+            )
+        return self.crop
 
     def _content(self, size: tuple[int, ...]) -> tuple[int, int, int, int]:
         """Top, left, height and width of the picture inside the square."""
@@ -66,6 +91,11 @@ class Fit:
             return 0, 0, self.size, self.size
         height, width = (max(1, round(side * self.size / max(size))) for side in size)
         return (self.size - height) // 2, (self.size - width) // 2, height, width
+
+
+def _is_crop(crop: tuple[int, ...]) -> bool:
+    whole = len(crop) == 4 and all(isinstance(side, int) and not isinstance(side, bool) for side in crop)
+    return whole and min(crop[:2]) >= 0 and min(crop[2:]) >= 1
 
 
 def resize(pixels: UInt8[np.ndarray, "h w 3"], size: tuple[int, int]) -> UInt8[np.ndarray, "H W 3"]:

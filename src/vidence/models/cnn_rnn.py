@@ -6,8 +6,8 @@ filled in as methods.md C.1 proposes. The bare line is the best measured setting
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -27,6 +27,7 @@ from vidence.frames.windows import Windows
 from vidence.models.backbones import BACKBONES, map_shape, shortened, variant
 from vidence.models.detector import FrameScores, Session
 from vidence.models.detector_folder import fill_from_folder, read_facts, state_digest, write_detector
+from vidence.models.evaluating import evaluating
 from vidence.models.head import DifferenceKind, Head, Norm, Pool, Projector, ReadOutKind, Recurrence
 from vidence.models.recipes import check, recipe
 from vidence.models.weights import pretrained
@@ -170,19 +171,6 @@ class CnnRnnNetwork(nn.Module):
                 f"{tuple(frames.shape[2:])} pixels give {tuple(maps.shape[2:])}. Resize them, or use 'spatial'."
             )
         return rearrange(maps, "m c i j -> m (c i j)")
-
-
-@contextmanager
-def evaluating(network: nn.Module) -> Iterator[None]:
-    """Put the network in eval mode without gradients; every module gets its own mode back."""
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 class CnnRnnDetector:

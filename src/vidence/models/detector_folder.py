@@ -108,7 +108,7 @@ def _problem(facts: Any) -> str | None:
         if not isinstance(facts[name], kind):
             return f"has an entry {name!r} of the wrong type, {type(facts[name]).__name__}"
     classes, normal = facts["classes"], facts["normal"]
-    if not all(isinstance(name, str) for name in classes) or len(set(classes)) != len(classes) or not classes:
+    if not all(isinstance(name, str) for name in classes) or len(set(classes)) != len(classes):
         return f"must list different class names; got {classes!r}"
     if not set(map(str, normal)) <= set(classes):
         return f"must name normal classes out of {', '.join(classes)}; got {normal!r}"

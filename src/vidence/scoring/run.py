@@ -14,11 +14,15 @@ from vidence.scoring.timeline import Curve, curve, events
 
 @dataclass(frozen=True, slots=True)
 class ScoredWindow:
-    """One window's score: `values` per frame, `value` the highest of them, `probabilities` per class if any."""
+    """One window's score: `values` per scored frame, `value` the highest of them, `probabilities` per class if any.
+
+    `times` are the scored frames'; a predictor scores only frames that it predicts. Empty: all frames of the window.
+    """
 
     ref: ClipRef
     values: tuple[float, ...]
     probabilities: tuple[float, ...] = ()
+    times: tuple[float, ...] = ()
 
     @property
     def value(self) -> float:
@@ -46,12 +50,13 @@ def scored(detector: Detector, source: Source) -> Iterator[tuple[Clip, ScoredWin
     for clip in detector.windows.cut(source):
         frames = session.push(clip)
         probabilities = () if frames.probabilities is None else tuple(frames.probabilities.tolist())
-        yield clip, ScoredWindow(clip.ref, tuple(frames.values.tolist()), probabilities)
+        times = tuple(frames.times.tolist())
+        yield clip, ScoredWindow(clip.ref, tuple(frames.values.tolist()), probabilities, times)
 
 
 def curve_of(windows: Iterable[ScoredWindow]) -> Curve:
     """The windows' scores as one curve over the source's frames."""
-    return curve((window.ref.times, window.values) for window in windows)
+    return curve((window.times or window.ref.times, window.values) for window in windows)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from vidence.datasets.dataset import Sample
 from vidence.errors import DataError
-from vidence.models.cnn_rnn import CnnRnn, CnnRnnDetector, evaluating
+from vidence.models.cnn_rnn import CnnRnn, CnnRnnDetector
 from vidence.models.detector_folder import state_digest
+from vidence.models.evaluating import evaluating
 from vidence.training.examples import Examples, clip_means, decided
 from vidence.training.feature_cache import FeatureCache, Precision
 from vidence.training.schedule import Schedule

@@ -1,0 +1,170 @@
+"""What autoencoders and predictors return, and how wrong a reconstruction is, per pixel and per frame."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from vidence.errors import ShapeError, SpecError
+
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601: gray of an RGB pixel
+SSIM_SIDE, SSIM_SIGMA, SSIM_K = 11, 1.5, (0.01, 0.03)  # Wang et al. 2004; range 1
+ERRORS = ("squared-error", "absolute-error", "ssim", "psnr", "centre-distance")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reconstruction:
+    """An autoencoder's or a predictor's output for x (n, c, t, h, w).
+
+    `x_hat` (n, c, s, h, w) in [0, 1], gray (c = 1) or RGB, stands for the frames `first_frame` to first_frame + s - 1.
+    `code` (n, s, d) are the frames' embeddings, `distance` (n, s) their squared distance to the centre of a one-class
+    network, `attention` (n, s, h, w) an input-attention mask, `prediction` what a two-headed network says of further
+    frames. None where the network has no such thing.
+    """
+
+    x_hat: Float[Tensor, "n c s h w"]
+    code: Float[Tensor, "n s d"] | None = None
+    first_frame: int = 0
+    distance: Float[Tensor, "n s"] | None = None
+    attention: Float[Tensor, "n s h w"] | None = None
+    prediction: Reconstruction | None = None
+
+
+class ReconstructionNetwork(nn.Module, ABC):
+    """A network whose output is a `Reconstruction`. `first_frame` of a window is the first that gets one."""
+
+    first_frame: int = 0
+
+    @abstractmethod
+    def forward(self, x: Float[Tensor, "n c t h w"]) -> Reconstruction:
+        """Reconstruct or predict. x is RGB in [0, 1]."""
+
+    def penalty(self, output: Reconstruction, x: Float[Tensor, "n c t h w"]) -> Float[Tensor, ""]:
+        """What training adds to the reconstruction loss; nothing by default."""
+        return output.x_hat.new_zeros(())
+
+
+@runtime_checkable
+class Embedding(Protocol):
+    """A network with an encoder: `encoder` holds its parameters, its last child the last layer."""
+
+    encoder: nn.Module
+
+    def embed(self, x: Float[Tensor, "n c t h w"]) -> Float[Tensor, "n s d"]:
+        """The frames' codes, without decoding them."""
+        ...
+
+
+def coloured(x: Float[Tensor, "n c t h w"], channels: int) -> Float[Tensor, "n k t h w"]:
+    """RGB as a network of `channels` takes it: gray by luma for 1, as it is for 3."""
+    if channels == x.shape[1]:
+        return x
+    if channels != 1 or x.shape[1] != 3:
+        raise ShapeError(f"a network takes 1 (gray) or 3 (RGB) channels of x; got {channels} of {x.shape[1]}.")
+    return (x * x.new_tensor(LUMA)[:, None, None, None]).sum(dim=1, keepdim=True)
+
+
+def shown(output: Reconstruction, x: Float[Tensor, "n c t h w"]) -> Float[Tensor, "n k s h w"]:
+    """What `output.x_hat` should equal: its frames of x, in its channels."""
+    frames = output.x_hat.shape[2]
+    return coloured(x, output.x_hat.shape[1])[:, :, output.first_frame : output.first_frame + frames]
+
+
+def density(output: Any, x: Float[Tensor, "n c t h w"], error: str) -> Float[Tensor, "n t h w"]:
+    """The error per pixel of every frame of x, 0 where a frame has no reconstruction; a two-headed network's two
+    errors are averaged where both speak.
+
+    `squared-error` and `absolute-error` sum over channels, `ssim` is 1 - SSIM (mean of the channels). `psnr` has the
+    density of the squared error, and `centre-distance` has none (`SpecError`).
+    """
+    total, count = x.new_zeros(len(x), *x.shape[2:]), x.new_zeros(x.shape[2])
+    for part in parts(output):
+        s = slice(part.first_frame, part.first_frame + part.x_hat.shape[2])
+        padding = (0, 0, 0, 0, s.start, x.shape[2] - s.stop)
+        total = total + F.pad(_density(part, x, error), padding)
+        count[s] += 1
+    return total / count.clamp(min=1)[:, None, None]
+
+
+def parts(output: Any) -> tuple[Reconstruction, ...]:
+    """The reconstruction, and the prediction of a two-headed network. Raises `ShapeError` for another output."""
+    if not isinstance(output, Reconstruction):
+        raise ShapeError(
+            f"this score needs a network that returns a Reconstruction; got {type(output).__name__}. "
+            "Wrap the model in Reconstructs(model), or choose another score."
+        )
+    return (output,) if output.prediction is None else (output, output.prediction)
+
+
+def scored_frames(output: Reconstruction) -> tuple[int, int]:
+    """The first frame with a reconstruction, and the one after the last."""
+    held = parts(output)
+    first = min(part.first_frame for part in held)
+    return first, max(part.first_frame + part.x_hat.shape[2] for part in held)
+
+
+def frame_errors(output: Any, x: Float[Tensor, "n c t h w"], error: str) -> Float[Tensor, "n s"]:
+    """One error per scored frame (see `scored_frames`), higher = worse.
+
+    Sums over pixels of squared and absolute errors (Ravi's thesis), mean of 1 - SSIM, -PSNR in dB.
+    """
+    if error not in ERRORS:
+        raise SpecError(f"an error must be one of {', '.join(ERRORS)}; got {error!r}.")
+    if error == "centre-distance":
+        return _distance(output)
+    per_pixel = density(output, x, error)[:, slice(*scored_frames(output))]
+    if error == "ssim":
+        return per_pixel.mean(dim=(2, 3))
+    summed = per_pixel.sum(dim=(2, 3))
+    if error == "psnr":
+        values = output.x_hat.shape[1] * x.shape[3] * x.shape[4]
+        return 10 * torch.log10(summed / values + 1e-10)
+    return summed
+
+
+def ssim_map(a: Float[Tensor, "n c h w"], b: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+    """SSIM at every pixel (Wang et al. 2004): Gaussian 11 x 11, sigma 1.5, range 1; edges are reflected."""
+    c1, c2 = (k**2 for k in SSIM_K)
+    stacked = torch.stack([a, b, a * a, b * b, a * b])  # (5, n, c, h, w)
+    mean_a, mean_b, aa, bb, ab = _blurred(stacked.flatten(0, 2)[:, None]).reshape(stacked.shape).unbind(0)
+    covariance = ab - mean_a * mean_b
+    variances = (aa - mean_a**2) + (bb - mean_b**2)
+    top = (2 * mean_a * mean_b + c1) * (2 * covariance + c2)
+    return top / ((mean_a**2 + mean_b**2 + c1) * (variances + c2))
+
+
+def _density(output: Reconstruction, x: Tensor, error: str) -> Float[Tensor, "n s h w"]:
+    truth = shown(output, x)
+    if error in ("squared-error", "psnr"):
+        return (truth - output.x_hat).square().sum(dim=1)
+    if error == "absolute-error":
+        return (truth - output.x_hat).abs().sum(dim=1)
+    if error != "ssim":
+        raise SpecError(f"{error!r} is a distance between embeddings; it has no density over pixels.")
+    frames = (rearrange(each, "n c t h w -> (n t) c h w") for each in (truth, output.x_hat))
+    return rearrange(1 - ssim_map(*frames).mean(dim=1), "(n t) h w -> n t h w", n=len(x))
+
+
+def _distance(output: Any) -> Float[Tensor, "n s"]:
+    if not isinstance(output, Reconstruction) or output.distance is None:
+        raise SpecError(
+            "the score 'centre-distance' needs a one-class network, whose training set a centre; this one has none. "
+            "Train with svdd=..., or choose another score."
+        )
+    return output.distance
+
+
+def _blurred(x: Float[Tensor, "m 1 h w"]) -> Float[Tensor, "m 1 h w"]:
+    place = torch.arange(SSIM_SIDE, device=x.device, dtype=x.dtype) - SSIM_SIDE // 2
+    weights = torch.exp(-(place**2) / (2 * SSIM_SIGMA**2))
+    weights = (weights / weights.sum()).to(x.dtype)
+    half = SSIM_SIDE // 2
+    wide = F.pad(x, (half, half, half, half), mode="reflect")
+    return F.conv2d(F.conv2d(wide, weights[None, None, None]), weights[None, None, :, None])
