@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from itertools import islice
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float32
 from torch import Tensor
 
 from vidence import spec as spec_line
@@ -22,7 +24,14 @@ from vidence.frames.windows import Partial, Windows
 from vidence.models.detector import FrameScores, Session
 from vidence.models.detector_folder import fill_from_folder, read_facts, state_digest, write_detector
 from vidence.models.evaluating import evaluating
-from vidence.models.reconstruction import ERRORS, ReconstructionNetwork, frame_errors, scored_frames
+from vidence.models.reconstruction import (
+    ERRORS,
+    Reconstruction,
+    ReconstructionNetwork,
+    density,
+    frame_errors,
+    scored_frames,
+)
 
 Loss = Literal["mse", "ssim", "compound"]
 Recipe = Literal["corrected", "thesis", "released"]
@@ -144,9 +153,29 @@ class ReconstructionDetector:
     def errors(self, clip: Clip) -> FrameScores:
         """The raw errors of a window's scored frames: neither smoothed nor calibrated."""
         x = self.prepare(clip)
-        with evaluating(self.network), torch.autocast(x.device.type, torch.bfloat16, self.precision == "bf16"):
+        with self._scoring(x):
+            return self._errors(self.network(x), x, clip)
+
+    def examined(self, clip: Clip) -> tuple[FrameScores, Float32[np.ndarray, "s h w"] | None]:
+        """`errors` and, from the same forward pass, the error per pixel of the scored frames on the network's grid
+        (None for a score that is a distance between embeddings).
+        """
+        x = self.prepare(clip)
+        with self._scoring(x):
             output = self.network(x)
-            values = frame_errors(output, x, self.settings.score)[0].float()
+            found = self._errors(output, x, clip)
+            if self.settings.score == "centre-distance":
+                return found, None
+            per_pixel = density(output, x, self.settings.score)[0, slice(*scored_frames(output))]
+            return found, per_pixel.float().cpu().numpy()
+
+    @contextmanager
+    def _scoring(self, x: Tensor) -> Iterator[None]:
+        with evaluating(self.network), torch.autocast(x.device.type, torch.bfloat16, self.precision == "bf16"):
+            yield
+
+    def _errors(self, output: Reconstruction, x: Tensor, clip: Clip) -> FrameScores:
+        values = frame_errors(output, x, self.settings.score)[0].float()
         times = np.asarray(clip.times[slice(*scored_frames(output))], dtype=np.float64)
         return FrameScores(times=times, values=values.cpu().numpy())
 
@@ -181,7 +210,10 @@ class LiveScores:
 
     def push(self, clip: Clip) -> FrameScores:
         """Score the next window."""
-        found = self._detector.errors(clip)
+        return self.follow(self._detector.errors(clip))
+
+    def follow(self, found: FrameScores) -> FrameScores:
+        """The live scores of the next window, whose raw errors are known already."""
         for time, value in dict(zip(found.times.tolist(), found.values.tolist(), strict=True)).items():
             self._held.setdefault(time, []).append(value)
         smooth, low, high = self._detector.settings.smooth, *_scale(self._detector.facts)
