@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -59,6 +60,15 @@ class Embedding(Protocol):
 
     def embed(self, x: Float[Tensor, "n c t h w"]) -> Float[Tensor, "n s d"]:
         """The frames' codes, without decoding them."""
+        ...
+
+
+@runtime_checkable
+class Learning(Protocol):
+    """A network that is not trained by gradients: it learns from one pass over the normal clips."""
+
+    def learn(self, clips: Iterable[Float[Tensor, "1 c t h w"]]) -> None:
+        """Take in every clip once. Raises `DataError` where there are too few."""
         ...
 
 

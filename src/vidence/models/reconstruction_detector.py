@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -147,7 +147,7 @@ class ReconstructionDetector:
 
     def prepare(self, clip: Clip) -> Float[Tensor, "1 c t h w"]:
         """The network's input, float32 RGB in [0, 1], on the network's device."""
-        held = next(self.network.parameters(), None)
+        held = next(chain(self.network.parameters(), self.network.buffers()), None)
         return self.fit(clip).to("cpu" if held is None else held.device)
 
     def errors(self, clip: Clip) -> FrameScores:
