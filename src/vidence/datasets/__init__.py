@@ -3,7 +3,14 @@
 from vidence.datasets.dataset import Dataset, Sample, Truth
 from vidence.datasets.fight import FightSurv
 from vidence.datasets.folder import Folder
+from vidence.datasets.publication import Published
+from vidence.datasets.ucsd import UcsdPed1, UcsdPed2
 
-DATASETS: dict[str, type[Dataset]] = {"folder": Folder, "fight-surv": FightSurv}
+DATASETS: dict[str, type[Folder | FightSurv | Published]] = {
+    "folder": Folder,
+    "fight-surv": FightSurv,
+    "ucsd-ped1": UcsdPed1,
+    "ucsd-ped2": UcsdPed2,
+}
 
-__all__ = ["DATASETS", "Dataset", "FightSurv", "Folder", "Sample", "Truth"]
+__all__ = ["DATASETS", "Dataset", "FightSurv", "Folder", "Sample", "Truth", "UcsdPed1", "UcsdPed2"]

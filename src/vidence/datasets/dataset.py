@@ -12,6 +12,7 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Bool
 
+from vidence.datasets.masks import read_mask_array
 from vidence.errors import DataError
 from vidence.frames.source import open_source
 
@@ -25,7 +26,8 @@ _NOT_NO += ("nod", "now", "nook", "noon", "nordic", "nomad", "noble", "noodle", 
 @dataclass(frozen=True, slots=True)
 class Sample:
     """One labelled source. `path` is a video, an image or a folder of frames; samples of one `group` (a camera,
-    an original video) never stand on two sides of a split; `mask` is an .npz with a bool `mask` (t, h, w).
+    an original video) never stand on two sides of a split; `mask` is an .npz with a bool `mask` (t, h, w), or what
+    its set's `truth` reads.
     """
 
     path: str
@@ -63,7 +65,7 @@ class Dataset(ABC):
 
         Raises `DataError` where labels or masks do not cover the frames.
         """
-        masks = None if sample.mask is None else _read_mask(sample.mask, frames)
+        masks = None if sample.mask is None else read_mask_array(sample.mask, frames)
         if masks is None:
             return Truth(np.full(frames, sample.label not in self.normal, dtype=bool))
         anomalous = np.asarray(masks.any(axis=(1, 2)))
@@ -79,13 +81,12 @@ class Dataset(ABC):
             raise DataError(f"a part is one of {', '.join(PARTS)}; got {name!r}.")
         return split(self.samples(), seed=seed)[name]
 
+    def normal_split(self, seed: int = 0) -> tuple[list[Sample], list[Sample], list[Sample]]:
+        """Training and validation samples, all normal, and test samples, for a detector that learns what is normal.
 
-def _read_mask(path: str, frames: int) -> Bool[np.ndarray, "t h w"]:
-    with np.load(path, allow_pickle=False) as held:
-        mask: np.ndarray = held["mask"].astype(bool)
-    if mask.ndim != 3 or len(mask) != frames:
-        raise DataError(f"a mask must be (t, h, w) with one picture per frame; {path} has {mask.shape} for {frames}.")
-    return mask
+        See `split_normal`; sets with an official test part keep it. A set without anomalies has an empty test part.
+        """
+        return split_normal(self.samples(), self.normal, seed=seed)
 
 
 def classes_of(samples: Sequence[Sample]) -> tuple[str, ...]:
@@ -93,12 +94,14 @@ def classes_of(samples: Sequence[Sample]) -> tuple[str, ...]:
     return tuple(sorted({sample.label for sample in samples}))
 
 
-def normal_classes(classes: Sequence[str], asked: Sequence[str] | None = None) -> tuple[str, ...]:
+def normal_classes(
+    classes: Sequence[str], asked: Sequence[str] | None = None, *, alone: bool = False
+) -> tuple[str, ...]:
     """The classes that count as normal: those asked for, else those whose name says so.
 
     A name says so when it is normal, good or free, starts with "normal", or starts with "no" in any case (nofight,
     noFight, no_event, none), unless it starts with a listed word such as nose, north, noise or note. Raises `DataError`
-    that lists the classes when none or all of them would be normal.
+    that lists the classes when none of them would be normal, or all of them unless normal ones `alone` will do.
     """
     listed = ", ".join(classes)
     unknown = [name for name in asked or () if name not in classes]
@@ -110,7 +113,7 @@ def normal_classes(classes: Sequence[str], asked: Sequence[str] | None = None) -
             f"at least one class must be normal (called normal, no..., good or free); the classes are: {listed}. "
             "Name the normal ones with --normal CLASS[,CLASS]."
         )
-    if len(normal) == len(classes):
+    if len(normal) == len(classes) and not alone:
         raise DataError(
             f"at least one class must not be normal; the classes {listed} all count as normal. "
             "Name the normal ones with --normal CLASS[,CLASS]."
@@ -149,6 +152,28 @@ def split(samples: Sequence[Sample], *, parts: Mapping[str, float] = PARTS, seed
     for sample in sorted(samples, key=lambda sample: (sample.path, sample.label)):
         dealt[side[sample.group]].append(sample)
     return dealt
+
+
+def split_normal(
+    samples: Sequence[Sample], normal: Sequence[str], *, seed: int = 0
+) -> tuple[list[Sample], list[Sample], list[Sample]]:
+    """Normal samples to train and to validate, and the test samples; no group stands on two sides.
+
+    Groups with an anomaly are for the test, the others are dealt by `PARTS`. Where that would take more than half of
+    the normal samples away, all groups with a normal sample are dealt, and anomalies that fall to the first two parts
+    are left out. Nothing is held out for the test where there are no anomalies. Raises `DataError` when there are
+    fewer than two groups to deal.
+    """
+    marred = {sample.group for sample in samples if sample.label not in normal}
+    calm = {sample.group for sample in samples if sample.label in normal}
+    if 2 * sum(s.group in calm - marred for s in samples) >= sum(s.label in normal for s in samples):
+        calm -= marred
+    pool = [sample for sample in samples if sample.group in calm]
+    shares = PARTS if marred and len(calm) > 2 else {part: PARTS[part] for part in ("train", "val")}
+    parts = split(pool, parts=shares, seed=seed)
+    train, val = ([sample for sample in parts[part] if sample.label in normal] for part in ("train", "val"))
+    rest = [sample for sample in samples if sample.group not in calm]
+    return train, val, parts.get("test", []) + sorted(rest, key=lambda sample: (sample.path, sample.label))
 
 
 def _deal(order: Sequence[str], groups: Mapping[str, Counter[str]], parts: Mapping[str, float]) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from vidence.datasets.dataset import Dataset, Sample, classes_of, digest, normal_classes, split
@@ -19,22 +20,31 @@ _IGNORED = {".csv", ".txt", ".md", ".json", ".npz", ".npy", ".xml", ".db", ".ini
 
 @dataclass(frozen=True)
 class Folder(Dataset):
-    """A folder of class folders, or a CSV with the columns file,label; `group` names a column of the CSV."""
+    """A folder of class folders, or a CSV with the columns file,label; `group` names a column of the CSV, `calm` the
+    normal classes (None: by their names, see `normal_classes`).
+    """
 
     path: str
     group: str | None = None
+    calm: tuple[str, ...] | None = None
 
     def samples(self) -> list[Sample]:
-        """See `read_folder`."""
-        return read_folder(self.path, group=self.group)
+        """See `read_folder`; one class will do, since a detector of the abnormal needs normal samples only."""
+        return read_folder(self.path, group=self.group, least=1)
+
+    @cached_property
+    def normal(self) -> tuple[str, ...]:
+        """The labels that count as normal, read once."""
+        return normal_classes(classes_of(self.samples()), self.calm, alone=True)
 
 
-def read_folder(path: str | Path, *, group: str | None = None) -> list[Sample]:
+def read_folder(path: str | Path, *, group: str | None = None, least: int = 2) -> list[Sample]:
     """List the samples of a folder of class folders, or of a CSV.
 
     Folder: the class is the folder's name, each file or folder of frames in it is one sample and its own group. CSV:
     columns `file` and `label`, optionally `mask` and the column named by `group`; relative paths start at the CSV's
-    folder and must stay below it, absolute paths are taken as given. Raises `DataError`.
+    folder and must stay below it, absolute paths are taken as given. Raises `DataError`, also for fewer than `least`
+    classes.
     """
     place = Path(path)
     if not place.exists():
@@ -47,7 +57,7 @@ def read_folder(path: str | Path, *, group: str | None = None) -> list[Sample]:
     else:
         samples = _from_table(place, group)
     classes = classes_of(samples)
-    if len(classes) < 2:
+    if len(classes) < least:
         raise DataError(
             f"a classifier needs at least two classes; {str(path)!r} has only {classes[0]!r} ({len(samples)} samples)."
         )

@@ -1,0 +1,83 @@
+"""Sets as their publishers ship them: what is missing is named with the place to get it, official parts are kept."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from vidence.datasets.dataset import PARTS, Dataset, Sample, split
+from vidence.errors import DataError
+
+
+@dataclass(frozen=True)
+class Published(Dataset):
+    """A set in its publisher's layout below the folder `root`, for detectors that learn from normal samples.
+
+    `origin` says where to get it, `layout` what its folder holds, `calm` the labels of what is normal.
+    """
+
+    root: str
+    origin: ClassVar[str]
+    layout: ClassVar[str]
+    calm: ClassVar[tuple[str, ...]] = ("normal",)
+
+    @property
+    def normal(self) -> tuple[str, ...]:
+        """The labels that count as normal."""
+        return self.calm
+
+    def split(self, name: str, *, seed: int = 0) -> list[Sample]:
+        """The samples of `train` or `val`, all normal, or of `test`: the parts of `normal_split`."""
+        if name not in PARTS:
+            raise DataError(f"a part is one of {', '.join(PARTS)}; got {name!r}.")
+        return self.normal_split(seed)[list(PARTS).index(name)]
+
+    def place(self, *names: str) -> Path:
+        """The first of these paths below the root that exists. Raises `DataError`."""
+        for name in names:
+            if (found := Path(self.root) / name).exists():
+                return found
+        raise self.absent(" or ".join(names))
+
+    def absent(self, what: str) -> DataError:
+        """The error for a missing file or folder."""
+        return DataError(
+            f"{what} is missing in {self.root!r}, which must hold {self.layout}. Get the set from {self.origin}."
+        )
+
+    def some(self, paths: Iterable[Path], what: str) -> list[Path]:
+        """Paths in the order of their names, hidden ones left out. Raises `DataError` if there are none."""
+        found = sorted(path for path in paths if not path.name.startswith("."))
+        if not found:
+            raise self.absent(what)
+        return found
+
+
+@dataclass(frozen=True)
+class Official(Published):
+    """A published set that says what is for training and what for testing.
+
+    The official test part is the test; of the normal samples of the training part some groups validate.
+    """
+
+    @abstractmethod
+    def part(self, name: Literal["train", "test"]) -> list[Sample]:
+        """All samples of an official part, in a fixed order."""
+
+    def samples(self) -> list[Sample]:
+        """Both official parts, the one for training first."""
+        return self.part("train") + self.part("test")
+
+    def split(self, name: str, *, seed: int = 0) -> list[Sample]:
+        """The samples of `train` or `val`, all normal, or of `test`, which needs no training files to be there."""
+        return self.part("test") if name == "test" else super().split(name, seed=seed)
+
+    def normal_split(self, seed: int = 0) -> tuple[list[Sample], list[Sample], list[Sample]]:
+        """The official training part's normal samples, split by group to train and to validate; the official test."""
+        normal = [sample for sample in self.part("train") if sample.label in self.normal]
+        shares = {"train": 1 - PARTS["val"], "val": PARTS["val"]}
+        parts = split(normal, parts=shares, seed=seed)
+        return parts["train"], parts["val"], self.part("test")
