@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from itertools import chain, islice
 from pathlib import Path
@@ -17,17 +16,19 @@ from jaxtyping import Float, Float32
 from torch import Tensor
 
 from vidence import spec as spec_line
-from vidence.errors import SpecError, WeightsError
+from vidence.errors import DataError, SpecError, WeightsError
 from vidence.frames.clip import Clip
 from vidence.frames.transforms import Fit
 from vidence.frames.windows import Partial, Windows
 from vidence.models.detector import FrameScores, Session
 from vidence.models.detector_folder import fill_from_folder, read_facts, state_digest, write_detector
 from vidence.models.evaluating import evaluating
+from vidence.models.one_class import OneClass, Svdd, code_width
 from vidence.models.reconstruction import (
-    ERRORS,
+    PLACELESS,
     Reconstruction,
     ReconstructionNetwork,
+    added,
     density,
     frame_errors,
     scored_frames,
@@ -44,8 +45,9 @@ class ReconstructionSettings(ABC):
     `length` frames a window, a new one every `stride` (None: no frame is scored twice), `rate` in sampled frames per
     second (0: every frame); `size` the side of the input, `channels` 1 (gray) or 3, `crop` (top, left, height, width)
     of the source's pixels; None: what the data set says, else 3 and the whole picture. `score`: which error is the
-    score; `smooth`: it is averaged over that many frames, none of them later. `loss` and `recipe` are the training's:
-    see docs/detectors.md. `precision` is that of scoring.
+    score, or several joined by '+', each as a multiple of its spread on normal frames; `smooth`: it is averaged over that many frames, none of them later. `loss` and `recipe` are the training's:
+    see docs/detectors.md. `precision` is that of scoring. `svdd`: how embeddings are drawn to a centre, `svdd_weight`
+    how much that counts in a `joint` training beside the reconstruction: see docs/svdd.md.
     """
 
     length: int = 8
@@ -59,6 +61,8 @@ class ReconstructionSettings(ABC):
     loss: Loss = "mse"
     recipe: Recipe = "corrected"
     precision: Literal["float32", "bf16"] = "float32"
+    svdd: Svdd = "none"
+    svdd_weight: float = 1e-4
     partial: ClassVar[Partial] = "keep"  # of the last window; recurrent networks need whole ones
 
     def __post_init__(self) -> None:
@@ -68,18 +72,33 @@ class ReconstructionSettings(ABC):
         if self.stride is not None:
             _at_least("stride", self.stride, 1)
         _one_of("channels", self.channels, (None, 1, 3))
-        _one_of("score", self.score, ERRORS)
+        added(self.score)
         _one_of("loss", self.loss, ("mse", "ssim", "compound"))
         _one_of("recipe", self.recipe, ("corrected", "thesis", "released"))
         _one_of("precision", self.precision, ("float32", "bf16"))
+        _one_of("svdd", self.svdd, ("none", "tuned", "joint", "scratch"))
+        if not self.svdd_weight > 0:
+            raise SpecError(f"svdd_weight must be positive; got {self.svdd_weight!r}.")
+        if self.svdd == "scratch" and self.score != "centre-distance":
+            raise SpecError(
+                f"svdd='scratch' trains no decoder, so the score must be 'centre-distance'; got {self.score!r}."
+            )
 
     @abstractmethod
     def network(self) -> ReconstructionNetwork:
         """The untrained network."""
 
+    def assembled(self) -> ReconstructionNetwork:
+        """The untrained network, behind a centre for its embeddings where `svdd` asks for one."""
+        network = self.network()
+        if self.svdd == "none":
+            return network
+        width = code_width(network, (self.length, self.size))
+        return OneClass(network, width, weight={"joint": self.svdd_weight, "scratch": 1.0}.get(self.svdd, 0.0))
+
     def build(self) -> ReconstructionDetector:
         """An untrained detector."""
-        return ReconstructionDetector(self, self.network())
+        return ReconstructionDetector(self, self.assembled())
 
     @classmethod
     def load(cls, folder: str | Path) -> ReconstructionDetector:
@@ -90,7 +109,7 @@ class ReconstructionSettings(ABC):
         try:
             settings: Self = spec_line.build(saved["detector"], DETECTORS)
             detector = ReconstructionDetector(
-                settings, settings.network(), threshold=saved["threshold"], facts=saved["facts"]
+                settings, settings.assembled(), threshold=saved["threshold"], facts=saved["facts"]
             )
         except (SpecError, TypeError, RuntimeError) as error:
             raise WeightsError(f"detector.json in {folder} must describe a detector; {error} Copy it again.") from error
@@ -102,6 +121,8 @@ class ReconstructionSettings(ABC):
 class ReconstructionDetector:
     """A built detector. `facts['calibration']` (`low`, `high`: the median and the .99 quantile of normal frames' errors
     on validation footage) puts the live score on a scale where 0 is usual and 1 rare; without it the error is as it is.
+    `facts['scales']` are the spreads by which errors that are added are divided; without them they are added as they
+    are.
     """
 
     def __init__(
@@ -150,34 +171,82 @@ class ReconstructionDetector:
         held = next(chain(self.network.parameters(), self.network.buffers()), None)
         return self.fit(clip).to("cpu" if held is None else held.device)
 
+    @property
+    def score_line(self) -> str:
+        """What alarms are made of before smoothing and calibration, as a line of SCORES."""
+        weights = self._weights()
+        if len(weights) == 1:
+            return self.settings.score
+        values = "" if set(weights.values()) == {1.0} else f", weights=[{', '.join(map(repr, weights.values()))}]"
+        return f"sum(of=[{', '.join(weights)}]{values})"
+
+    @property
+    def memory(self) -> int:
+        """How many windows before it a window's live scores depend on."""
+        shared = self.windows.length - self.network.first_frame - 1 + self.settings.smooth - 1
+        return shared // self.windows.stride
+
+    def output(self, x: Float[Tensor, "n c t h w"]) -> Reconstruction:
+        """What the network says of x, in the detector's precision."""
+        with evaluating(self.network), self.arithmetic(x):
+            return self.network(x)
+
+    def arithmetic(self, x: Tensor) -> torch.autocast:
+        """The context in which the network is called on x: autocast to bfloat16 where that is the precision."""
+        return torch.autocast(x.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+
     def errors(self, clip: Clip) -> FrameScores:
         """The raw errors of a window's scored frames: neither smoothed nor calibrated."""
         x = self.prepare(clip)
-        with self._scoring(x):
-            return self._errors(self.network(x), x, clip)
+        return self._errors(self.output(x), x, clip)
 
     def examined(self, clip: Clip) -> tuple[FrameScores, Float32[np.ndarray, "s h w"] | None]:
         """`errors` and, from the same forward pass, the error per pixel of the scored frames on the network's grid
-        (None for a score that is a distance between embeddings).
+        (None for a score that is a distance between embeddings, which has no place in a sum either).
         """
         x = self.prepare(clip)
-        with self._scoring(x):
-            output = self.network(x)
-            found = self._errors(output, x, clip)
-            if self.settings.score == "centre-distance":
-                return found, None
-            per_pixel = density(output, x, self.settings.score)[0, slice(*scored_frames(output))]
-            return found, per_pixel.float().cpu().numpy()
+        output = self.output(x)
+        found = self._errors(output, x, clip)
+        placed = {name: weight for name, weight in self._weights().items() if name != PLACELESS}
+        if not placed:
+            return found, None
+        frames = slice(*scored_frames(output))
+        per_pixel = sum(weight * density(output, x, name)[0, frames] for name, weight in placed.items())
+        return found, torch.as_tensor(per_pixel).float().cpu().numpy()
 
-    @contextmanager
-    def _scoring(self, x: Tensor) -> Iterator[None]:
-        with evaluating(self.network), torch.autocast(x.device.type, torch.bfloat16, self.precision == "bf16"):
-            yield
+    def measure_scales(self, clips: Iterable[Clip]) -> None:
+        """Set `facts['scales']` to the standard deviation of each added error over the frames of normal `clips`.
+
+        Nothing happens where the score is a single error.
+        """
+        names = added(self.settings.score)
+        if len(names) == 1:
+            return
+        found: dict[str, list[Tensor]] = {name: [] for name in names}
+        for clip in clips:
+            x = self.prepare(clip)
+            output = self.output(x)
+            for name in names:
+                found[name].append(frame_errors(output, x, name)[0].double().cpu())
+        spreads = {name: float(torch.cat(values).std(correction=0)) for name, values in found.items() if values}
+        flat = [name for name in names if not spreads.get(name, 0.0) > 0]
+        if flat:
+            raise DataError(
+                f"errors that are added are divided by their spread on normal frames; {', '.join(flat)} has none. "
+                "Give more normal footage, or score one error alone."
+            )
+        self.facts["scales"] = spreads
+
+    def _weights(self) -> dict[str, float]:
+        """The errors that make the score, with what each is multiplied by."""
+        names = added(self.settings.score)
+        scales = self.facts.get("scales", {}) if len(names) > 1 else {}
+        return {name: 1 / scales.get(name, 1.0) for name in names}
 
     def _errors(self, output: Reconstruction, x: Tensor, clip: Clip) -> FrameScores:
-        values = frame_errors(output, x, self.settings.score)[0].float()
+        weighted = [weight * frame_errors(output, x, name)[0] for name, weight in self._weights().items()]
         times = np.asarray(clip.times[slice(*scored_frames(output))], dtype=np.float64)
-        return FrameScores(times=times, values=values.cpu().numpy())
+        return FrameScores(times=times, values=torch.stack(weighted).sum(dim=0).float().cpu().numpy())
 
     def start(self) -> Session:
         """A fresh session for one source."""
@@ -232,7 +301,8 @@ class LiveScores:
 
 def _scale(facts: dict[str, Any]) -> tuple[float, float]:
     found = facts.get("calibration") or {"low": 0.0, "high": 1.0}
-    return found["low"], found["high"]
+    low, high = found["low"], found["high"]
+    return low, high if high > low else low + 1.0  # errors that never differed have no scale
 
 
 def _at_least(name: str, value: Any, least: int) -> None:
