@@ -88,7 +88,7 @@ def test_all_models_in_the_same_folds_and_resumed(
     good = Candidate("good", settings, Schedule(epochs=20, batch=8, rate=0.02, patience=None))
     bad = Candidate("bad", settings, Schedule(epochs=1, batch=8, rate=1e-6, patience=None))
     fits: list[Any] = []
-    train = cross_validation.train
+    train = cross_validation.train_classifier
 
     def counted(*rest: Any, **options: Any) -> Any:
         if len(fits) == stop:
@@ -99,7 +99,7 @@ def test_all_models_in_the_same_folds_and_resumed(
     def run() -> list[dict[str, Any]]:
         return cross_validate(clips, [bad, good], bench, tmp_path / "out", folds=2, inner=2, seeds=(0,))
 
-    monkeypatch.setattr(cross_validation, "train", counted)
+    monkeypatch.setattr(cross_validation, "train_classifier", counted)
     stop = 7
     with pytest.raises(KeyboardInterrupt):
         run()

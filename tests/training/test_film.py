@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from vidence.errors import ExplainError
+from vidence.training.classify import train_classifier
 from vidence.training.film import Film, activation_picture, activations, filter_picture, first_convolution, tiles
-from vidence.training.loop import train
 from vidence.training.schedule import Schedule
 
 
@@ -20,7 +20,9 @@ def test_every_epoch_is_filmed_and_a_resumed_fit_films_on(
     def run(epochs: int, resume: bool) -> Film:
         film = Film(tmp_path / "film", x, channels=3)
         schedule = Schedule(epochs=epochs, batch=8, rate=0.05, finetune="all", patience=None)
-        train(make_network(), *data, schedule, classes=2, seed=0, folder=tmp_path, resume=resume, callbacks=[film])
+        train_classifier(
+            make_network(), *data, schedule, classes=2, seed=0, folder=tmp_path, resume=resume, callbacks=[film]
+        )
         return film
 
     run(1, resume=False)

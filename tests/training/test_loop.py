@@ -13,8 +13,8 @@ import torch
 
 from vidence.errors import DataError, OutputError, SpecError
 from vidence.training import progress_file
+from vidence.training.classify import train_classifier
 from vidence.training.examples import Entry, Examples
-from vidence.training.loop import train
 from vidence.training.schedule import Schedule
 
 EPOCHS = 5
@@ -24,7 +24,7 @@ SCHEDULE = Schedule(epochs=EPOCHS, batch=8, rate=0.1, plateau=0, patience=None, 
 def fitted(make_network: Any, make_examples: Any, schedule: Schedule = SCHEDULE, **options: Any) -> Any:
     network = make_network()
     data = make_examples(12, 0), make_examples(8, 1)
-    progress = train(network, *data, schedule, classes=2, **{"seed": 3, **options})
+    progress = train_classifier(network, *data, schedule, classes=2, **{"seed": 3, **options})
     return network, progress
 
 
@@ -66,7 +66,7 @@ import os, runpy, signal, sys, torch
 torch.set_num_threads(1)
 import lightning.pytorch as pl
 from pathlib import Path
-from vidence.training.loop import train
+from vidence.training.classify import train_classifier
 from vidence.training.schedule import Schedule
 made = runpy.run_path(sys.argv[1])
 class Blow(pl.Callback):
@@ -74,8 +74,8 @@ class Blow(pl.Callback):
         if module.epoch == 3:
             os.kill(os.getpid(), signal.SIGKILL)
 schedule = Schedule(epochs=5, batch=8, rate=0.1, plateau=0, patience=None, views=1)
-train(made["make_network"](), made["make_examples"](12, 0), made["make_examples"](8, 1), schedule, classes=2, seed=3,
-      folder=Path(sys.argv[2]), callbacks=[Blow()])
+data = made["make_examples"](12, 0), made["make_examples"](8, 1)
+train_classifier(made["make_network"](), *data, schedule, classes=2, seed=3, folder=Path(sys.argv[2]), callbacks=[Blow()])
 """
 
 
@@ -109,7 +109,7 @@ def test_ctrl_c_in_the_middle_of_an_epoch(make_network: Any, make_examples: Any,
 
 
 def test_ctrl_c_works_again_afterwards(make_network: Any, make_examples: Any, monkeypatch: Any) -> None:
-    from vidence.training.module import Classifier
+    from vidence.training.classifier_module import Classifier
 
     def interrupted(*rest: Any) -> None:
         raise KeyboardInterrupt
@@ -160,7 +160,7 @@ def test_only_what_is_finetuned_moves(make_network: Any, make_examples: Any) -> 
     def moved(finetune: Any) -> set[str]:
         network, data = make_network(), make_examples(8, 0, pixels=True)
         schedule = Schedule(epochs=1, batch=8, finetune=finetune, finetune_rate=1.0)
-        train(network, data, make_examples(4, 1, pixels=True), schedule, classes=2, seed=0)
+        train_classifier(network, data, make_examples(4, 1, pixels=True), schedule, classes=2, seed=0)
         old = start.state_dict()
         return {name for name, value in network.state_dict().items() if not torch.equal(old[name], value)}
 
@@ -197,13 +197,15 @@ def test_nan_is_named(make_network: Any, make_examples: Any) -> None:
     data = Examples(data.entries[:1], data.labels)
     data.entries[0][1].x[0, 0, 0] = np.nan
     with pytest.raises(DataError, match="loss must stay finite; got nan in epoch 1"):
-        train(make_network(), data.chosen([0, 1]), data.chosen([2, 3]), Schedule(epochs=60), classes=2, seed=0)
+        train_classifier(
+            make_network(), data.chosen([0, 1]), data.chosen([2, 3]), Schedule(epochs=60), classes=2, seed=0
+        )
 
 
 def test_nothing_to_train_on(make_network: Any, make_examples: Any) -> None:
     none = Examples([[]], np.zeros(0, dtype=np.int64))
     with pytest.raises(DataError, match="got 8 and 0"):
-        train(make_network(), make_examples(8, 0), none, Schedule(), classes=2, seed=0)
+        train_classifier(make_network(), make_examples(8, 0), none, Schedule(), classes=2, seed=0)
 
 
 def test_balance_makes_a_rare_class_count_as_much(make_network: Any) -> None:
@@ -215,7 +217,7 @@ def test_balance_makes_a_rare_class_count_as_much(make_network: Any) -> None:
     def odds(balance: bool) -> float:
         network = make_network()
         schedule = Schedule(epochs=60, batch=16, rate=0.05, patience=None, plateau=60, balance=balance)
-        train(network, data, data, schedule, classes=2, seed=0)
+        train_classifier(network, data, data, schedule, classes=2, seed=0)
         with torch.no_grad():
             return float(network.decide(torch.from_numpy(x)).softmax(dim=1)[0, 1])
 

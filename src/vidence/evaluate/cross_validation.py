@@ -26,9 +26,9 @@ from vidence.evaluate import baselines
 from vidence.evaluate.classification import measures
 from vidence.models.cnn_rnn import CnnRnn
 from vidence.models.motion_energy import MotionEnergy
+from vidence.training.classify import train_classifier
 from vidence.training.examples import Examples
 from vidence.training.ledger import Ledger, run_key
-from vidence.training.loop import train
 from vidence.training.schedule import Schedule
 from vidence.training.workbench import Workbench, clip_probabilities, finetuned
 
@@ -160,7 +160,7 @@ class _Run:
         started = time.monotonic()
         detector = self.bench.build(candidate.settings, seed=seed)
         examples = self._windows(candidate)
-        done = train(
+        done = train_classifier(
             detector.network,
             examples.chosen(held_in),
             examples.chosen(val),

@@ -13,7 +13,6 @@ from rich.progress import Progress as Bar
 
 from vidence.training.freezing import learned
 from vidence.training.learning_curve import write_curve, write_log
-from vidence.training.module import Classifier
 from vidence.training.progress_file import Progress, write_progress
 
 
@@ -31,7 +30,7 @@ class Steering(pl.Callback):  # type: ignore[misc]
         """Take up where the progress file ends."""
         schedule, (optimizer,) = module.schedule, trainer.optimizers
         self._plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
-            optimizer, factor=schedule.factor, patience=schedule.plateau, threshold=1e-4
+            optimizer, factor=schedule.factor, patience=schedule.plateau, threshold=schedule.plateau_threshold
         )
         if self.progress.epoch:
             optimizer.load_state_dict(self.progress.optimizer)
@@ -82,7 +81,7 @@ class Log(pl.Callback):  # type: ignore[misc]
 
 
 class EpochBar(pl.Callback):  # type: ignore[misc]
-    """A bar on the terminal: epochs, losses, accuracy."""
+    """A bar on the terminal: epochs and losses."""
 
     def __init__(self, progress: Progress, epochs: int) -> None:
         self.progress = progress
@@ -96,16 +95,16 @@ class EpochBar(pl.Callback):  # type: ignore[misc]
         )
         self.task: TaskID = self.bar.add_task("", total=epochs, completed=progress.epoch, note="")
 
-    def on_fit_start(self, trainer: pl.Trainer, module: Classifier) -> None:
+    def on_fit_start(self, trainer: pl.Trainer, module: Any) -> None:
         """Begin to draw."""
         self.bar.start()
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, module: Classifier) -> None:
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: Any) -> None:
         """Advance."""
         row = self.progress.rows[-1]
-        note = f"loss {row['train_loss']:.3f}, val {row['val_loss']:.3f}, val accuracy {row['val_accuracy']:.3f}"
+        note = f"loss {row['train_loss']:.3g}, validation {row['val_loss']:.3g}"
         self.bar.update(self.task, completed=self.progress.epoch, note=note)
 
-    def teardown(self, trainer: pl.Trainer, module: Classifier, stage: str) -> None:
+    def teardown(self, trainer: pl.Trainer, module: Any, stage: str) -> None:
         """End, also after an error."""
         self.bar.stop()

@@ -59,6 +59,22 @@ class Examples:
             yield Batch(_floats(x), torch.from_numpy(self.labels)[clip], clip)
 
 
+class Batches:
+    """Lightning's loader. With a seed the order is drawn from seed and epoch alone: a resumed fit sees the same."""
+
+    def __init__(self, examples: Examples, size: int, *, seed: int | None = None, epoch: int = 1) -> None:
+        self.examples, self.size, self.seed, self.epoch = examples, size, seed, epoch
+
+    @property
+    def steps(self) -> int:
+        """Batches of an epoch without views (a drawn view may cut a source into one window more or less)."""
+        return -(-sum(len(entry.x) for entry in self.examples.entries[0]) // self.size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        order = None if self.seed is None else np.random.default_rng([self.seed, self.epoch])
+        return self.examples.batches(self.size, order=order)
+
+
 def decided(network: nn.Module, x: Float[Tensor, "n t ..."]) -> Float[Tensor, "n k"]:
     """Logits of features (n, t, f) or of pixels (n, t, c, h, w)."""
     return network(rearrange(x, "n t c h w -> n c t h w")) if x.ndim == 5 else network.decide(x)  # type: ignore[operator]

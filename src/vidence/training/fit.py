@@ -22,9 +22,9 @@ from vidence.errors import SpecError
 from vidence.models.cnn_rnn import CnnRnn, CnnRnnDetector
 from vidence.scoring.thresholds import THRESHOLDS, BestF1, ThresholdRule
 from vidence.scoring.timeline import Curve, curve
+from vidence.training.classify import train_classifier
 from vidence.training.examples import Examples, clip_means
 from vidence.training.film import Film, MovieWriter
-from vidence.training.loop import train
 from vidence.training.progress_file import Progress
 from vidence.training.schedule import Schedule, schedule_for
 from vidence.training.workbench import Workbench, finetuned, probabilities
@@ -69,7 +69,7 @@ def fit(
     held = bench.examples(detector, val, pixels=schedule.finetune != 0)
     if film is not None:
         callbacks.append(_film(held, out / "film", frozen=schedule.finetune == 0))
-    done = train(
+    done = train_classifier(
         detector.network,
         examples,
         held,

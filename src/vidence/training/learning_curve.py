@@ -1,4 +1,4 @@
-"""Loss and accuracy of each epoch, as CSV and as a picture."""
+"""The measures of each epoch, as CSV and as a picture."""
 
 from __future__ import annotations
 
@@ -23,16 +23,17 @@ def write_log(path: Path, rows: Sequence[Row]) -> None:
 
 
 def write_curve(path: Path, rows: Sequence[Row], *, best: int) -> None:
-    """PNG with loss and accuracy of training and validation; a line marks the epoch whose weights are kept."""
-    figure = Figure(figsize=(8, 3.2), dpi=120, layout="constrained")
+    """PNG with each measure of training and validation; a line marks the epoch whose weights are kept."""
+    names = [name.removeprefix("train_") for name in rows[0] if name.startswith("train_")]
+    figure = Figure(figsize=(4 * len(names), 3.2), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     epochs = [row["epoch"] for row in rows]
-    for place, (name, low) in enumerate((("loss", 0.0), ("accuracy", 0.0))):
-        axes = figure.add_subplot(1, 2, place + 1)
+    for place, name in enumerate(names):
+        axes = figure.add_subplot(1, len(names), place + 1)
         for part, colour in (("train", "#0072b2"), ("val", "#d55e00")):
             axes.plot(epochs, [row[f"{part}_{name}"] for row in rows], color=colour, label=part, marker=".", ms=4)
         axes.axvline(best, color="0.5", lw=1, ls=":", label=f"kept: epoch {best}")
-        axes.set(xlabel="epoch", ylabel=name, ylim=(low, 1.02 if name == "accuracy" else None))
+        axes.set(xlabel="epoch", ylabel=name, ylim=(0.0, 1.02 if name == "accuracy" else None))
         axes.grid(alpha=0.3)
         axes.legend(frameon=False, fontsize="small")
     with written_aside(path) as aside:

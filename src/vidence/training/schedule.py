@@ -14,12 +14,14 @@ from vidence.models.cnn_rnn import CnnRnn
 class Schedule:
     """Settings of one fit.
 
-    `rate` learning rate and `decay` weight decay of AdamW; `patience` epochs without a better validation loss end
-    the fit and the best epoch's weights are kept (None: all epochs run, the last weights are kept); after `plateau`
-    such epochs the rate is multiplied by `factor`, unless the rate's `course` is one cycle (Smith and Topin 2018): up
-    over the first fifth of all steps, down to nothing over the rest. `finetune` last stages of the backbone are
-    trained too, at `finetune_rate` times the rate (None: all or none of it, as the detector's setting `frozen`
-    says). `views` augmented versions of each clip. `balance` weighs classes by 1 / frequency.
+    `batch` windows (of a classifier) or frames in all (of a detector that learns what is normal) a step; `rate`
+    learning rate and `decay` weight decay of the optimiser; `patience` epochs without a better validation loss end the
+    fit and the best epoch's weights are kept (None: all epochs run, the last weights are kept); after `plateau` such
+    epochs (better by a share of `plateau_threshold`) the rate is multiplied by `factor`, unless the rate's `course` is
+    one cycle (Smith and Topin 2018): up over the first fifth of all steps, down to nothing over the rest. Of
+    classifiers alone: `finetune` last stages of the backbone are trained too, at `finetune_rate` times the rate (None:
+    all or none of it, as the detector's setting `frozen` says); `views` augmented versions of each clip; `smoothing`
+    of labels; `balance` weighs classes by 1 / frequency.
     """
 
     epochs: int = 60
@@ -29,6 +31,7 @@ class Schedule:
     patience: int | None = 12
     plateau: int = 4
     factor: float = 0.5
+    plateau_threshold: float = 1e-4
     smoothing: float = 0.0
     finetune: int | Literal["all"] | None = None
     finetune_rate: float = 0.1

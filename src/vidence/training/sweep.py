@@ -21,9 +21,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from vidence.datasets.dataset import Sample, digest
 from vidence.errors import DataError
 from vidence.models.cnn_rnn import CnnRnn, CnnRnnDetector
+from vidence.training.classify import train_classifier
 from vidence.training.examples import Examples
 from vidence.training.ledger import Ledger, run_key
-from vidence.training.loop import train
 from vidence.training.schedule import Schedule, schedule_for
 from vidence.training.workbench import Workbench, clip_probabilities, finetuned
 
@@ -113,7 +113,9 @@ def _point(
     started, bench = time.monotonic(), windows.bench
     detector = bench.build(settings, seed=seed)
     held = {part: windows.of(samples) for part, samples in split.items()}
-    done = train(detector.network, held["train"], held["val"], windows.schedule, classes=len(bench.classes), seed=seed)
+    done = train_classifier(
+        detector.network, held["train"], held["val"], windows.schedule, classes=len(bench.classes), seed=seed
+    )
     found = clip_probabilities(detector, held["test"])
     row: dict[str, Any] = {"value": value, "seed": seed, "epochs": done.epoch, "kept_epoch": done.best_epoch}
     row |= measure(held["test"].labels, found)
