@@ -18,6 +18,7 @@ from vidence.errors import ShapeError, SpecError
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601: gray of an RGB pixel
 SSIM_SIDE, SSIM_SIGMA, SSIM_K = 11, 1.5, (0.01, 0.03)  # Wang et al. 2004; range 1
 ERRORS = ("squared-error", "absolute-error", "ssim", "psnr", "centre-distance")
+PLACELESS = "centre-distance"  # the one error that is not spread over pixels
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,8 +92,9 @@ def density(output: Any, x: Float[Tensor, "n c t h w"], error: str) -> Float[Ten
     """The error per pixel of every frame of x, 0 where a frame has no reconstruction; a two-headed network's two
     errors are averaged where both speak.
 
-    `squared-error` and `absolute-error` sum over channels, `ssim` is 1 - SSIM (mean of the channels). `psnr` has the
-    density of the squared error, and `centre-distance` has none (`SpecError`).
+    Over the pixels it sums to the frame's error: `squared-error` and `absolute-error` sum over channels, `ssim` is
+    (1 - SSIM) / (h w), mean of the channels. `psnr` has the density of the squared error, and `centre-distance` has
+    none (`SpecError`).
     """
     total, count = x.new_zeros(len(x), *x.shape[2:]), x.new_zeros(x.shape[2])
     for part in parts(output):
@@ -125,25 +127,35 @@ def frame_errors(output: Any, x: Float[Tensor, "n c t h w"], error: str) -> Floa
 
     Sums over pixels of squared and absolute errors (Ravi's thesis), mean of 1 - SSIM, -PSNR in dB.
     """
-    if error not in ERRORS:
-        raise SpecError(f"an error must be one of {', '.join(ERRORS)}; got {error!r}.")
-    if error == "centre-distance":
+    if error == PLACELESS:
         return _distance(output)
-    per_pixel = density(output, x, error)[:, slice(*scored_frames(output))]
-    if error == "ssim":
-        return per_pixel.mean(dim=(2, 3))
-    summed = per_pixel.sum(dim=(2, 3))
+    summed = density(output, x, error)[:, slice(*scored_frames(output))].sum(dim=(2, 3))
     if error == "psnr":
         values = output.x_hat.shape[1] * x.shape[3] * x.shape[4]
         return 10 * torch.log10(summed / values + 1e-10)
     return summed
 
 
+def added(score: str) -> tuple[str, ...]:
+    """The errors that a line such as 'squared-error+centre-distance' adds. Raises `SpecError` for an unknown one."""
+    names = tuple(score.split("+"))
+    if not set(names) <= set(ERRORS) or len(set(names)) < len(names):
+        raise SpecError(
+            f"a score must be one of {', '.join(ERRORS)}, or several of them joined by '+', none twice; got {score!r}."
+        )
+    return names
+
+
 def ssim_map(a: Float[Tensor, "n c h w"], b: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
-    """SSIM at every pixel (Wang et al. 2004): Gaussian 11 x 11, sigma 1.5, range 1; edges are reflected."""
+    """SSIM at every pixel (Wang et al. 2004): Gaussian 11 x 11, sigma 1.5, range 1; edges are reflected.
+
+    Computed in float32 also under autocast: variances as differences of large numbers would be lost in bfloat16.
+    """
     c1, c2 = (k**2 for k in SSIM_K)
     stacked = torch.stack([a, b, a * a, b * b, a * b])  # (5, n, c, h, w)
-    mean_a, mean_b, aa, bb, ab = _blurred(stacked.flatten(0, 2)[:, None]).reshape(stacked.shape).unbind(0)
+    with torch.autocast(a.device.type, enabled=False):
+        blurred = _blurred(stacked.flatten(0, 2)[:, None])
+    mean_a, mean_b, aa, bb, ab = blurred.reshape(stacked.shape).unbind(0)
     covariance = ab - mean_a * mean_b
     variances = (aa - mean_a**2) + (bb - mean_b**2)
     top = (2 * mean_a * mean_b + c1) * (2 * covariance + c2)
@@ -152,14 +164,18 @@ def ssim_map(a: Float[Tensor, "n c h w"], b: Float[Tensor, "n c h w"]) -> Float[
 
 def _density(output: Reconstruction, x: Tensor, error: str) -> Float[Tensor, "n s h w"]:
     truth = shown(output, x)
+    found = output.x_hat.to(truth.dtype)  # a network under autocast answers in bfloat16
     if error in ("squared-error", "psnr"):
-        return (truth - output.x_hat).square().sum(dim=1)
+        return (truth - found).square().sum(dim=1)
     if error == "absolute-error":
-        return (truth - output.x_hat).abs().sum(dim=1)
-    if error != "ssim":
+        return (truth - found).abs().sum(dim=1)
+    if error == PLACELESS:
         raise SpecError(f"{error!r} is a distance between embeddings; it has no density over pixels.")
-    frames = (rearrange(each, "n c t h w -> (n t) c h w") for each in (truth, output.x_hat))
-    return rearrange(1 - ssim_map(*frames).mean(dim=1), "(n t) h w -> n t h w", n=len(x))
+    if error != "ssim":
+        raise SpecError(f"an error must be one of {', '.join(ERRORS)}; got {error!r}.")
+    frames = (rearrange(each, "n c t h w -> (n t) c h w") for each in (truth, found))
+    unlike = (1 - ssim_map(*frames).mean(dim=1)) / (x.shape[3] * x.shape[4])
+    return rearrange(unlike, "(n t) h w -> n t h w", n=len(x))
 
 
 def _distance(output: Any) -> Float[Tensor, "n s"]:
@@ -167,6 +183,12 @@ def _distance(output: Any) -> Float[Tensor, "n s"]:
         raise SpecError(
             "the score 'centre-distance' needs a one-class network, whose training set a centre; this one has none. "
             "Train with svdd=..., or choose another score."
+        )
+    first, last = scored_frames(output)
+    if output.distance.shape[1] != last - first:
+        raise ShapeError(
+            f"a network must give as many distances as frames it scores, {last - first}; got "
+            f"{tuple(output.distance.shape)}. Leave out the codes of other frames."
         )
     return output.distance
 

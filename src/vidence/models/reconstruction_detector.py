@@ -45,8 +45,9 @@ class ReconstructionSettings(ABC):
     `length` frames a window, a new one every `stride` (None: no frame is scored twice), `rate` in sampled frames per
     second (0: every frame); `size` the side of the input, `channels` 1 (gray) or 3, `crop` (top, left, height, width)
     of the source's pixels; None: what the data set says, else 3 and the whole picture. `score`: which error is the
-    score, or several joined by '+', each as a multiple of its spread on normal frames; `smooth`: it is averaged over that many frames, none of them later. `loss` and `recipe` are the training's:
-    see docs/detectors.md. `precision` is that of scoring. `svdd`: how embeddings are drawn to a centre, `svdd_weight`
+    score, or several joined by '+', each divided by its spread on normal frames; `smooth`: it is averaged over that
+    many frames, none of them later. `loss` and `recipe` are the training's: see docs/detectors.md. `precision` is that
+    of scoring. `svdd`: how embeddings are drawn to a centre, `svdd_weight`
     how much that counts in a `joint` training beside the reconstruction: see docs/svdd.md.
     """
 
