@@ -8,6 +8,7 @@ from typing import Any
 
 from vidence.models.cnn_rnn import CnnRnn, CnnRnnDetector, CnnRnnNetwork
 from vidence.models.detector import Detector, FrameScores, Session, load_detector
+from vidence.models.recurrent_autoencoder import ConvRecurrent
 from vidence.models.trivial import MeanFrame, PreviousFrame, Random
 
 DETECTORS: dict[str, type[Any]] = {
@@ -15,6 +16,7 @@ DETECTORS: dict[str, type[Any]] = {
     "random": Random,
     "mean-frame": MeanFrame,
     "previous-frame": PreviousFrame,
+    "conv-recurrent": ConvRecurrent,
 }
 
 __all__ = [
@@ -22,6 +24,7 @@ __all__ = [
     "CnnRnn",
     "CnnRnnDetector",
     "CnnRnnNetwork",
+    "ConvRecurrent",
     "Detector",
     "FrameScores",
     "MeanFrame",
