@@ -1,0 +1,68 @@
+"""What a score costs: time a frame, parameters, operations, memory."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from vidence.frames.clip import Clip
+from vidence.models.detector import Detector
+from vidence.models.evaluating import evaluating
+
+
+class Meter:
+    """Adds up the time that scoring takes: from pixels to scores, without decoding and measuring.
+
+    `flops` are those of one window, which scores `fresh` frames that no other window has to.
+    """
+
+    def __init__(self) -> None:
+        self.seconds, self.frames = 0.0, 0
+        self.flops: int | None = None
+        self.fresh = 1
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Time the block."""
+        began = time.perf_counter()
+        yield
+        self.seconds += time.perf_counter() - began
+
+    def facts(self, detector: Detector) -> dict[str, Any]:
+        """Plain values. `frames_per_s` holds for this machine with `threads` CPU threads, whatever else ran beside it;
+        `peak_rss_mib` is the whole process's, libraries included.
+        """
+        network = detector.network
+        return {
+            "frames_per_s": self.frames / self.seconds if self.seconds else None,
+            "threads": torch.get_num_threads(),
+            "parameters": 0 if network is None else sum(each.numel() for each in network.parameters()),
+            "flops_per_frame": None if self.flops is None else self.flops / self.fresh,
+            "peak_rss_mib": peak_rss_mib(),
+        }
+
+
+def flops_of(detector: Detector, clip: Clip) -> int | None:
+    """Floating-point operations of one forward pass: convolutions and matrix products, a multiply-add counted as two.
+
+    None for a detector without a network.
+    """
+    if detector.network is None:
+        return None
+    x = detector.prepare(clip)
+    with evaluating(detector.network), FlopCounterMode(display=False) as counter:
+        detector.network(x)
+    return int(counter.get_total_flops())
+
+
+def peak_rss_mib() -> float:
+    """The most memory that the process has held so far, in MiB."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
