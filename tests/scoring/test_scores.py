@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from vidence.errors import ShapeError, SpecError
-from vidence.scoring.scores import SCORES, Anomaly, Contrast, Logit, Output, Probability, pinned
-from vidence.spec import build
+from vidence.models.reconstruction import ERRORS
+from vidence.scoring.scores import SCORES, Anomaly, Contrast, Logit, Output, Probability, Sum, has_places, pinned
+from vidence.spec import build, line
 
 LOGITS = torch.tensor([[1.0, 3.0, 2.0], [0.5, -1.0, 0.0]])
 X = torch.zeros(2, 3, 1, 4, 4)
@@ -36,7 +37,7 @@ def test_probabilities_follow_softmax_and_sigmoid() -> None:
     torch.testing.assert_close(Anomaly((0, 2))(LOGITS, X), softmax[:, 1])
 
 
-@pytest.mark.parametrize("key", [key for key in SCORES if key != "output"])
+@pytest.mark.parametrize("key", [key for key in SCORES if key not in ("output", "sum", *ERRORS)])
 def test_gradient_flows_and_batching_keeps_order(key: str) -> None:
     logits = LOGITS.clone().requires_grad_()
     score = SCORES[key]()
@@ -85,6 +86,40 @@ def test_names_become_indices() -> None:
 def test_what_cannot_be_scored_is_refused(score: Logit, output: object, error: type[Exception]) -> None:
     with pytest.raises(error):
         score(output, X)
+
+
+def test_a_sum_is_its_parts_times_their_weights() -> None:
+    score = build("sum(of=[logit(class=0), probability(class=1)], weights=[2, -0.5])", SCORES)
+    expected = 2 * LOGITS[:, 0] - 0.5 * LOGITS.softmax(1)[:, 1]
+    torch.testing.assert_close(score(LOGITS, X), expected)
+    assert build(line(score, SCORES), SCORES) == score
+    torch.testing.assert_close(Sum((Logit(0), Logit(1)))(LOGITS, X), LOGITS[:, 0] + LOGITS[:, 1])
+    named = Sum((Logit("a"), Output())).named(("b", "a"))
+    assert named.of == (Logit(1), Output())
+    assert score.mode is None
+    assert not has_places(score)
+    with pytest.raises(SpecError, match="spread over pixels"):
+        score.density(LOGITS, X)
+
+
+def test_a_pinned_sum_pins_its_parts() -> None:
+    held = pinned(Sum((Logit(), Contrast()), (1.0, 2.0)), LOGITS, X)
+    moved = LOGITS.flip(1)
+    expected = pinned(Logit(), LOGITS, X)(moved, X) + 2 * pinned(Contrast(), LOGITS, X)(moved, X)
+    torch.testing.assert_close(held(moved, X), expected)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ("sum", "at least one"),
+        ("sum(of=[1, 2])", "at least one"),
+        ("sum(of=[logit], weights=[1, 2])", "as many weights"),
+    ],
+)
+def test_sums_that_mean_nothing_are_refused(wrong: str, message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        build(wrong, SCORES)
 
 
 def test_a_scalar_output_is_itself() -> None:

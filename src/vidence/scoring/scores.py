@@ -17,6 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from vidence.errors import ShapeError, SpecError
+from vidence.scoring.reconstruction_scores import PSNR, SSIM, AbsoluteError, CentreDistance, SquaredError
 
 Target: TypeAlias = int | str | None
 ScoreFunction: TypeAlias = Callable[[Any, Tensor], Tensor]
@@ -201,10 +202,84 @@ class Output:
         return logits[:, 0]
 
 
+@dataclass(frozen=True)
+class Sum:
+    """Several scores added, each times its weight (1 unless given), so that what alarms are made of stays one score."""
+
+    of: tuple[Any, ...] = ()
+    weights: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse an empty sum, and weights that do not fit."""
+        if not self.of or not all(callable(part) for part in self.of):
+            raise SpecError(f"a sum adds at least one score, as in sum(of=[squared-error, ssim]); got of={self.of!r}.")
+        if self.weights is not None and len(self.weights) != len(self.of):
+            raise SpecError(f"a sum needs as many weights as scores; got {len(self.weights)} for {len(self.of)}.")
+
+    @property
+    def mode(self) -> str | None:
+        """The sub-mode of an autoencoder's errors, if all parts agree on one."""
+        modes = {getattr(part, "mode", None) for part in self.of}
+        return modes.pop() if len(modes) == 1 else None
+
+    def __call__(self, output: Any, x: Tensor) -> Float[Tensor, " n"]:
+        """Score each clip, (n,)."""
+        return torch.stack([weight * part(output, x) for weight, part in self._weighted]).sum(dim=0)
+
+    def density(self, output: Any, x: Tensor) -> Float[Tensor, "n t h w"]:
+        """What the parts that have places say of them; the rest of the score is nowhere."""
+        placed = [(weight, part) for weight, part in self._weighted if has_places(part)]
+        if not placed:
+            raise SpecError("none of the scores that are added is spread over pixels. Ask for a gradient or occlusion.")
+        return torch.stack([weight * part.density(output, x) for weight, part in placed]).sum(dim=0)
+
+    def pin(self, output: Any, x: Tensor) -> ScoreFunction:
+        """Pin every part."""
+        return _PinnedSum(replace(self, of=tuple(pinned(part, output, x) for part in self.of)))
+
+    def named(self, classes: Sequence[str]) -> Sum:
+        """Replace class names by their indices."""
+        parts = (part.named(classes) if hasattr(part, "named") else part for part in self.of)
+        return replace(self, of=tuple(parts))
+
+    @property
+    def _weighted(self) -> list[tuple[float, Any]]:
+        return list(zip(self.weights or (1.0,) * len(self.of), self.of, strict=True))
+
+
+@dataclass(frozen=True)
+class _PinnedSum:
+    """A sum of which nothing moves any more."""
+
+    held: Sum
+
+    def __call__(self, output: Any, x: Tensor) -> Float[Tensor, " n"]:
+        return self.held(output, x)
+
+    def density(self, output: Any, x: Tensor) -> Float[Tensor, "n t h w"]:
+        """What the parts that have places say of them."""
+        return self.held.density(output, x)
+
+
+def has_places(score: ScoreFunction) -> bool:
+    """Whether a score is, at least in part, a sum over pixels that `score.density(output, x)` tells."""
+    if isinstance(score, _PinnedSum):
+        return has_places(score.held)
+    if isinstance(score, Sum):
+        return any(has_places(part) for part in score.of)
+    return hasattr(score, "density") and not isinstance(score, CentreDistance)
+
+
 SCORES: dict[str, type] = {
     "logit": Logit,
     "probability": Probability,
     "contrast": Contrast,
     "anomaly": Anomaly,
     "output": Output,
+    "squared-error": SquaredError,
+    "absolute-error": AbsoluteError,
+    "ssim": SSIM,
+    "psnr": PSNR,
+    "centre-distance": CentreDistance,
+    "sum": Sum,
 }

@@ -1,0 +1,126 @@
+"""Scores of networks that reconstruct or predict: how wrong they are, as a value that is scored and explained alike."""
+
+from __future__ import annotations
+
+from abc import ABC
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from vidence.errors import ShapeError, SpecError
+from vidence.models.reconstruction import density, frame_errors, scored_frames
+
+Mode = Literal["live", "fixed"]
+
+
+@dataclass(frozen=True)
+class _FrameError(ABC):
+    """An error summed over the scored frames of a window, or of the one `frame` (its place in the window, from 0).
+
+    `mode` says what the reconstruction is compared with once the clip is perturbed or differentiated: `live`, with the
+    changed clip, as the deployed detector does; `fixed`, with the original that the score was pinned on.
+    """
+
+    frame: int | None = None
+    mode: Mode = "live"
+    error: ClassVar[str]  # one of `vidence.models.reconstruction.ERRORS`
+
+    def __post_init__(self) -> None:
+        """Refuse frames and modes that do not exist."""
+        if self.mode not in ("live", "fixed"):
+            raise SpecError(f"mode must be 'live' or 'fixed'; got {self.mode!r}.")
+        if self.frame is not None and (isinstance(self.frame, bool) or not isinstance(self.frame, int)):
+            raise SpecError(f"frame must be a place in the window, counted from 0; got {self.frame!r}.")
+
+    def __call__(self, output: Any, x: Float[Tensor, "n c t h w"]) -> Float[Tensor, " n"]:
+        """Score each clip, (n,)."""
+        return self.frames(output, x).sum(dim=1)
+
+    def frames(self, output: Any, x: Float[Tensor, "n c t h w"]) -> Float[Tensor, "n s"]:
+        """The error of each frame that counts; they sum to the score."""
+        found = frame_errors(output, x, self.error)
+        return found if self.frame is None else found[:, self._place(output), None]
+
+    def density(self, output: Any, x: Float[Tensor, "n c t h w"]) -> Float[Tensor, "n t h w"]:
+        """The error per pixel of the frames that count, 0 in all others. Raises `SpecError` where it has no places."""
+        found = density(output, x, self.error)
+        if self.frame is None:
+            return found
+        counts = torch.zeros_like(found)
+        counts[:, scored_frames(output)[0] + self._place(output)] = 1
+        return found * counts
+
+    def pin(self, output: Any, x: Float[Tensor, "n c t h w"]) -> _FrameError | _Pinned:
+        """Hold the original as what reconstructions are compared with, where the mode is `fixed`."""
+        return self if self.mode == "live" else _Pinned(self, x.detach())
+
+    def _place(self, output: Any) -> int:
+        first, last = scored_frames(output)
+        if self.frame is None or not first <= self.frame < last:
+            raise SpecError(f"frame must be one that has a reconstruction, {first} to {last - 1}; got {self.frame}.")
+        return self.frame - first
+
+
+@dataclass(frozen=True, eq=False)
+class _Pinned:
+    """An error against the originals `x0` (m, c, t, h, w); it serves outputs whose rows are a multiple of m."""
+
+    score: _FrameError
+    x0: Tensor
+
+    def __call__(self, output: Any, x: Tensor) -> Float[Tensor, " n"]:
+        return self.score(output, self._target(x))
+
+    def density(self, output: Any, x: Tensor) -> Float[Tensor, "n t h w"]:
+        """The error per pixel."""
+        return self.score.density(output, self._target(x))
+
+    def _target(self, x: Tensor) -> Tensor:
+        rows, held = len(x), len(self.x0)
+        if rows % held:
+            raise ShapeError(f"a score pinned on {held} clips serves multiples of {held} rows; got {rows}.")
+        return self.x0.repeat_interleave(rows // held, dim=0)
+
+
+@dataclass(frozen=True)
+class SquaredError(_FrameError):
+    """Squared difference between picture and reconstruction, summed over pixels, channels and frames."""
+
+    error: ClassVar[str] = "squared-error"
+
+
+@dataclass(frozen=True)
+class AbsoluteError(_FrameError):
+    """Absolute difference between picture and reconstruction, summed over pixels, channels and frames."""
+
+    error: ClassVar[str] = "absolute-error"
+
+
+@dataclass(frozen=True)
+class SSIM(_FrameError):
+    """1 - structural similarity (Wang et al. 2004), mean over pixels and channels, summed over frames."""
+
+    error: ClassVar[str] = "ssim"
+
+
+@dataclass(frozen=True)
+class PSNR(_FrameError):
+    """Minus the peak signal-to-noise ratio in dB, summed over frames. Its density is that of the squared error."""
+
+    error: ClassVar[str] = "psnr"
+
+
+@dataclass(frozen=True)
+class CentreDistance(_FrameError):
+    """Squared distance of the frames' embeddings to the centre of a one-class network, summed over frames."""
+
+    error: ClassVar[str] = "centre-distance"
+
+    def __post_init__(self) -> None:
+        """Refuse a target to compare with: there is none."""
+        super().__post_init__()
+        if self.mode != "live":
+            raise SpecError("centre-distance compares embeddings with a centre, not pictures; leave mode='live'.")
