@@ -20,11 +20,17 @@ KEYS = [key for key, made in DETECTORS.items() if issubclass(made, Reconstructio
 LINES: dict[str, list[str]] = {
     "random": ["random(size=32)", "random(size=32, channels=1, seed=3)"],
     "mean-frame": ["mean-frame(size=32)", "mean-frame(size=32, channels=1, score='ssim')"],
+    "vae": ["vae(size=32, length=3, latent=8)", "vae(size=64, length=2, channels=1, score='centre-distance')"],
+    "conv3d-ae": ["conv3d-ae(size=32, length=4)", "conv3d-ae(size=64, length=5, channels=1)"],
+    "conv-ae": ["conv-ae(size=32, length=4)", "conv-ae(size=64, channels=3)"],
+    "unet-predict": ["unet-predict(size=32, length=7, width=4)", "unet-predict(size=64, past=2, length=4, width=4)"],
+    "convlstm-predict": ["convlstm-predict(size=32)", "convlstm-predict(size=64, length=4, horizon=1, channels=1)"],
+    "ganomaly": ["ganomaly(size=32, length=3, latent=8)", "ganomaly(size=64, length=2, channels=1, score='ssim')"],
     "previous-frame": ["previous-frame(size=32, length=4)", "previous-frame(size=32, length=4, stride=1, channels=1)"],
 }
 ALL = [each for key in KEYS for each in LINES.get(key, [f"{key}(size=64)"])]
 NO_GRADIENT = {"random"}  # documented: the score does not depend on x in a differentiable way
-NO_IMAGE = {"previous-frame"}  # documented: an image has no frame before it
+NO_IMAGE = {"previous-frame", "conv-ae", "unet-predict", "convlstm-predict"}  # documented: they need several frames
 
 
 def made(text: str) -> ReconstructionDetector:
@@ -86,6 +92,17 @@ class TestReconstructionSettings:
         (gradient,) = torch.autograd.grad(total, x)
         assert gradient.isfinite().all()
         assert (gradient.abs().sum() > 0) != (key_of(text) in NO_GRADIENT)
+
+    def test_training_reaches_every_parameter(self, text: str) -> None:
+        detector = made(text)
+        network = detector.network.train()
+        x = torch.cat([detector.prepare(clip(detector.windows.length, seed=seed)) for seed in (0, 1)])
+        output = network(x)
+        loss = sum((part.x_hat - shown(part, x)).square().mean() for part in parts(output))
+        wanted = [each for each in network.parameters() if each.requires_grad]
+        for gradient in torch.autograd.grad(loss + network.penalty(output, x), wanted) if wanted else ():
+            assert gradient.isfinite().all()
+            assert gradient.abs().sum() > 0
 
     def test_saved_and_loaded_it_scores_the_same(self, text: str, tmp_path: Any) -> None:
         detector = made(text)

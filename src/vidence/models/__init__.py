@@ -7,12 +7,24 @@ from __future__ import annotations
 from typing import Any
 
 from vidence.models.cnn_rnn import CnnRnn, CnnRnnDetector, CnnRnnNetwork
+from vidence.models.conv3d_autoencoder import Conv3dAE
+from vidence.models.convlstm_predict import ConvLSTMPredict
 from vidence.models.detector import Detector, FrameScores, Session, load_detector
+from vidence.models.ganomaly import GANomaly
 from vidence.models.recurrent_autoencoder import ConvRecurrent
+from vidence.models.stacked_autoencoder import ConvAE
 from vidence.models.trivial import MeanFrame, PreviousFrame, Random
+from vidence.models.unet_predict import UNetPredict
+from vidence.models.vae import VAE
 
 DETECTORS: dict[str, type[Any]] = {
     "cnn-rnn": CnnRnn,
+    "vae": VAE,
+    "conv3d-ae": Conv3dAE,
+    "conv-ae": ConvAE,
+    "convlstm-predict": ConvLSTMPredict,
+    "unet-predict": UNetPredict,
+    "ganomaly": GANomaly,
     "random": Random,
     "mean-frame": MeanFrame,
     "previous-frame": PreviousFrame,
@@ -21,15 +33,21 @@ DETECTORS: dict[str, type[Any]] = {
 
 __all__ = [
     "DETECTORS",
+    "VAE",
     "CnnRnn",
     "CnnRnnDetector",
     "CnnRnnNetwork",
+    "Conv3dAE",
+    "ConvAE",
+    "ConvLSTMPredict",
     "ConvRecurrent",
     "Detector",
     "FrameScores",
+    "GANomaly",
     "MeanFrame",
     "PreviousFrame",
     "Random",
     "Session",
+    "UNetPredict",
     "load_detector",
 ]

@@ -10,7 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vidence.errors import DataError, ShapeError, SpecError
+from vidence.errors import DataError, ShapeError
+from vidence.models.predicting import PredictorSettings, check_context
 from vidence.models.reconstruction import Reconstruction, ReconstructionNetwork, coloured
 from vidence.models.reconstruction_detector import ReconstructionSettings
 
@@ -87,19 +88,15 @@ class MeanFrameNetwork(ReconstructionNetwork):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PreviousFrame(ReconstructionSettings):
-    """Frame differencing: how far a frame is from the one before. A window needs two frames, an image has none."""
+class PreviousFrame(PredictorSettings):
+    """Frame differencing: how far a frame is from the one before. An image has none."""
 
     length: int = 9
 
-    def __post_init__(self) -> None:
-        """Refuse windows that would leave frames without a previous one."""
-        super().__post_init__()
-        if self.length < 2 or (self.stride or 1) > self.length - 1:
-            raise SpecError(
-                "previous-frame: windows must have at least 2 frames and share one with the next; got "
-                f"length={self.length}, stride={self.stride}. Let the stride be at most length - 1."
-            )
+    @property
+    def context(self) -> int:
+        """One frame."""
+        return PreviousFrameNetwork.first_frame
 
     def network(self) -> PreviousFrameNetwork:
         """Nothing to train."""
@@ -117,6 +114,5 @@ class PreviousFrameNetwork(ReconstructionNetwork):
 
     def forward(self, x: Float[Tensor, "n c t h w"]) -> Reconstruction:
         """(n, c, t, h, w) -> the frames 0 to t - 2, standing for 1 to t - 1. Raises `ShapeError` for one frame."""
-        if x.shape[2] < 2:
-            raise ShapeError(f"previous-frame compares at least two frames; got {x.shape[2]}. Give a video.")
-        return Reconstruction(coloured(x, self.channels)[:, :, :-1], first_frame=1)
+        check_context(x, self.first_frame)
+        return Reconstruction(coloured(x, self.channels)[:, :, :-1], first_frame=self.first_frame)
