@@ -13,8 +13,9 @@ import numpy as np
 from jaxtyping import Bool
 
 from vidence.datasets.masks import read_mask_array
+from vidence.datasets.section import Section
 from vidence.errors import DataError
-from vidence.frames.source import open_source
+from vidence.frames.source import Source, open_source
 
 PARTS: Mapping[str, float] = {"train": 0.7, "val": 0.15, "test": 0.15}
 NORMAL = ("normal", "good", "free")
@@ -27,13 +28,20 @@ _NOT_NO += ("nod", "now", "nook", "noon", "nordic", "nomad", "noble", "noodle", 
 class Sample:
     """One labelled source. `path` is a video, an image or a folder of frames; samples of one `group` (a camera,
     an original video) never stand on two sides of a split; `mask` is an .npz with a bool `mask` (t, h, w), or what
-    its set's `truth` reads.
+    its set's `truth` reads; `frames` (first, stop), counted from 0, is set where only a section of the video is meant,
+    so `open` a sample rather than its path.
     """
 
     path: str
     label: str
     group: str
     mask: str | None = None
+    frames: tuple[int, int | None] | None = None
+
+    def open(self, *, fps: float | None = None) -> Source:
+        """The source, or the section of it; `fps` as for `open_source`."""
+        source = open_source(self.path, fps=fps)
+        return source if self.frames is None else Section(source, *self.frames)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -155,11 +163,11 @@ def split(samples: Sequence[Sample], *, parts: Mapping[str, float] = PARTS, seed
 
 
 def split_normal(
-    samples: Sequence[Sample], normal: Sequence[str], *, seed: int = 0
+    samples: Sequence[Sample], normal: Sequence[str], *, parts: Mapping[str, float] = PARTS, seed: int = 0
 ) -> tuple[list[Sample], list[Sample], list[Sample]]:
     """Normal samples to train and to validate, and the test samples; no group stands on two sides.
 
-    Groups with an anomaly are for the test, the others are dealt by `PARTS`. Where that would take more than half of
+    Groups with an anomaly are for the test, the others are dealt by `parts`. Where that would take more than half of
     the normal samples away, all groups with a normal sample are dealt, and anomalies that fall to the first two parts
     are left out. Nothing is held out for the test where there are no anomalies. Raises `DataError` when there are
     fewer than two groups to deal.
@@ -169,11 +177,11 @@ def split_normal(
     if 2 * sum(s.group in calm - marred for s in samples) >= sum(s.label in normal for s in samples):
         calm -= marred
     pool = [sample for sample in samples if sample.group in calm]
-    shares = PARTS if marred and len(calm) > 2 else {part: PARTS[part] for part in ("train", "val")}
-    parts = split(pool, parts=shares, seed=seed)
-    train, val = ([sample for sample in parts[part] if sample.label in normal] for part in ("train", "val"))
+    shares = parts if marred and len(calm) > 2 else {part: parts[part] for part in ("train", "val")}
+    dealt = split(pool, parts=shares, seed=seed)
+    train, val = ([sample for sample in dealt[part] if sample.label in normal] for part in ("train", "val"))
     rest = [sample for sample in samples if sample.group not in calm]
-    return train, val, parts.get("test", []) + sorted(rest, key=lambda sample: (sample.path, sample.label))
+    return train, val, dealt.get("test", []) + sorted(rest, key=lambda sample: (sample.path, sample.label))
 
 
 def _deal(order: Sequence[str], groups: Mapping[str, Counter[str]], parts: Mapping[str, float]) -> dict[str, str]:
@@ -224,5 +232,8 @@ def _spread(
 
 def digest(samples: Sequence[Sample]) -> str:
     """SHA-256 over the sorted (digest of the file, label) pairs: the same data give the same digest anywhere."""
-    pairs = sorted(f"{open_source(sample.path).digest} {sample.label}" for sample in samples)
+    pairs = sorted(
+        f"{open_source(sample.path).digest} {sample.label}" + ("" if sample.frames is None else f" {sample.frames}")
+        for sample in samples
+    )
     return hashlib.sha256("\n".join(pairs).encode()).hexdigest()

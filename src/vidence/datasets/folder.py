@@ -87,7 +87,7 @@ def _from_classes(place: Path) -> list[Sample]:
 
 
 def _from_table(place: Path, group: str | None) -> list[Sample]:
-    rows = _rows(place, [name for name in ("file", "label", group) if name])
+    rows = read_rows(place, [name for name in ("file", "label", group) if name])
     root = place.parent
     samples = []
     unlabelled = [str(i) for i, row in enumerate(rows, start=2) if not row["file"] or not row["label"]]
@@ -103,7 +103,8 @@ def _from_table(place: Path, group: str | None) -> list[Sample]:
     return samples
 
 
-def _rows(place: Path, needed: Sequence[str]) -> list[dict[str, str]]:
+def read_rows(place: Path, needed: Sequence[str]) -> list[dict[str, str]]:
+    """The rows of a CSV in UTF-8 that has at least the needed columns. Raises `DataError`."""
     try:
         with place.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)

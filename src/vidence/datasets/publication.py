@@ -8,7 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from vidence.datasets.dataset import PARTS, Dataset, Sample, split
+import numpy as np
+
+from vidence.datasets.dataset import PARTS, Dataset, Sample, Truth, split
+from vidence.datasets.intervals import same_length
+from vidence.datasets.masks import read_mask
 from vidence.errors import DataError
 
 
@@ -81,3 +85,16 @@ class Official(Published):
         shares = {"train": 1 - PARTS["val"], "val": PARTS["val"]}
         parts = split(normal, parts=shares, seed=seed)
         return parts["train"], parts["val"], self.part("test")
+
+
+def picture_truth(sample: Sample, frames: int, *, anomalous: bool) -> Truth:
+    """The truth of one picture: its mask, or where it has none, not a pixel anomalous; (1, h, w) in its own pixels.
+
+    Raises `DataError` when the mask has another size than the picture.
+    """
+    same_length(1, frames, where=f"the picture {sample.path!r}")
+    size = sample.open().size
+    mask = np.zeros(size, dtype=bool) if sample.mask is None else read_mask(sample.mask)
+    if mask.shape != size:
+        raise DataError(f"a mask must have the size of its picture; {sample.mask!r} has {mask.shape} for {size}.")
+    return Truth(np.array([anomalous]), mask[None])

@@ -7,10 +7,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
 from vidence.datasets.dataset import Sample, Truth
-from vidence.datasets.intervals import Interval, covered
+from vidence.datasets.intervals import Interval, covered, same_length
 from vidence.datasets.masks import read_mask_array, read_masks
 from vidence.datasets.publication import Official
 from vidence.errors import DataError
@@ -30,7 +30,7 @@ class _Ucsd(Official):
     `masks/*.npz`.
     """
 
-    origin = "the SVCL page 'UCSD Anomaly Detection Dataset', http://www.svcl.ucsd.edu/projects/anomaly/dataset.htm"
+    origin = "http://www.svcl.ucsd.edu/projects/anomaly/dataset.htm (UCSD Anomaly Detection Dataset)"
     channels = 1
     fps = 10.0
     camera: ClassVar[str]
@@ -56,10 +56,13 @@ class _Ucsd(Official):
 
     def truth(self, sample: Sample, frames: int) -> Truth:
         """Frames by the listed intervals; masks where the set has them."""
-        name = Path(sample.path).stem
-        if sample.path not in {str(clip) for clip in self._clips("test")}:
+        if Path(sample.path).parent.name.lower() == "train":
             return super().truth(sample, frames)
-        anomalous = covered(self._intervals(self._clips("test"))[name], frames, where=f"the truth of {name}")
+        name = Path(sample.path).stem
+        intervals = self._intervals(self._clips("test"))[name]
+        if (counted := self._counted(name)) is not None:
+            same_length(counted, frames, where=f"{_LISTED}, {name},")
+        anomalous = covered(intervals, frames, where=f"the truth of {name}")
         if sample.mask is None:
             return Truth(anomalous)
         read = read_mask_array if sample.mask.endswith(".npz") else read_masks
@@ -72,11 +75,16 @@ class _Ucsd(Official):
         clips = (path for path in (self.home / folder).glob(f"{folder}*") if path.is_dir())
         return self.some((clip for clip in clips if not clip.name.endswith("_gt")), f"{folder}/{folder}001")
 
+    def _counted(self, name: str) -> int | None:
+        """How many frames the MP4 form says the clip has."""
+        listed = self.home / _LISTED
+        return _read_json(listed)[name].frames if listed.exists() else None
+
     def _intervals(self, clips: Sequence[Path]) -> dict[str, list[Interval]]:
         """The anomalous frames of each test clip, counted from 1, both ends included."""
         listed, names = self.home / _LISTED, [clip.stem for clip in clips]
         if listed.exists():
-            facts = _read_json(listed)
+            facts = {name: entry.anomalous for name, entry in _read_json(listed).items()}
             if absent := [name for name in names if name not in facts]:
                 raise DataError(f"{_LISTED} must list every test clip; missing: {', '.join(absent)}.")
             return {name: facts[name] for name in names}
@@ -131,16 +139,23 @@ def read_script(place: Path) -> list[list[Interval]]:
     return entries
 
 
-def _read_json(file: Path) -> dict[str, list[Interval]]:
+class _Entry(NamedTuple):
+    """What the MP4 form lists of a test clip."""
+
+    frames: int
+    anomalous: list[Interval]
+
+
+def _read_json(file: Path) -> dict[str, _Entry]:
     try:
         held = json.loads(file.read_text(encoding="utf-8"))
         return {
-            name: [(int(first), int(last)) for first, last in facts["anomalous_1based_inclusive"]]
+            name: _Entry(int(facts["frames"]), [(int(a), int(b)) for a, b in facts["anomalous_1based_inclusive"]])
             for name, facts in held.items()
         }
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise DataError(
-            f"{_LISTED} must give each test clip its intervals, anomalous_1based_inclusive; {error!r}."
+            f"{_LISTED} must give each test clip its frames and its anomalous_1based_inclusive; {error!r}."
         ) from error
 
 

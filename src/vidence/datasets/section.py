@@ -1,0 +1,45 @@
+"""A stretch of a long video as a source of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+
+from vidence.errors import SpecError
+from vidence.frames.clip import Frame
+from vidence.frames.source import Source
+
+
+class Section:
+    """The frames `first` to `stop` of a source, counted from 0, `stop` left out; None is the end.
+
+    Times, digest and notes are the whole source's, so that a section is found again in it.
+    """
+
+    def __init__(self, whole: Source, first: int, stop: int | None) -> None:
+        if first < 0 or (stop is not None and stop <= first):
+            raise SpecError(f"a section must hold at least one frame; got frames {first} to {stop}.")
+        self._whole, self._first, self._stop = whole, first, stop
+        self.name, self.fps, self.size, self.notes = whole.name, whole.fps, whole.size, whole.notes
+
+    @property
+    def digest(self) -> str:
+        """The digest of the whole source."""
+        return self._whole.digest
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds, as far as the source announces them."""
+        if self._whole.duration is None or not self.fps:
+            return None
+        end = self._whole.duration if self._stop is None else min(self._stop / self.fps, self._whole.duration)
+        return max(end - self._first / self.fps, 0.0)
+
+    def __iter__(self) -> Iterator[Frame]:
+        """The section's frames in order; those before it are decoded and dropped."""
+        frames = iter(self._whole)
+        try:
+            yield from islice(frames, self._first, self._stop)
+        finally:
+            if (close := getattr(frames, "close", None)) is not None:
+                close()
