@@ -7,7 +7,8 @@ import torch
 
 from vidence.evaluate.baselines import last_energy
 from vidence.models.motion_energy import MotionEnergy
-from vidence.training.examples import Entry, Examples
+from vidence.training.entry_store import Entry
+from vidence.training.examples import Examples
 
 
 def test_last_energy_is_the_mean_over_windows_of_the_last_step() -> None:

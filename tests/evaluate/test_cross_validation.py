@@ -13,7 +13,8 @@ from vidence.evaluate import cross_validation
 from vidence.evaluate.baselines import class_probabilities, frame_average, mean_change, nuisance, regression
 from vidence.evaluate.cross_validation import Candidate, cross_validate, grouped_folds, table
 from vidence.models.cnn_rnn import CnnRnn
-from vidence.training.examples import Entry, Examples
+from vidence.training.entry_store import Entry
+from vidence.training.examples import Examples
 from vidence.training.schedule import Schedule
 from vidence.training.workbench import Workbench
 

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from vidence.datasets.dataset import Sample
 from vidence.models.cnn_rnn import CnnRnn
-from vidence.training.examples import Entry, Examples
+from vidence.training.entry_store import Entry
+from vidence.training.examples import Examples
 from vidence.training.workbench import Workbench
 
 

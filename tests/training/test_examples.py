@@ -1,7 +1,8 @@
 import numpy as np
 import torch
 
-from vidence.training.examples import Entry, Examples, clip_means
+from vidence.training.entry_store import Entry
+from vidence.training.examples import Examples, clip_means
 
 
 def test_batches_hold_every_window_once(make_examples) -> None:

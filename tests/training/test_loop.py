@@ -14,7 +14,8 @@ import torch
 from vidence.errors import DataError, OutputError, SpecError
 from vidence.training import progress_file
 from vidence.training.classify import train_classifier
-from vidence.training.examples import Entry, Examples
+from vidence.training.entry_store import Entry
+from vidence.training.examples import Examples
 from vidence.training.schedule import Schedule
 
 EPOCHS = 5
@@ -75,7 +76,8 @@ class Blow(pl.Callback):
             os.kill(os.getpid(), signal.SIGKILL)
 schedule = Schedule(epochs=5, batch=8, rate=0.1, plateau=0, patience=None, views=1)
 data = made["make_examples"](12, 0), made["make_examples"](8, 1)
-train_classifier(made["make_network"](), *data, schedule, classes=2, seed=3, folder=Path(sys.argv[2]), callbacks=[Blow()])
+options = {"folder": Path(sys.argv[2]), "callbacks": [Blow()]}
+train_classifier(made["make_network"](), *data, schedule, classes=2, seed=3, **options)
 """
 
 

@@ -8,7 +8,8 @@ import torch
 
 from vidence.models.cnn_rnn import CnnRnn, CnnRnnNetwork
 from vidence.models.motion_energy import PrincipalDirections
-from vidence.training.examples import Entry, Examples
+from vidence.training.entry_store import Entry
+from vidence.training.examples import Examples
 from vidence.training.prepared import PreparedView, find_directions, fixed_before_projection, prepared
 from vidence.training.schedule import Schedule, schedule_for
 

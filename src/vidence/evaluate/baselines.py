@@ -19,7 +19,8 @@ from sklearn.preprocessing import StandardScaler
 from vidence.datasets.dataset import Sample
 from vidence.frames.source import open_source
 from vidence.models.motion_energy import MotionEnergy
-from vidence.training.examples import Entry, Examples
+from vidence.training.entry_store import Entry
+from vidence.training.examples import Examples
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # of logistic regression; smaller is smoother
 

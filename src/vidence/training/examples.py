@@ -12,13 +12,7 @@ from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-
-@dataclass(frozen=True, eq=False)
-class Entry:
-    """The windows of one source: `x` (w, t, ...) memory-mapped features or pixels, `times` (w, t) seconds."""
-
-    x: np.ndarray
-    times: Float[np.ndarray, "w t"]
+from vidence.training.entry_store import Entry
 
 
 class Batch(NamedTuple):
@@ -31,7 +25,10 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """Sources with their class; `entries[version][clip]`, version 0 being the plain view."""
+    """Sources with their class; `entries[version][clip]`, version 0 being the plain view.
+
+    An entry's `x` (w, t, ...) are a source's windows of features or pixels, its `times` (w, t).
+    """
 
     entries: Sequence[Sequence[Entry]]
     labels: Int[np.ndarray, " clips"]

@@ -1,19 +1,16 @@
 """What a frozen backbone makes of each window, kept on disk and memory-mapped.
 
 An entry is named by a digest of everything it depends on: the backbone's weights, the preprocessing, the windows,
-the view, the arithmetic and the source's bytes. Its file name ends in a checksum of its content, so that a damaged
-entry is seen and made again. The times are renamed into place before the features, so an entry is whole or absent.
+the view, the arithmetic and the source's bytes.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import zlib
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from itertools import repeat
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,14 +19,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vidence.aside import written_aside
 from vidence.datasets.dataset import Sample
 from vidence.errors import DataError
 from vidence.frames.clip import Clip
 from vidence.frames.source import open_source
 from vidence.frames.transforms import Fit
 from vidence.frames.windows import Windows
-from vidence.training.examples import Entry
+from vidence.training.entry_store import Entry, EntryStore, side_by_side
 from vidence.training.views import PLAIN, View
 from vidence.version import __version__
 
@@ -57,35 +53,22 @@ class FeatureCache:
     def entries(
         self, samples: Sequence[Sample], view: View = PLAIN, *, step: Callable[[], None] = lambda: None
     ) -> list[Entry]:
-        """One entry per sample, in order; `step` is called after each.
-
-        As many sources as torch has threads are worked on side by side, each by one thread: one decodes while
-        another computes, and a busy machine does not slow them down as it does threads that wait for each other.
-        """
-        made, threads = [], torch.get_num_threads()
-        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            try:
-                for entry in pool.map(self.entry, samples, repeat(view)):
-                    made.append(entry)
-                    step()
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
-            finally:
-                torch.set_num_threads(threads)  # a part of the setting is the process's, not the thread's
-        return made
+        """One entry per sample, in order; `step` is called after each."""
+        return side_by_side(partial(self.entry, view=view), samples, step=step)
 
     def entry(self, sample: Sample, view: View = PLAIN) -> Entry:
         """The sample's windows, read if whole, made otherwise. Raises `DataError` for a source without frames."""
         source = open_source(sample.path)
         name = self.key(source.digest, view)
-        found = self._read(name)
+        store = None if self.folder is None else EntryStore(self.folder)
+        found = None if store is None else store.read(name)
         if found is not None:
             return found
         x, times = self._encoded(view.clip(clip) for clip in self.windows.cut(view.frames(source)))
         if not len(x):
             raise DataError(f"every source must hold a window of frames; {sample.path} holds none. Leave it out.")
-        return Entry(x, times) if self.folder is None else self._write(name, x, times)
+        made = Entry(x, times)
+        return made if store is None else store.write(name, [made])
 
     def key(self, source: str, view: View) -> str:
         """SHA-256 of all that decides an entry's content; `source` is the digest of the file's bytes."""
@@ -144,41 +127,8 @@ class FeatureCache:
         half = self._bf16 and np.abs(features).max() < np.finfo(np.float16).max
         return features.astype(np.float16) if half else features
 
-    def _read(self, name: str) -> Entry | None:
-        """The entry if its files are whole; a damaged one is removed."""
-        if self.folder is None:
-            return None
-        for file in sorted(self.folder.glob(f"{name[:2]}/{name}-*.npy")):
-            try:
-                x = np.load(file, mmap_mode="r", allow_pickle=False)
-                times = np.load(_times(file), allow_pickle=False)
-            except (ValueError, OSError, EOFError):
-                x, times = np.zeros(0), np.zeros(0)
-            if file.stem.endswith(f"-{_checksum(x, times)}"):
-                return Entry(x, times)
-            file.unlink()
-        return None
-
-    def _write(self, name: str, x: np.ndarray, times: np.ndarray) -> Entry:
-        if self.folder is None:
-            return Entry(x, times)
-        file = self.folder / name[:2] / f"{name}-{_checksum(x, times)}.npy"
-        for path, array in ((_times(file), times), (file, x)):
-            with written_aside(path) as aside, aside.open("wb") as handle:
-                np.save(handle, array, allow_pickle=False)
-        return Entry(np.load(file, mmap_mode="r", allow_pickle=False), times)
-
 
 def _single(clip: Clip, column: int) -> Clip:
     ref = clip.ref
     times = (ref.times[column],)
     return Clip(type(ref)(ref.source, ref.digest, ref.first, times), clip.pixels[column : column + 1])
-
-
-def _times(file: Path) -> Path:
-    return file.with_suffix(".times")
-
-
-def _checksum(x: np.ndarray, times: np.ndarray) -> str:
-    head = f"{x.dtype} {x.shape}".encode()
-    return f"{zlib.crc32(np.ascontiguousarray(x).data, zlib.crc32(times.tobytes(), zlib.crc32(head))):08x}"

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import platform
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, replace
-from importlib.metadata import version
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +17,14 @@ from vidence.errors import SpecError
 from vidence.models.cnn_rnn import CnnRnn, CnnRnnDetector
 from vidence.scoring.thresholds import THRESHOLDS, BestF1, ThresholdRule
 from vidence.scoring.timeline import Curve, curve
+from vidence.training.account import fit_facts, fit_identity
 from vidence.training.classify import train_classifier
 from vidence.training.examples import Examples, clip_means
 from vidence.training.film import Film, MovieWriter
-from vidence.training.progress_file import Progress
 from vidence.training.schedule import Schedule, schedule_for
 from vidence.training.workbench import Workbench, finetuned, probabilities
 
 FILMED_CLIPS = 4
-_NAMED = ("vidence", "torch", "lightning", "numpy", "av", "opencv-python-headless", "scikit-learn")
 
 
 def fit(
@@ -76,7 +70,7 @@ def fit(
         schedule,
         classes=len(classes),
         seed=seed,
-        identity=_identity(detector, schedule, data, seed),
+        identity=fit_identity(detector, schedule, data, seed),
         folder=out,
         resume=resume,
         bar=progress,
@@ -88,7 +82,7 @@ def fit(
     exact = replace(bench, cache=keep, precision="float32")  # the arithmetic that scores videos later
     measured = exact.examples(detector, val)
     detector.threshold, metrics = judged(detector, measured, exact, rule or BestF1())
-    detector.facts = _facts(schedule, done, data, parts, seed) | {"metrics": {"val": metrics}}
+    detector.facts = fit_facts(schedule, done, data, parts, seed) | {"metrics": {"val": metrics}}
     detector.save(out)
     return detector
 
@@ -136,30 +130,3 @@ def _film(examples: Examples, folder: Path, *, frozen: bool) -> Film:
         )
     first = [np.asarray(entry.x[0]) for entry in examples.entries[0][:FILMED_CLIPS]]  # (t, c, h, w) uint8
     return Film(folder, torch.from_numpy(np.stack(first)).float().div(255).transpose(1, 2))
-
-
-def _identity(detector: CnnRnnDetector, schedule: Schedule, data: str, seed: int) -> str:
-    """All that decides the result but the number of epochs, which a resumed fit may raise."""
-    facts = {
-        "detector": detector.spec,
-        "start": detector.weights_digest,
-        "schedule": asdict(replace(schedule, epochs=1)),
-        "data": data,
-        "seed": seed,
-    }
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-
-
-def _facts(
-    schedule: Schedule, done: Progress, data: str, parts: dict[str, Sequence[Sample]], seed: int
-) -> dict[str, Any]:
-    versions = {name: version(name) for name in _NAMED}
-    return {
-        "training_data": data,
-        "clips": {part: dict(sorted(Counter(each.label for each in held).items())) for part, held in parts.items()},
-        "seed": seed,
-        "schedule": asdict(schedule),
-        "epochs": done.epoch,
-        "kept_epoch": done.best_epoch,
-        "versions": versions | {"python": platform.python_version()},
-    }

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from vidence.models.head import Head
 from vidence.models.motion_energy import MotionEnergy, PrincipalDirections
-from vidence.training.examples import Entry, Examples
+from vidence.training.entry_store import Entry
+from vidence.training.examples import Examples
 
 WINDOWS_AT_ONCE = 32
 

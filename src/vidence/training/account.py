@@ -1,0 +1,51 @@
+"""What is written down of a fit: what decides its result, and what came of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from importlib.metadata import version
+from typing import Any
+
+from vidence.datasets.dataset import Sample
+from vidence.models.detector import Detector
+from vidence.training.progress_file import Progress
+from vidence.training.schedule import Schedule
+
+_NAMED = ("vidence", "torch", "lightning", "numpy", "av", "opencv-python-headless", "scikit-learn")
+
+
+def fit_identity(detector: Detector, schedule: Schedule, data: str, seed: int) -> str:
+    """SHA-256 of all that decides the result but the number of epochs, which a resumed fit may raise.
+
+    `detector` is untrained, `data` the digest of the samples.
+    """
+    facts = {
+        "detector": detector.spec,
+        "start": detector.weights_digest,
+        "schedule": asdict(replace(schedule, epochs=1)),
+        "data": data,
+        "seed": seed,
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def fit_facts(
+    schedule: Schedule, done: Progress, data: str, parts: Mapping[str, Sequence[Sample]], seed: int
+) -> dict[str, Any]:
+    """Plain values for a detector's JSON; nothing in them depends on the machine's speed or the day."""
+    versions = {name: version(name) for name in _NAMED}
+    return {
+        "training_data": data,
+        "clips": {part: dict(sorted(Counter(each.label for each in held).items())) for part, held in parts.items()},
+        "seed": seed,
+        "identity": done.identity,
+        "schedule": asdict(schedule),
+        "epochs": done.epoch,
+        "kept_epoch": done.best_epoch,
+        "versions": versions | {"python": platform.python_version()},
+    }

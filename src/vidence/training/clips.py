@@ -1,0 +1,142 @@
+"""Clips of frames as the training of reconstructions takes them, in an order that seed and epoch alone decide."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from einops import rearrange
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+STRIDES = (1, 2, 4, 8, 16)
+
+
+class Place(NamedTuple):
+    """A clip: `length` frames of a source, `stride` apart, from the frame `first`."""
+
+    source: int
+    first: int
+    stride: int
+    length: int
+
+
+@dataclass(frozen=True, eq=False)
+class Footage:
+    """All frames of some sources, fitted to the network's input: uint8 (t, h, w, c) each, usually memory-mapped."""
+
+    sources: Sequence[UInt8[np.ndarray, "t h w c"]]
+
+    @property
+    def frames(self) -> int:
+        """How many there are in all."""
+        return sum(len(source) for source in self.sources)
+
+    def mean(self) -> Float[Tensor, "c h w"]:
+        """The mean frame, in [0, 1]."""
+        total = sum(source.sum(axis=0, dtype=np.int64) for source in self.sources)
+        return torch.from_numpy(rearrange(total / (255 * self.frames), "h w c -> c h w")).float()
+
+    def at(self, places: Sequence[Place]) -> UInt8[Tensor, "n t h w c"]:
+        """Clips of one length."""
+        taken = [
+            self.sources[place.source][place.first : place.first + place.length * place.stride : place.stride]
+            for place in places
+        ]
+        return torch.from_numpy(np.stack(taken))
+
+    def plain(self, length: int, *, shared: int = 0, least: int = 1) -> list[Place]:
+        """Each source's frames in clips of `length`, the next one beginning with the last `shared` frames of the one
+        before; shorter ones, at a source's end, if they have `least` frames.
+        """
+        return [
+            Place(number, first, 1, min(length, len(source) - first))
+            for number, source in enumerate(self.sources)
+            for first in range(0, max(1, len(source) - shared), length - shared)
+            if len(source) - first >= least
+        ]
+
+    def drawn(self, length: int, strides: Sequence[int], order: np.random.Generator, *, least: int = 1) -> list[Place]:
+        """An epoch's clips: of each source one stride is drawn, of those that leave room for a clip.
+
+        Its frames, `stride` apart from each start 0 ... stride - 1, are dealt into groups of `length` that do not
+        overlap; a drawn offset decides which frames, too few for a group, are left out. So an epoch shows every frame
+        at most once and most of them. (The thesis trains on the clips of all strides at once, duplicates removed:
+        every frame about as often as there are strides in an epoch.) A source with fewer frames is one clip, if it has
+        `least`.
+        """
+        made = []
+        for number, source in enumerate(self.sources):
+            t = len(source)
+            room = [stride for stride in strides if (length - 1) * stride < t]
+            if not room:
+                made.extend([Place(number, 0, 1, t)] if t >= least else [])
+                continue
+            stride, offset = int(order.choice(room)), float(order.random())
+            for start in range(stride):
+                count, left = divmod(len(range(start, t, stride)), length)
+                skipped = int(offset * (left + 1))
+                firsts = (start + (skipped + group * length) * stride for group in range(count))
+                made.extend(Place(number, first, stride, length) for first in firsts)
+        return made
+
+
+@dataclass(eq=False)
+class ClipBatches:
+    """Lightning's loader: uint8 clips (n, t, h, w, c), up to `frames` frames in a batch, at least one clip.
+
+    With a `seed` an epoch's clips are drawn from seed and epoch (see `Footage.drawn`), less those in `without`; a last
+    batch that is not full is left out if there is a full one, because few frames are a poor sample for batch norm.
+    Without a seed `places` come as they are. Clips of different lengths are never in one batch.
+    """
+
+    footage: Footage
+    frames: int
+    length: int = 1
+    least: int = 1
+    strides: Sequence[int] = STRIDES
+    seed: int | None = None
+    epoch: int = 1
+    places: Sequence[Place] = ()
+    without: frozenset[Place] = frozenset()
+
+    @property
+    def steps(self) -> int:
+        """About how many batches an epoch has."""
+        return max(1, self.footage.frames // max(self.frames, self.length))
+
+    def __iter__(self) -> Iterator[UInt8[Tensor, "n t h w c"]]:
+        for places in self.batches():
+            yield self.footage.at(places)
+
+    def batches(self) -> list[list[Place]]:
+        """The epoch's batches."""
+        if self.seed is None:
+            return _dealt(self.places, self.frames, whole=False)
+        order = np.random.default_rng([self.seed, self.epoch])
+        drawn = self.footage.drawn(self.length, self.strides, order, least=self.least)
+        shuffled = [drawn[place] for place in order.permutation(len(drawn)) if drawn[place] not in self.without]
+        return _dealt(shuffled, self.frames, whole=True)
+
+
+def as_input(pixels: UInt8[Tensor, "n t h w c"]) -> Float[Tensor, "n c t h w"]:
+    """The network's input in [0, 1]; its memory has channels last, which convolutions on a CPU want."""
+    return rearrange(pixels, "n t h w c -> n c t h w").float() / 255
+
+
+def _dealt(places: Sequence[Place], frames: int, *, whole: bool) -> list[list[Place]]:
+    """Places of one length together, up to `frames` frames a batch; `whole`: full batches only, if there are any."""
+    held: dict[int, list[Place]] = defaultdict(list)
+    made = []
+    for place in places:
+        batch = held[place.length]
+        batch.append(place)
+        if len(batch) == max(1, frames // place.length):
+            made.append(batch)
+            held[place.length] = []
+    rest = [batch for batch in held.values() if batch]
+    return made if whole and made else made + rest

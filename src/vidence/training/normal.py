@@ -1,0 +1,221 @@
+"""Fits a detector to what is normal: frames, loop, calibration and threshold on held-out normal footage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from rich.console import Console
+from rich.progress import Progress as Bar
+from torch import Tensor, nn
+
+from vidence import spec
+from vidence.datasets.dataset import Dataset, Sample, digest
+from vidence.errors import DataError, SpecError
+from vidence.models.reconstruction_detector import ReconstructionDetector, ReconstructionSettings
+from vidence.scoring.thresholds import THRESHOLDS, Quantile, ThresholdRule
+from vidence.training.account import fit_facts, fit_identity
+from vidence.training.allocator import blocks_kept
+from vidence.training.calibration import HIGH, calibrate, pixel_errors
+from vidence.training.clips import ClipBatches, Footage, Place, as_input
+from vidence.training.frame_cache import FrameCache
+from vidence.training.loop import fast_precision, train
+from vidence.training.progress_file import Progress
+from vidence.training.recipes_normal import CLIPS, NORMAL_RECIPES, NormalRecipe
+from vidence.training.schedule import Schedule
+
+if TYPE_CHECKING:
+    from vidence.training.reconstruction_module import Reconstructor
+
+
+@runtime_checkable
+class Learning(Protocol):
+    """A network that learns without gradients, from all clips once."""
+
+    def learn(self, clips: Iterable[Float[Tensor, "1 c t h w"]]) -> None:
+        """Take the clips, in [0, 1], in order."""
+        ...
+
+
+RECENT, SETTLED = 5, 0.01  # the plateau is reached when the last epochs improved by less than this share
+
+
+def fit_normal(
+    settings: ReconstructionSettings,
+    samples: Sequence[Sample],
+    val: Sequence[Sample],
+    *,
+    out: Path,
+    seed: int = 0,
+    epochs: int | None = None,
+    resume: bool = False,
+    progress: bool = True,
+    schedule: Schedule | None = None,
+    rule: ThresholdRule | None = None,
+    cache: Path | None = None,
+) -> ReconstructionDetector:
+    """Train on normal `samples`, calibrate and choose the threshold on normal `val`, save into `out` and return it.
+
+    `out` also gets log.csv, curve.png and progress.pt, from which `resume` goes on. Frames are kept in `cache` (by
+    default `out`/cache), which fits of all seeds and networks with the same input share. `schedule` overrides that of
+    the settings' `recipe`, `epochs` its number of epochs. `rule` chooses the threshold on live scores (default: the
+    .99 quantile). A network with a method `learn(clips)` is given its clips once, one without parameters nothing.
+    Raises `SpecError` for a rule that needs labels, `DataError` where there is nothing to train or to validate on.
+    """
+    rule = rule or Quantile(HIGH)
+    if rule.needs_labels:
+        raise SpecError(
+            "the threshold of a detector that learns what is normal is chosen on normal footage alone; the rule "
+            f"{spec.line(rule, THRESHOLDS)!r} needs anomalies. Use quantile or false-alarm-budget."
+        )
+    if not samples or not val:
+        raise DataError(f"a fit needs normal samples to train and to validate on; got {len(samples)} and {len(val)}.")
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        detector = settings.build()
+    data = digest([*samples, *val])
+    frames = FrameCache(cache or out / "cache", detector.fit, detector.windows.rate, settings.channels or 3)
+    with Bar(console=Console(stderr=True), disable=not progress, transient=True) as bar:
+        task = bar.add_task("reading frames", total=len(samples) + len(val))
+        footage, held = (frames.footage(part, step=lambda: bar.advance(task)) for part in (samples, val))
+    bench = _Bench(detector, footage, held, seed)
+    schedule = bench.schedule(schedule, epochs)
+    done = Progress(fit_identity(detector, schedule, data, seed))
+    if isinstance(detector.network, Learning):
+        detector.network.learn(as_input(clip) for clip in bench.all(footage, 1))
+    elif any(each.requires_grad for each in detector.network.parameters()):
+        done = bench.train(schedule, done.identity, out=out, resume=resume, bar=progress)
+    detector.remember(None)
+    detector.facts = fit_facts(schedule, done, data, {"train": samples, "val": val}, seed) | {
+        "validation": bench.recipe.validation,
+        "frames": {"train": footage.frames, "val": held.frames},
+        "plateau_reached": plateau_reached([row["val_loss"] for row in done.rows]),
+        "metrics": {"val": pixel_errors(detector.network, bench.all(held, schedule.batch), footage.mean())},
+    }
+    calibrate(detector, val, rule)
+    detector.save(out)
+    return detector
+
+
+def settled(settings: ReconstructionSettings, dataset: Dataset) -> ReconstructionSettings:
+    """The settings with the data set's channels and crop where they name none."""
+    channels = dataset.channels if settings.channels is None else settings.channels
+    crop = dataset.crop if settings.crop is None else settings.crop
+    return replace(settings, channels=channels, crop=crop)
+
+
+def plateau_reached(losses: Sequence[float]) -> bool:
+    """Whether the best of the last 5 losses is less than 1 % below the best before.
+
+    False with no loss before them, True without losses: nothing was to be learned step by step.
+    """
+    before, recent = losses[:-RECENT], losses[-RECENT:]
+    return not losses or (bool(before) and min(recent) > (1 - SETTLED) * min(before))
+
+
+@dataclass(frozen=True, eq=False)
+class _Bench:
+    """A detector and the footage that it is fitted to."""
+
+    detector: ReconstructionDetector
+    footage: Footage
+    val: Footage
+    seed: int
+
+    @property
+    def recipe(self) -> NormalRecipe:
+        return NORMAL_RECIPES[self.detector.settings.recipe]
+
+    @property
+    def length(self) -> int:
+        return self.detector.settings.length
+
+    @property
+    def least(self) -> int:
+        """The frames that a clip must have."""
+        alone = self.detector.settings.partial == "keep"
+        return self.detector.network.first_frame + 1 if alone else self.length
+
+    def schedule(self, asked: Schedule | None, epochs: int | None) -> Schedule:
+        """What is asked for, else the recipe's; networks that see frames together get a few clips a step."""
+        schedule = asked or self.recipe.schedule
+        if asked is None and self.least > 1:
+            schedule = replace(schedule, batch=CLIPS * self.length)
+        return schedule if epochs is None else replace(schedule, epochs=epochs)
+
+    def all(self, footage: Footage, frames: int) -> ClipBatches:
+        """Every frame, in order."""
+        return ClipBatches(footage, frames, places=self.plain(footage))
+
+    def plain(self, footage: Footage) -> list[Place]:
+        """The clips that the detector would cut."""
+        return footage.plain(self.length, shared=self.detector.network.first_frame, least=self.least)
+
+    def train(self, schedule: Schedule, identity: str, *, out: Path, resume: bool, bar: bool) -> Progress:
+        """Run the loop in the fastest arithmetic that the machine has, weights in float32."""
+        network, settings = self.detector.network, self.detector.settings
+        held = self.all(self.val, schedule.batch)
+        if self.recipe.leaked:
+            held = ClipBatches(self.footage, schedule.batch, places=self.leaked())
+        batches = ClipBatches(
+            self.footage,
+            schedule.batch,
+            length=self.length,
+            least=self.least,
+            strides=self.recipe.strides,
+            seed=self.seed,
+            without=frozenset(held.places) if self.recipe.leaked else frozenset(),
+        )
+        if not batches.batches() or not held.places:
+            raise DataError(
+                f"the videos to train and to validate on must hold clips of {self.least} frames; one of both parts "
+                "holds none. Give longer videos, or a smaller length."
+            )
+
+        def lesson(epoch: int) -> Reconstructor:
+            from vidence.training.reconstruction_module import Reconstructor
+
+            batches.epoch = epoch
+            return Reconstructor(
+                network,
+                schedule,
+                batches,
+                held,
+                loss=settings.loss,
+                recipe=self.recipe,
+                seed=self.seed,
+                epoch=epoch,
+            )
+
+        channels_last(network)
+        with blocks_kept():
+            return train(
+                network,
+                schedule,
+                lesson,
+                identity=identity,
+                folder=out,
+                resume=resume,
+                bar=bar,
+                precision=fast_precision(),
+            )
+
+    def leaked(self) -> list[Place]:
+        """The clips, drawn at random, that the recipe validates on; at least one."""
+        places = self.plain(self.footage)
+        count = max(1, round(self.recipe.leaked * len(places)))
+        order = np.random.default_rng(self.seed).permutation(len(places))
+        return [places[place] for place in sorted(order[:count])]
+
+
+def channels_last(network: nn.Module) -> None:
+    """Lay the kernels of convolutions out with channels last, as a CPU's bf16 convolutions take them."""
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    for parameter in network.parameters():
+        if parameter.ndim in formats:
+            parameter.data = parameter.data.contiguous(memory_format=formats[parameter.ndim])
