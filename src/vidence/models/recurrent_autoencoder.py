@@ -119,7 +119,7 @@ class RecurrentNetwork(ReconstructionNetwork, ABC):
         self.encoder = _encoder(settings, self.channels)
 
     def embed(self, x: Float[Tensor, "n c t h w"]) -> Float[Tensor, "n s d"]:
-        """The codes of the frames from `first_frame` on, d = 2400 at 128 x 128 (twice that with combine='concat')."""
+        """The codes of the frames that came, from `first_frame` on; d = 2400 at 128 x 128, twice that by concat."""
         frames = self._folded(x)
         codes = [self.encoder(frames, len(x), way=way)[0] for way in self.ways]
         return _flat(_mean(codes), len(x))[:, self.first_frame :]
@@ -164,7 +164,7 @@ class RecurrentPredictor(RecurrentNetwork):
     The first decoder layer's output, averaged over 3 x 3, is the next code. Where no decoder layer is recurrent, it
     goes through the encoder's last layer instead, whose state runs on; the released code fails there, and `legacy`
     averages. Where they are recurrent, they start with the encoder's states; in `legacy` with zeros.
-    `code` (n, s, d) are the codes that frames were decoded from.
+    There is no `code`: `embed` encodes the frames that came, which is more than predicting them takes.
     """
 
     def __init__(self, settings: ConvRecurrent) -> None:
@@ -185,18 +185,15 @@ class RecurrentPredictor(RecurrentNetwork):
         if steps < 1:
             raise ShapeError(f"a predictor with {seeds} seeds takes longer clips; got {x.shape[2]} frames.")
         codes, states = self.encoder(self._folded(x[:, :, :seeds]), n)
-        guessed, decoded = self._ahead(codes[-n:], states, steps)
-        ahead = Reconstruction(_shown(decoded, n), _flat(guessed, n), first_frame=seeds)
+        ahead = Reconstruction(_shown(self._ahead(codes[-n:], states, steps), n), first_frame=seeds)
         if self.decoder is None:
             return ahead
-        seen = _shown(self.decoder(codes, n)[0], n)
-        return Reconstruction(seen, _flat(codes, n), prediction=ahead)
+        return Reconstruction(_shown(self.decoder(codes, n)[0], n), prediction=ahead)
 
-    def _ahead(self, code: Frames, states: dict[int, State], steps: int) -> tuple[Frames, Frames]:
-        """The codes that frames are decoded from, one frame after the other, and the decoded frames."""
+    def _ahead(self, code: Frames, states: dict[int, State], steps: int) -> Frames:
+        """The frames that follow a code, decoded from one code after the other."""
         n, last = len(code), len(self.encoder) - 1
         held = {place: handover(states[last - place]) for place, handover in enumerate(self.handovers)}
-        codes: list[Frames] = []
         maps: list[Frames] = []
         for step in range(steps):
             if step and self.encoder_runs_on:
@@ -205,9 +202,8 @@ class RecurrentPredictor(RecurrentNetwork):
                 code = F.avg_pool2d(maps[-1], kernel_size=3, stride=1)
             made, ended = self.predictor(code, n, states=held, layers=slice(1))
             held |= ended
-            codes.append(code)
             maps.append(made)
-        return torch.cat(codes), self.predictor(torch.cat(maps), n, states=held, layers=slice(1, None))[0]
+        return self.predictor(torch.cat(maps), n, states=held, layers=slice(1, None))[0]
 
 
 def step_errors(
