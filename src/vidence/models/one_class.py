@@ -30,12 +30,14 @@ class OneClass(ReconstructionNetwork):
     centre: Tensor
     radius2: Tensor
 
-    def __init__(self, network: ReconstructionNetwork, width: int, *, weight: float = 0.0) -> None:
+    def __init__(
+        self, network: ReconstructionNetwork, width: int, *, weight: float = 0.0, reconstructs: bool = True
+    ) -> None:
         super().__init__()
         embedding(network)
         self.network = network
         self.first_frame = network.first_frame
-        self.weight = weight
+        self.weight, self.reconstructs = weight, reconstructs
         self.register_buffer("centre", torch.zeros(width))
         self.register_buffer("radius2", torch.zeros(()))
 

@@ -19,6 +19,7 @@ LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601: gray of an RGB pixel
 SSIM_SIDE, SSIM_SIGMA, SSIM_K = 11, 1.5, (0.01, 0.03)  # Wang et al. 2004; range 1
 ERRORS = ("squared-error", "absolute-error", "ssim", "psnr", "centre-distance")
 PLACELESS = "centre-distance"  # the one error that is not spread over pixels
+SUMMING = ("squared-error", "absolute-error", "ssim")  # those that are sums over pixels
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,9 +41,13 @@ class Reconstruction:
 
 
 class ReconstructionNetwork(nn.Module, ABC):
-    """A network whose output is a `Reconstruction`. `first_frame` of a window is the first that gets one."""
+    """A network whose output is a `Reconstruction`. `first_frame` of a window is the first that gets one.
+
+    Where `reconstructs` is False, training minimises the penalty alone.
+    """
 
     first_frame: int = 0
+    reconstructs: bool = True
 
     @abstractmethod
     def forward(self, x: Float[Tensor, "n c t h w"]) -> Reconstruction:

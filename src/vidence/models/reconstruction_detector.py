@@ -26,6 +26,7 @@ from vidence.models.evaluating import evaluating
 from vidence.models.one_class import OneClass, Svdd, code_width
 from vidence.models.reconstruction import (
     PLACELESS,
+    SUMMING,
     Reconstruction,
     ReconstructionNetwork,
     added,
@@ -47,8 +48,8 @@ class ReconstructionSettings(ABC):
     of the source's pixels; None: what the data set says, else 3 and the whole picture. `score`: which error is the
     score, or several joined by '+', each divided by its spread on normal frames; `smooth`: it is averaged over that
     many frames, none of them later. `loss` and `recipe` are the training's: see docs/detectors.md. `precision` is that
-    of scoring. `svdd`: how embeddings are drawn to a centre, `svdd_weight`
-    how much that counts in a `joint` training beside the reconstruction: see docs/svdd.md.
+    of scoring. `svdd`: how embeddings are drawn to a centre, `svdd_weight` how much that counts in a `joint` training
+    beside the reconstruction: see docs/svdd.md.
     """
 
     length: int = 8
@@ -95,7 +96,8 @@ class ReconstructionSettings(ABC):
         if self.svdd == "none":
             return network
         width = code_width(network, (self.length, self.size))
-        return OneClass(network, width, weight={"joint": self.svdd_weight, "scratch": 1.0}.get(self.svdd, 0.0))
+        weight = {"joint": self.svdd_weight, "scratch": 1.0}.get(self.svdd, 0.0)
+        return OneClass(network, width, weight=weight, reconstructs=self.svdd != "scratch")
 
     def build(self) -> ReconstructionDetector:
         """An untrained detector."""
@@ -203,13 +205,14 @@ class ReconstructionDetector:
 
     def examined(self, clip: Clip) -> tuple[FrameScores, Float32[np.ndarray, "s h w"] | None]:
         """`errors` and, from the same forward pass, the error per pixel of the scored frames on the network's grid
-        (None for a score that is a distance between embeddings, which has no place in a sum either).
+        (None for a distance between embeddings; of a sum, the parts that are sums over pixels).
         """
         x = self.prepare(clip)
         output = self.output(x)
         found = self._errors(output, x, clip)
-        placed = {name: weight for name, weight in self._weights().items() if name != PLACELESS}
-        if not placed:
+        weights = self._weights()
+        placed = {name: weight for name, weight in weights.items() if name in SUMMING or len(weights) == 1}
+        if not placed or PLACELESS in placed:
             return found, None
         frames = slice(*scored_frames(output))
         per_pixel = sum(weight * density(output, x, name)[0, frames] for name, weight in placed.items())
