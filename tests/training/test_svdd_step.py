@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from vidence.errors import DataError, SpecError
 from vidence.models.one_class import centre_of
-from vidence.training.clips import Footage
+from vidence.training.clips import ClipBatches, Footage
 from vidence.training.svdd_step import Tuned, Tuner, Tuning, collapse, spread, tune_network, tuned_parameters
 
 
@@ -95,7 +95,7 @@ def test_a_slow_twin(linear: Linear, footage: Footage, objective: str) -> None:
 
 
 def test_the_mean_distance_falls_epoch_by_epoch(linear: Linear, footage: Footage) -> None:
-    tuner = Tuner(linear, footage, Tuning(rate=1e-3), length=1)
+    tuner = Tuner(linear, ClipBatches(footage, 1, places=footage.plain(1)), Tuning(rate=1e-3))
     losses = [tuner.epoch() for _ in range(8)]
     assert all(later < earlier for earlier, later in pairwise(losses))
 
@@ -149,7 +149,7 @@ def test_facts_and_what_is_kept(linear: Linear, footage: Footage) -> None:
 
 
 def test_a_result_is_not_touched_by_going_on(linear: Linear, footage: Footage) -> None:
-    tuner = Tuner(linear, footage, Tuning(rate=1e-3), length=1)
+    tuner = Tuner(linear, ClipBatches(footage, 1, places=footage.plain(1)), Tuning(rate=1e-3))
     tuner.epoch()
     early: Tuned = tuner.result()
     held = early.network.encoder.weight.clone()
