@@ -1,7 +1,7 @@
 """How well maps find the anomalous pixels, where masks say which they are: AUC, average precision, PRO.
 
-A set has too many pixels to keep. They are counted at 2^18 levels, the leading bits of their float32: levels are
-spaced by less than 0.2 % of the value, whatever its size, so no range has to be known beforehand.
+A set has too many pixels to keep. They are counted at 2^20 levels, the leading bits of their float32: levels are
+spaced by less than 0.05 % of the value, whatever its size, so no range has to be known beforehand.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from sklearn.metrics import auc, average_precision_score, roc_auc_score
 from vidence.errors import DataError, ShapeError
 from vidence.frames.transforms import resize_map
 
-DROPPED = 14  # bits of a float32
+DROPPED = 12  # bits of a float32
 LEVELS = 1 << (32 - DROPPED)
 FALSE_POSITIVES = 0.3  # PRO is integrated up to this rate (Bergmann et al. 2021)
 CHUNK = 16  # frames brought to source pixels at a time
@@ -49,13 +49,13 @@ class PixelTally:
 
     def _count(self, levels: Int[np.ndarray, "t H W"], mask: Bool[np.ndarray, "t H W"]) -> None:
         inside = levels[mask]
-        self._counts[1] += np.bincount(inside, minlength=LEVELS)
-        self._counts[0] += np.bincount(levels[~mask], minlength=LEVELS)
+        _add(self._counts[1], inside)
+        _add(self._counts[0], levels[~mask])
         labels, regions = label(mask, structure=_within_frames())
         if regions:
             named = labels[mask]
             weights = 1 / np.bincount(named, minlength=regions + 1).clip(min=1)
-            self._overlap += np.bincount(inside, weights[named], minlength=LEVELS)
+            _add(self._overlap, inside, weights[named])
             self._regions += regions
 
     def measures(self) -> dict[str, float | None]:
@@ -74,6 +74,14 @@ class PixelTally:
             "pixel_ap": float(average_precision_score(**pixels)),
             "pro": _pro(counts[0], overlap / self._regions),
         }
+
+
+def _add(held: np.ndarray, levels: Int[np.ndarray, " m"], weights: Float[np.ndarray, " m"] | None = None) -> None:
+    """Count where the levels lie; between the lowest and the highest, most of the range being empty."""
+    if len(levels):
+        low = int(levels.min())
+        found = np.bincount(levels - low, weights)
+        held[low : low + len(found)] += found.astype(held.dtype, copy=False)
 
 
 def _pro(normal: Int[np.ndarray, " k"], overlap: Float[np.ndarray, " k"]) -> float:

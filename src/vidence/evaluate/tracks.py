@@ -24,7 +24,8 @@ from vidence.scoring.timeline import Curve, curve
 class Track:
     """One source: `live` scores and `raw` errors of its scored `frames` (their places in the source).
 
-    `times` and `anomalous` are those of all frames of the source; a frame that several windows hold has the mean of
+    `times` and `anomalous` are those of all frames of the source, `window_s` is how much later than its first frame a
+    window is complete, which is when its frames get their scores; a frame that several windows hold has the mean of
     their errors, and the highest of their live scores, as in a timeline.
     """
 
@@ -34,6 +35,7 @@ class Track:
     raw: Float[np.ndarray, " s"]
     times: Float[np.ndarray, " t"]
     anomalous: Bool[np.ndarray, " t"]
+    window_s: float
 
     @property
     def truth(self) -> Bool[np.ndarray, " s"]:
@@ -128,11 +130,13 @@ def follow(
     maps = Maps() if tally is not None and (quiet or sample.mask is not None) else None
     raw: list[FrameScores] = []
     live: list[FrameScores] = []
+    window_s = 0.0
     for clip in detector.windows.cut(source):
         with meter.running():
             errors, scores, density = _look(detector, session, clip, mapped=maps is not None)
         raw.append(errors)
         live.append(scores)
+        window_s = max(window_s, clip.times[-1] - clip.times[0])
         if meter.flops is None:
             meter.flops, meter.fresh = flops_of(detector, clip), min(detector.windows.stride, len(errors.times))
         if maps is not None and density is not None:
@@ -143,7 +147,7 @@ def follow(
     truth = dataset.truth(sample, len(source.times))
     if maps is not None and tally is not None and not (truth.masks is None and truth.anomalous.any()):
         _count(tally, detector, source, maps.before(np.inf), masks=truth.masks)
-    return _track(sample, source, raw, live, truth)
+    return _track(sample, source, raw, live, truth, window_s=window_s)
 
 
 def _look(
@@ -174,11 +178,19 @@ def _count(
         tally.add(density, held, affine=detector.fit.to_source(size, density.shape[1:]))
 
 
-def _track(sample: Sample, source: Timed, raw: list[FrameScores], live: list[FrameScores], truth: Truth) -> Track:
+def _track(
+    sample: Sample,
+    source: Timed,
+    raw: list[FrameScores],
+    live: list[FrameScores],
+    truth: Truth,
+    *,
+    window_s: float,
+) -> Track:
     errors = curve(((each.times.tolist(), each.values.tolist()) for each in raw), overlap="mean")
     scores = curve((each.times.tolist(), each.values.tolist()) for each in live)
     if not (np.isfinite(errors.values).all() and np.isfinite(scores.values).all()):
         raise DataError(f"scores must be finite; those of {sample.path} are not. Train the detector again.")
     times = np.array(source.times, dtype=np.float64)
     frames = np.searchsorted(times, scores.times)
-    return Track(sample, frames, scores.values, errors.values, times, truth.anomalous)
+    return Track(sample, frames, scores.values, errors.values, times, truth.anomalous, window_s)
