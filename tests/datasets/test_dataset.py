@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vidence.datasets import DATASETS, Dataset, FightSurv
-from vidence.datasets.dataset import PARTS, Sample, classes_of, digest, normal_classes, split
+from vidence.datasets.dataset import PARTS, Sample, classes_of, digest, normal_classes, split, split_normal
 from vidence.errors import DataError
 
 
@@ -145,3 +145,29 @@ def test_fight_surv_keeps_each_source_video_on_one_side(shared_data):
 def test_fight_surv_says_what_it_needs(tmp_path):
     with pytest.raises(DataError, match=r"no clips\.csv"):
         FightSurv(str(tmp_path)).samples()
+
+
+def test_anomalies_go_to_the_test_whole_groups_at_a_time():
+    samples = made({f"calm{i}": {"ok": 4} for i in range(20)} | {f"bad{i}": {"ok": 1, "crack": 2} for i in range(4)})
+    train, val, test = split_normal(samples, ["ok"], seed=2)
+    assert {sample.label for sample in train + val} == {"ok"}
+    assert sum(sample.label == "crack" for sample in test) == 8
+    assert [len(part) for part in (train, val, test)] == [56, 12, 12 + 12]
+
+
+def test_where_every_group_has_an_anomaly_some_anomalies_are_left_out():
+    samples = made({str(i): {"ok": 5, "crack": 5} for i in range(20)} | {"only": {"crack": 3}})
+    parts = split_normal(samples, ["ok"])
+    train, val, test = ({sample.group for sample in part} for part in parts)
+    assert (len(train), len(val), len(test)) == (14, 3, 4)
+    assert len(train | val | test) == 21
+    assert {sample.label for sample in parts[0] + parts[1]} == {"ok"}
+    assert sum(sample.label == "crack" for sample in parts[2]) == 3 * 5 + 3
+
+
+def test_a_set_of_normal_samples_only_has_no_test():
+    train, val, test = split_normal(made({str(i): {"ok": 1} for i in range(20)}), ["ok"])
+    assert (len(train) + len(val), test) == (20, [])
+    assert len(val) in (3, 4)
+    with pytest.raises(DataError, match="at least 2 groups"):
+        split_normal(made({"a": {"ok": 5}, "b": {"crack": 1}}), ["ok"])

@@ -20,7 +20,9 @@ def test_parts_are_disjoint_and_normal_where_they_must_be(key, lay_out):
     made = open_dataset(key, root=lay_out(key))
     for seed in (0, 1):
         train, val, test = made.normal_split(seed)
-        assert train and val and test
+        assert train
+        assert val
+        assert test
         assert {sample.label for sample in train + val} <= set(made.normal)
         assert len(groups(train) | groups(val) | groups(test)) == sum(len(groups(part)) for part in (train, val, test))
         assert len({(one.path, one.frames) for one in train + val + test}) == len(train + val + test)
@@ -38,13 +40,15 @@ def test_the_truth_covers_every_frame(key, lay_out):
     made = open_dataset(key, root=lay_out(key))
     train, val, test = made.normal_split()
     for sample in [train[0], val[0], *test]:
-        source = sample.open(fps=made.fps)
+        source = sample.open()
         frames = sum(1 for _ in source)
         truth = made.truth(sample, frames)
-        assert truth.anomalous.shape == (frames,) and truth.anomalous.dtype == bool
+        assert truth.anomalous.shape == (frames,)
+        assert truth.anomalous.dtype == bool
         assert truth.anomalous.any() == (sample.label not in made.normal)
         if truth.masks is not None:
-            assert truth.masks.shape == (frames, *source.size) and truth.masks.dtype == bool
+            assert truth.masks.shape == (frames, *source.size)
+            assert truth.masks.dtype == bool
             assert np.array_equal(truth.masks.any(axis=(1, 2)), truth.anomalous)
         if sample.mask is not None:
             with pytest.raises(DataError, match=f"{frames + 1} (frames|for)"):
@@ -55,9 +59,10 @@ def test_the_truth_covers_every_frame(key, lay_out):
 def test_an_empty_root_says_what_is_missing_and_where_to_get_it(key, tmp_path):
     made = DATASETS[key](str(tmp_path))
     for ask in (made.samples, made.normal_split, lambda: made.split("test")):
-        with pytest.raises(DataError, match="is missing in .*Get the set from") as caught:
+        with pytest.raises(DataError, match=r"is missing in .*Get the set from") as caught:
             ask()
-        assert made.origin in str(caught.value) and made.layout in str(caught.value)
+        assert made.origin in str(caught.value)
+        assert made.layout in str(caught.value)
 
 
 @pytest.mark.parametrize("key", DATASETS)

@@ -118,3 +118,15 @@ def test_a_file_that_is_no_table(tmp_path):
     (tmp_path / "movie.mp4").write_bytes(bytes(range(256)))
     with pytest.raises(DataError, match="CSV file in UTF-8"):
         read_folder(tmp_path / "movie.mp4")
+
+
+def test_one_normal_class_will_do_for_a_detector_of_the_abnormal(tmp_path):
+    (tmp_path / "normal").mkdir()
+    for i in range(6):
+        (tmp_path / "normal" / f"{i}.mp4").write_bytes(b"x")
+    train, val, test = Folder(str(tmp_path)).normal_split()
+    assert (len(train), len(val), len(test)) == (5, 1, 0)
+    (tmp_path / "normal").rename(tmp_path / "monday")
+    with pytest.raises(DataError, match=r"the classes are: monday.*--normal"):
+        Folder(str(tmp_path)).normal_split()
+    assert len(Folder(str(tmp_path), calm=("monday",)).normal_split()[0]) == 5

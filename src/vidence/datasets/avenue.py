@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -57,7 +58,7 @@ def read_cells(file: str) -> Bool[np.ndarray, "t h w"]:
     try:
         cells = loadmat(file, variable_names=["volLabel"])["volLabel"].ravel()
         return np.stack([np.asarray(cell != 0) for cell in cells])
-    except (OSError, ValueError, KeyError, TypeError, NotImplementedError, MatReadError) as error:
+    except (OSError, LookupError, ValueError, TypeError, NotImplementedError, MatReadError, zlib.error) as error:
         raise DataError(
             f"the truth of an Avenue video must be a MATLAB file with volLabel, one mask per frame; {file!r}: {error}. "
             "Get ground_truth_demo anew."

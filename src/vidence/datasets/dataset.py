@@ -29,7 +29,7 @@ class Sample:
     """One labelled source. `path` is a video, an image or a folder of frames; samples of one `group` (a camera,
     an original video) never stand on two sides of a split; `mask` is an .npz with a bool `mask` (t, h, w), or what
     its set's `truth` reads; `frames` (first, stop), counted from 0, is set where only a section of the video is meant,
-    so `open` a sample rather than its path.
+    and `fps` where it is a folder of frames whose rate is known, so `open` a sample rather than its path.
     """
 
     path: str
@@ -37,10 +37,11 @@ class Sample:
     group: str
     mask: str | None = None
     frames: tuple[int, int | None] | None = None
+    fps: float | None = None
 
-    def open(self, *, fps: float | None = None) -> Source:
-        """The source, or the section of it; `fps` as for `open_source`."""
-        source = open_source(self.path, fps=fps)
+    def open(self) -> Source:
+        """The source, or the section of it."""
+        source = open_source(self.path, fps=self.fps)
         return source if self.frames is None else Section(source, *self.frames)
 
 
@@ -232,8 +233,5 @@ def _spread(
 
 def digest(samples: Sequence[Sample]) -> str:
     """SHA-256 over the sorted (digest of the file, label) pairs: the same data give the same digest anywhere."""
-    pairs = sorted(
-        f"{open_source(sample.path).digest} {sample.label}" + ("" if sample.frames is None else f" {sample.frames}")
-        for sample in samples
-    )
+    pairs = sorted(f"{sample.open().digest} {sample.label}" for sample in samples)
     return hashlib.sha256("\n".join(pairs).encode()).hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from itertools import islice
 
@@ -13,7 +14,7 @@ from vidence.frames.source import Source
 class Section:
     """The frames `first` to `stop` of a source, counted from 0, `stop` left out; None is the end.
 
-    Times, digest and notes are the whole source's, so that a section is found again in it.
+    Times and notes are the whole source's; the digest is of its digest and the section's ends.
     """
 
     def __init__(self, whole: Source, first: int, stop: int | None) -> None:
@@ -24,8 +25,8 @@ class Section:
 
     @property
     def digest(self) -> str:
-        """The digest of the whole source."""
-        return self._whole.digest
+        """SHA-256 of the text `digest first stop`."""
+        return hashlib.sha256(f"{self._whole.digest} {self._first} {self._stop}".encode()).hexdigest()
 
     @property
     def duration(self) -> float | None:

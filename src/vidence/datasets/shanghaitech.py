@@ -32,7 +32,7 @@ class ShanghaiTech(Official):
         if name == "train":
             place = self.place("training/frames", "training/videos")
             clips = self.some(place.iterdir(), f"training/{place.name}/*")
-            return [Sample(str(clip), "normal", f"training/{clip.stem}") for clip in clips]
+            return [Sample(str(clip), "normal", f"training/{clip.stem}", fps=self.fps) for clip in clips]
         clips = self.some(self.place("testing/frames").iterdir(), "testing/frames/*")
         return [
             Sample(
@@ -40,6 +40,7 @@ class ShanghaiTech(Official):
                 "anomalous" if self._frame_mask(clip).any() else "normal",
                 f"testing/{clip.name}",
                 self._pixel_mask(clip),
+                fps=self.fps,
             )
             for clip in clips
         ]

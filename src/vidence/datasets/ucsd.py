@@ -48,10 +48,11 @@ class _Ucsd(Official):
         """Clips; those of `train` are normal, one of `test` is anomalous if any of its frames is."""
         clips = self._clips(name)
         if name == "train":
-            return [Sample(str(clip), "normal", clip.stem) for clip in clips]
+            return [Sample(str(clip), "normal", clip.stem, fps=self.fps) for clip in clips]
         wrong = self._intervals(clips)
         return [
-            Sample(str(clip), "anomalous" if wrong[clip.stem] else "normal", clip.stem, _mask(clip)) for clip in clips
+            Sample(str(clip), "anomalous" if wrong[clip.stem] else "normal", clip.stem, _mask(clip), fps=self.fps)
+            for clip in clips
         ]
 
     def truth(self, sample: Sample, frames: int) -> Truth:
