@@ -75,13 +75,12 @@ def command(
 def _shown(samples: Sequence[Sample], windows: Windows) -> list[Clip]:
     """The clips on the panels: one of each class, then more, from the test part of the seed whose maps are drawn."""
     from vidence.datasets.dataset import split
-    from vidence.frames.source import open_source
 
     held = split(samples, seed=0)["test"]
     first = {sample.label: sample for sample in reversed(held)}
     rest = [sample for sample in held if sample not in first.values()]
     shown = [*first.values(), *rest[: max(PANEL_CLIPS - len(first), 0)]]
-    return [next(windows.cut(open_source(sample.path))) for sample in shown]
+    return [next(windows.cut(sample.open())) for sample in shown]
 
 
 def _one(

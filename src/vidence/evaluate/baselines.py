@@ -17,7 +17,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from vidence.datasets.dataset import Sample
-from vidence.frames.source import open_source
 from vidence.models.motion_energy import MotionEnergy
 from vidence.training.entry_store import Entry
 from vidence.training.examples import Examples
@@ -27,7 +26,7 @@ STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # of logistic regression; smaller is 
 
 def nuisance(samples: Sequence[Sample]) -> Float[np.ndarray, "n 3"]:
     """What a camera betrays without its picture: height, width, frames per second (0 for unknown)."""
-    sources = [open_source(sample.path) for sample in samples]
+    sources = [sample.open() for sample in samples]
     return np.array([(*source.size, source.fps or 0.0) for source in sources], dtype=np.float64)
 
 

@@ -14,7 +14,7 @@ from vidence.evaluate.alarms import Watched
 from vidence.evaluate.cost import Meter, flops_of
 from vidence.evaluate.pixel_level import PixelTally
 from vidence.frames.clip import Clip, Frame
-from vidence.frames.source import Source, open_source
+from vidence.frames.source import Source
 from vidence.models.detector import Detector, FrameScores, Session
 from vidence.models.reconstruction_detector import LiveScores, ReconstructionDetector
 from vidence.scoring.timeline import Curve, curve
@@ -125,7 +125,7 @@ def follow(
 
     Without masks, normal sources are counted as they are read, and anomalous ones are not counted.
     """
-    source, session = Timed(open_source(sample.path, fps=dataset.fps)), detector.start()
+    source, session = Timed(sample.open()), detector.start()
     quiet = sample.mask is None and sample.label in dataset.normal
     maps = Maps() if tally is not None and (quiet or sample.mask is not None) else None
     raw: list[FrameScores] = []

@@ -15,7 +15,6 @@ from torch import Tensor
 from vidence import spec
 from vidence.datasets.dataset import Sample
 from vidence.errors import DataError
-from vidence.frames.source import open_source
 from vidence.models.evaluating import evaluating
 from vidence.models.reconstruction import ReconstructionNetwork, coloured, parts, shown
 from vidence.models.reconstruction_detector import ReconstructionDetector
@@ -35,8 +34,8 @@ def calibrate(detector: ReconstructionDetector, val: Sequence[Sample], rule: Thr
     """
     for name in ("calibration", "scales"):
         detector.facts.pop(name, None)
-    detector.measure_scales(clip for sample in val for clip in detector.windows.cut(open_source(sample.path)))
-    curves = [judge(detector, open_source(sample.path), threshold=math.inf).curve for sample in val]
+    detector.measure_scales(clip for sample in val for clip in detector.windows.cut(sample.open()))
+    curves = [judge(detector, sample.open(), threshold=math.inf).curve for sample in val]
     errors = np.concatenate([each.values for each in curves])
     if not len(errors):
         raise DataError(

@@ -22,7 +22,6 @@ from torch import Tensor
 from vidence.datasets.dataset import Sample
 from vidence.errors import DataError
 from vidence.frames.clip import Clip
-from vidence.frames.source import open_source
 from vidence.frames.transforms import Fit
 from vidence.frames.windows import Windows
 from vidence.training.entry_store import Entry, EntryStore, side_by_side
@@ -58,7 +57,7 @@ class FeatureCache:
 
     def entry(self, sample: Sample, view: View = PLAIN) -> Entry:
         """The sample's windows, read if whole, made otherwise. Raises `DataError` for a source without frames."""
-        source = open_source(sample.path)
+        source = sample.open()
         name = self.key(source.digest, view)
         store = None if self.folder is None else EntryStore(self.folder)
         found = None if store is None else store.read(name)

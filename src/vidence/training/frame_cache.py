@@ -14,7 +14,7 @@ from einops import rearrange
 
 from vidence.datasets.dataset import Sample
 from vidence.errors import DataError
-from vidence.frames.source import Source, open_source
+from vidence.frames.source import Source
 from vidence.frames.transforms import Fit
 from vidence.frames.windows import Windows
 from vidence.models.reconstruction import coloured
@@ -43,7 +43,7 @@ class FrameCache:
 
     def entry(self, sample: Sample) -> Entry:
         """The sample's frames, read if whole, made otherwise. Raises `DataError` for a source without frames."""
-        source, store = open_source(sample.path), EntryStore(self.folder)
+        source, store = sample.open(), EntryStore(self.folder)
         name = self.key(source.digest)
         found = store.read(name)
         if found is not None:
