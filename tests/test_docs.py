@@ -13,6 +13,7 @@ import pytest
 
 from vidence.attribution import COMBINE, EXPLAINERS
 from vidence.cli.main import COMMANDS
+from vidence.datasets import DATASETS
 from vidence.models import DETECTORS
 from vidence.models.backbones import BACKBONES
 from vidence.render import RENDERERS
@@ -28,6 +29,7 @@ PAGES = [
     ("detectors.md", BACKBONES),
     ("scores.md", SCORES),
     ("scores.md", THRESHOLDS),
+    ("datasets.md", DATASETS),
 ]
 
 
