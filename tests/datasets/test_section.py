@@ -1,5 +1,8 @@
+from pathlib import Path
+
 import pytest
 
+import vidence
 from vidence.datasets.section import Section
 from vidence.errors import SpecError
 from vidence.frames.source import open_source
@@ -36,3 +39,9 @@ def test_leaving_early_frees_the_file(quiet_film):
 def test_an_empty_section_is_refused(quiet_film, ends):
     with pytest.raises(SpecError, match="at least one frame"):
         Section(open_source(quiet_film), *ends)
+
+
+def test_the_package_opens_samples_and_not_their_paths():
+    # a path alone would be the whole video where only a section is meant, and a folder of frames without its rate
+    package = Path(vidence.__file__).parent
+    assert not [path.name for path in package.rglob("*.py") if "open_source(sample.path)" in path.read_text()]
