@@ -6,10 +6,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from vidence.models.autoencoder import Bcae1, Cae
 from vidence.models.cnn_rnn import CnnRnn, CnnRnnDetector, CnnRnnNetwork
 from vidence.models.conv3d_autoencoder import Conv3dAE
 from vidence.models.convlstm_predict import ConvLSTMPredict
 from vidence.models.detector import Detector, FrameScores, Session, load_detector
+from vidence.models.embedding_density import EmbeddingDensity
 from vidence.models.ganomaly import GANomaly
 from vidence.models.recurrent_autoencoder import ConvRecurrent
 from vidence.models.stacked_autoencoder import ConvAE
@@ -19,12 +21,15 @@ from vidence.models.vae import VAE
 
 DETECTORS: dict[str, type[Any]] = {
     "cnn-rnn": CnnRnn,
+    "cae": Cae,
+    "bcae1": Bcae1,
     "vae": VAE,
     "conv3d-ae": Conv3dAE,
     "conv-ae": ConvAE,
     "convlstm-predict": ConvLSTMPredict,
     "unet-predict": UNetPredict,
     "ganomaly": GANomaly,
+    "embedding": EmbeddingDensity,
     "random": Random,
     "mean-frame": MeanFrame,
     "previous-frame": PreviousFrame,
@@ -34,6 +39,8 @@ DETECTORS: dict[str, type[Any]] = {
 __all__ = [
     "DETECTORS",
     "VAE",
+    "Bcae1",
+    "Cae",
     "CnnRnn",
     "CnnRnnDetector",
     "CnnRnnNetwork",
@@ -42,6 +49,7 @@ __all__ = [
     "ConvLSTMPredict",
     "ConvRecurrent",
     "Detector",
+    "EmbeddingDensity",
     "FrameScores",
     "GANomaly",
     "MeanFrame",
