@@ -53,6 +53,10 @@ class ReconstructionNetwork(nn.Module, ABC):
     def forward(self, x: Float[Tensor, "n c t h w"]) -> Reconstruction:
         """Reconstruct or predict. x is RGB in [0, 1]."""
 
+    def origin(self) -> dict[str, Any]:
+        """What has to be known beside the settings to make this network again: plain values; mostly nothing."""
+        return {}
+
     def penalty(self, output: Reconstruction, x: Float[Tensor, "n c t h w"]) -> Float[Tensor, ""]:
         """What training adds to the reconstruction loss; nothing by default."""
         return output.x_hat.new_zeros(())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from itertools import chain, islice
 from pathlib import Path
@@ -99,6 +99,10 @@ class ReconstructionSettings(ABC):
         weight = {"joint": self.svdd_weight, "scratch": 1.0}.get(self.svdd, 0.0)
         return OneClass(network, width, weight=weight, reconstructs=self.svdd != "scratch")
 
+    def restored(self, origin: Mapping[str, Any]) -> ReconstructionNetwork:
+        """The network of a saved detector, before its weights are filled in; `origin` is what that network's said."""
+        return self.assembled()
+
     def build(self) -> ReconstructionDetector:
         """An untrained detector."""
         return ReconstructionDetector(self, self.assembled())
@@ -112,7 +116,7 @@ class ReconstructionSettings(ABC):
         try:
             settings: Self = spec_line.build(saved["detector"], DETECTORS)
             detector = ReconstructionDetector(
-                settings, settings.assembled(), threshold=saved["threshold"], facts=saved["facts"]
+                settings, settings.restored(saved["backbone"]), threshold=saved["threshold"], facts=saved["facts"]
             )
         except (SpecError, TypeError, RuntimeError) as error:
             raise WeightsError(f"detector.json in {folder} must describe a detector; {error} Copy it again.") from error
@@ -261,7 +265,7 @@ class ReconstructionDetector:
         cut = self.windows
         described: dict[str, Any] = {
             "detector": self.spec,
-            "backbone": {},
+            "backbone": self.network.origin(),
             "classes": [],
             "normal": [],
             "preprocessing": {"size": self.fit.size, "fit": self.fit.mode, "crop": self.fit.crop}
