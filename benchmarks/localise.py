@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import track
 
 from vidence.aside import written_aside
-from vidence.attribution import EXPLAINERS
+from vidence.attribution import EXPLAINERS, ON_ANY_SCORE
 from vidence.datasets.synthetic import CLASSES, Synthetic
 from vidence.evaluate.localisation import Localisation, Marked, localise
 from vidence.frames.clip import Clip
@@ -62,12 +62,12 @@ def main() -> None:
     parser.add_argument("detector", type=Path)
     parser.add_argument("--clips", type=int, default=100)
     parser.add_argument("--event", action="append", choices=KINDS)
-    parser.add_argument("--explainer", action="append", choices=EXPLAINERS)
+    parser.add_argument("--explainer", action="append", choices=ON_ANY_SCORE)
     parser.add_argument("--out", type=Path, default=Path("src/vidence/attribution/measured"))
     asked = parser.parse_args()
     torch.set_num_threads(2)
     detector = load_detector(asked.detector)
-    for kind, table in measured(detector, asked.clips, asked.event or list(KINDS), asked.explainer or list(EXPLAINERS)):
+    for kind, table in measured(detector, asked.clips, asked.event or list(KINDS), asked.explainer or ON_ANY_SCORE):
         print(
             f"\n### {kind}: {asked.clips} clips, accuracy of the detector {table.accuracy:.3f}\n\n{table.markdown()}",
             flush=True,

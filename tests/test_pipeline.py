@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import vidence
-from vidence.attribution import EXPLAINERS, GradCAM, WhenWhere
+from vidence.attribution import EXPLAINERS, ON_ANY_SCORE, GradCAM, WhenWhere
 from vidence.errors import ExplainError, SpecError, VidenceError
 from vidence.frames.clip import Clip
 from vidence.frames.source import open_source
@@ -137,7 +137,7 @@ def test_what_has_no_network_cannot_be_looked_into(clip: Clip) -> None:
 
 
 def test_every_listed_explainer_needs_no_argument(model: Looped, clip: Clip) -> None:
-    for key in EXPLAINERS:
+    for key in ON_ANY_SCORE:
         assert EXPLAINERS[key]()(model, as_input(clip), Logit()).shape == (1, 5, 16, 24), key
 
 

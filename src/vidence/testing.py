@@ -40,7 +40,7 @@ def check_explainer(
     class_specific: bool = True,
     tolerance: float = 1e-4,
 ) -> None:
-    """Run an explainer on clips (n, c, t, h, w), n of at least 2, under two scores.
+    """Run an explainer on clips (n, c, t, h, w), n of at least 2, under two scores that suit the model.
 
     Maps are finite, float32, a frame each; a batch gives what its clips give alone; twice gives the same; another
     score gives another map (`class_specific`); nothing is left on the model, after a success and after an error.
@@ -71,23 +71,19 @@ def check_explainer(
     if class_specific:
         other = explainer.attribute(model, x, second).values
         _require(float((other - values).abs().max()) > 1e-3 * scale, "another score must give another map")
-    _check_errors(explainer, model, x)
+    _check_errors(explainer, model, x, first)
 
 
-def _check_errors(explainer: Explainer, model: nn.Module, x: Tensor) -> None:
+def _check_errors(explainer: Explainer, model: nn.Module, x: Tensor, score: ScoreFunction) -> None:
     """Errors raised by the score and inside the model reach the caller and leave nothing behind."""
-
-    def failing(output: Any, x: Tensor) -> Tensor:
-        raise _Stop
-
     places = [module for module in model.modules() if not list(module.children()) and module is not model]
     with assert_no_residue(model):
-        _expect_stop(explainer, model, x, failing)
+        _expect_stop(explainer, model, x, _Failing())
     for module in {places[0], places[-1]} if places else ():
         handle = module.register_forward_hook(_stop)
         try:
             with assert_no_residue(model):
-                _expect_stop(explainer, model, x, Logit(0), needed=False)
+                _expect_stop(explainer, model, x, score, needed=False)
         finally:
             handle.remove()
 
@@ -98,6 +94,17 @@ class _Stop(Exception):
 
 def _stop(*_: Any) -> None:
     raise _Stop
+
+
+class _Failing:
+    """A score that cannot be had, neither as a number nor as a density over pixels."""
+
+    def __call__(self, output: Any, x: Tensor) -> Tensor:
+        raise _Stop
+
+    def density(self, output: Any, x: Tensor) -> Tensor:
+        """Fail."""
+        raise _Stop
 
 
 def _expect_stop(

@@ -6,8 +6,11 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import nn
 
-from vidence.attribution import EXPLAINERS
+from vidence.attribution import EXPLAINERS, ON_ANY_SCORE
+from vidence.errors import ExplainError
 from vidence.models.adapted import Adapted
+from vidence.models.reconstruction import Reconstruction, ReconstructionNetwork, coloured
+from vidence.scoring.scores import AbsoluteError, CentreDistance, Logit, SquaredError
 from vidence.testing import check_explainer
 
 
@@ -140,6 +143,49 @@ def adapted():
     return Adapted(Foreign(), std=1 / 255, layout="n t c h w", keyword="frames", pick="logits")
 
 
+class Autoencoder(ReconstructionNetwork):
+    """Frame by frame, its code 1 x 1 as in BCAE2: no place is left there, so that maps come from the layer before."""
+
+    def __init__(self, channels=3):
+        super().__init__()
+        self.channels = channels
+        self.encoder = nn.Sequential(
+            nn.Conv2d(channels, 4, 3, 2, 1), nn.BatchNorm2d(4), nn.LeakyReLU(), nn.Conv2d(4, 6, (7, 6)), nn.Tanh()
+        )
+        self.decoder = nn.Sequential(nn.ConvTranspose2d(6, 4, (7, 6)), nn.ReLU(), nn.Upsample(scale_factor=2))
+        self.last = nn.Conv2d(4, channels, 3, padding=1)
+        self.register_buffer("centre", torch.zeros(6))
+
+    def embed(self, x):
+        frames = rearrange(coloured(x, self.channels), "n c t h w -> (n t) c h w")
+        return rearrange(self.encoder(frames), "(n t) d 1 1 -> n t d", n=len(x))
+
+    def forward(self, x):
+        code = self.embed(x)
+        frames = self.last(self.decoder(rearrange(code, "n t d -> (n t) d 1 1"))).sigmoid()
+        x_hat = rearrange(frames, "(n t) c h w -> n c t h w", n=len(x))
+        return Reconstruction(x_hat, code=code, distance=(code - self.centre).square().sum(dim=2))
+
+
+class Predictor(ReconstructionNetwork):
+    """Two heads behind a GRU over frames: it reconstructs all frames in gray and predicts the last two."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoder = nn.Conv2d(3, 4, 3, 2, 1)
+        self.rnn = nn.GRU(4 * 42, 8, batch_first=True)
+        self.out = nn.Linear(8, 14 * 12)
+
+    def embed(self, x):
+        frames = self.encoder(rearrange(x, "n c t h w -> (n t) c h w")).relu()
+        return rearrange(frames, "(n t) k h w -> n t (k h w)", n=len(x))
+
+    def forward(self, x):
+        code, _ = self.rnn(self.embed(x))
+        x_hat = rearrange(self.out(code).sigmoid(), "n t (h w) -> n 1 t h w", h=14)
+        return Reconstruction(x_hat, code, prediction=Reconstruction(x_hat[:, :, 2:4], first_frame=3))
+
+
 CLIP_MODELS = {
     "loop": Looped,
     "folded": Folded,
@@ -155,6 +201,7 @@ CLIP_MODELS = {
     "back to front": BackToFront,
     "adapted": adapted,
 }
+AUTOENCODERS = {"colour": Autoencoder, "gray": lambda: Autoencoder(1), "two heads": Predictor}
 SETTINGS = {"occlusion": {"box": (2, 6, 6)}, "when-where": {"orders": 2}}
 
 
@@ -168,17 +215,44 @@ def made(build):
     return model
 
 
-@pytest.mark.parametrize("key", EXPLAINERS)
+@pytest.mark.parametrize("key", ON_ANY_SCORE)
 @pytest.mark.parametrize("build", CLIP_MODELS.values(), ids=CLIP_MODELS)
 def test_clips(key, build):
     model = made(build)
     check_explainer(EXPLAINERS[key](**SETTINGS.get(key, {})), model, torch.rand(2, 3, 5, 14, 12))
 
 
-@pytest.mark.parametrize("key", EXPLAINERS)
+@pytest.mark.parametrize("key", ON_ANY_SCORE)
 @pytest.mark.parametrize("build", [Cnn, Folded, TwoStages, Volume, Functional])
 def test_an_image_is_a_clip_of_one_frame(key, build):
     check_explainer(EXPLAINERS[key](), made(build), torch.rand(2, 3, 1, 14, 12))
+
+
+@pytest.mark.parametrize("key", EXPLAINERS)
+@pytest.mark.parametrize("build", AUTOENCODERS.values(), ids=AUTOENCODERS)
+@pytest.mark.parametrize("mode", ["live", "fixed"])
+def test_autoencoders(key, build, mode):
+    scores = (SquaredError(mode=mode), SquaredError(frame=4, mode=mode))
+    check_explainer(EXPLAINERS[key](**SETTINGS.get(key, {})), made(build), torch.rand(2, 3, 5, 14, 12), scores)
+
+
+@pytest.mark.parametrize("key", ON_ANY_SCORE)
+def test_a_distance_between_embeddings(key):
+    shot = torch.rand(2, 3, 5, 14, 12)
+    scores = (CentreDistance(), CentreDistance(frame=4))
+    check_explainer(EXPLAINERS[key](**SETTINGS.get(key, {})), made(Autoencoder), shot, scores)
+
+
+def test_an_image_through_an_autoencoder():
+    for explainer in EXPLAINERS.values():
+        shot, scores = torch.rand(2, 3, 1, 14, 12), (SquaredError(), AbsoluteError())
+        check_explainer(explainer(), made(Autoencoder), shot, scores)
+
+
+def test_the_residual_has_nothing_to_say_of_a_classifier():
+    for model, score in ((made(Folded), Logit(0)), (made(Autoencoder), CentreDistance())):
+        with pytest.raises(ExplainError, match="spread over pixels"):
+            EXPLAINERS["residual"]()(model, torch.rand(1, 3, 5, 14, 12), score)
 
 
 @pytest.mark.parametrize("key", EXPLAINERS)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from vidence.attribution import EXPLAINERS, track_record
+from vidence.attribution import ON_ANY_SCORE, track_record
 from vidence.attribution.track_record import cautions
 
 
 def test_every_explainer_was_measured() -> None:
     measured = {name for _, name, _ in track_record._figures()}
-    assert set(EXPLAINERS) <= measured
+    assert set(ON_ANY_SCORE) <= measured
 
 
 def test_an_interval_that_reaches_a_blind_maps_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

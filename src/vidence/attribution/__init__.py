@@ -10,20 +10,26 @@ from vidence.attribution.explainer import Attributions, Explainer, TwoStage
 from vidence.attribution.feature_visualisation import FeatureVisualisation
 from vidence.attribution.gradient import Gradient
 from vidence.attribution.perturb.occlusion import FrameOcclusion, Occlusion
+from vidence.attribution.residual import Residual
 from vidence.attribution.when_where import WhenWhere
+from vidence.models.reconstruction import ReconstructionNetwork
+from vidence.scoring.scores import ScoreFunction, has_places
 
 EXPLAINERS: dict[str, type[Explainer]] = {
     "frame-occlusion": FrameOcclusion,
     "grad-cam": GradCAM,
     "gradient": Gradient,
     "occlusion": Occlusion,
+    "residual": Residual,
     "when-where": WhenWhere,
 }
+ON_ANY_SCORE = tuple(key for key in EXPLAINERS if key != "residual")  # residual needs a density over pixels
 COMBINE: dict[str, type[Explainer]] = {}
 
 __all__ = [
     "COMBINE",
     "EXPLAINERS",
+    "ON_ANY_SCORE",
     "Attributions",
     "Explainer",
     "FeatureVisualisation",
@@ -31,6 +37,7 @@ __all__ = [
     "GradCAM",
     "Gradient",
     "Occlusion",
+    "Residual",
     "TwoStage",
     "WhenWhere",
     "activation_maps",
@@ -38,7 +45,11 @@ __all__ = [
 ]
 
 
-def default_for(model: nn.Module) -> Explainer:
-    """`when-where` for a model that is recurrent or comes in two stages, else `grad-cam`."""
+def default_for(model: nn.Module, score: ScoreFunction | None = None) -> Explainer:
+    """`residual` for a reconstruction whose error has places, `when-where` for a model that is recurrent or comes in
+    two stages, else `grad-cam`.
+    """
+    if isinstance(model, ReconstructionNetwork):
+        return Residual() if score is None or has_places(score) else GradCAM()
     recurrent = isinstance(model, TwoStage) or any(isinstance(module, nn.RNNBase) for module in model.modules())
     return WhenWhere() if recurrent else GradCAM()

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from vidence.attribution.hooks import frozen, on_device
 from vidence.errors import ShapeError
 from vidence.record.facts import Certificate
-from vidence.scoring.scores import Pinnable, ScoreFunction
+from vidence.scoring.scores import Pinnable, Placed, ScoreFunction, has_places
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,13 +93,42 @@ def of_clip(score: ScoreFunction, place: int, n: int) -> ScoreFunction:
     if n == 1 or isinstance(score, Pinnable):
         return score
 
-    def one(output: Any, x: Tensor) -> Tensor:
-        rows = len(x)
-        repeated = _mapped(output, lambda part: part.repeat(n, *[1] * (part.ndim - 1)))
-        values = _one_each(score(repeated, x.repeat(n, *[1] * (x.ndim - 1))), n * rows)
-        return values[place * rows : (place + 1) * rows]
+    return _OfPlacedClip(score, place, n) if has_places(score) else _OfClip(score, place, n)
 
-    return one
+
+@dataclass(frozen=True, eq=False)
+class _OfClip:
+    score: ScoreFunction
+    place: int
+    n: int
+
+    def __call__(self, output: Any, x: Tensor) -> Float[Tensor, " rows"]:
+        values = self.score(*_repeated(output, x, self.n))
+        return _one_each(values, self.n * len(x))[self.place * len(x) :][: len(x)]
+
+
+@dataclass(frozen=True, eq=False)
+class _OfPlacedClip:
+    score: Placed
+    place: int
+    n: int
+
+    def __call__(self, output: Any, x: Tensor) -> Float[Tensor, " rows"]:
+        return _OfClip(self.score, self.place, self.n)(output, x)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the density over pixels sums to the score."""
+        return getattr(self.score, "complete", True)
+
+    def density(self, output: Any, x: Tensor) -> Float[Tensor, "rows t h w"]:
+        """The score per pixel."""
+        return self.score.density(*_repeated(output, x, self.n))[self.place * len(x) :][: len(x)]
+
+
+def _repeated(output: Any, x: Tensor, n: int) -> tuple[Any, Tensor]:
+    """`n` equal blocks of rows."""
+    return _mapped(output, lambda part: part.repeat(n, *[1] * (part.ndim - 1))), x.repeat(n, *[1] * (x.ndim - 1))
 
 
 def _one_each(values: Tensor, rows: int) -> Float[Tensor, " rows"]:

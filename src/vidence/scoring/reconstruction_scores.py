@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vidence.errors import ShapeError, SpecError
-from vidence.models.reconstruction import density, frame_errors, scored_frames
+from vidence.models.reconstruction import SUMMING, density, frame_errors, scored_frames
 
 Mode = Literal["live", "fixed"]
 
@@ -27,6 +27,11 @@ class _FrameError(ABC):
     frame: int | None = None
     mode: Mode = "live"
     error: ClassVar[str]  # one of `vidence.models.reconstruction.ERRORS`
+
+    @property
+    def complete(self) -> bool:
+        """Whether the density over pixels sums to the score."""
+        return self.error in SUMMING
 
     def __post_init__(self) -> None:
         """Refuse frames and modes that do not exist."""
@@ -73,6 +78,11 @@ class _Pinned:
 
     def __call__(self, output: Any, x: Tensor) -> Float[Tensor, " n"]:
         return self.score(output, self._target(x))
+
+    @property
+    def complete(self) -> bool:
+        """Whether the density over pixels sums to the score."""
+        return self.score.complete
 
     def density(self, output: Any, x: Tensor) -> Float[Tensor, "n t h w"]:
         """The error per pixel."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Protocol, TypeAlias, TypeGuard, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -29,6 +29,18 @@ class Pinnable(Protocol):
 
     def pin(self, output: Any, x: Tensor) -> ScoreFunction:
         """Return the same score with everything taken from the original held fixed."""
+        ...
+
+
+class Placed(Protocol):
+    """A score that says where in the picture it comes from."""
+
+    def __call__(self, output: Any, x: Tensor) -> Tensor:
+        """Score each clip, (n,)."""
+        ...
+
+    def density(self, output: Any, x: Tensor) -> Tensor:
+        """The score per pixel, (n, t, h, w)."""
         ...
 
 
@@ -227,8 +239,8 @@ class Sum:
         return torch.stack([weight * part(output, x) for weight, part in self._weighted]).sum(dim=0)
 
     def density(self, output: Any, x: Tensor) -> Float[Tensor, "n t h w"]:
-        """What the parts that have places say of them; the rest of the score is nowhere."""
-        placed = [(weight, part) for weight, part in self._weighted if has_places(part)]
+        """What the parts that are sums over pixels say of them; the rest of the score is nowhere."""
+        placed = [(weight, part) for weight, part in self._weighted if _summing(part)]
         if not placed:
             raise SpecError("none of the scores that are added is spread over pixels. Ask for a gradient or occlusion.")
         return torch.stack([weight * part.density(output, x) for weight, part in placed]).sum(dim=0)
@@ -261,13 +273,17 @@ class _PinnedSum:
         return self.held.density(output, x)
 
 
-def has_places(score: ScoreFunction) -> bool:
-    """Whether a score is, at least in part, a sum over pixels that `score.density(output, x)` tells."""
+def has_places(score: ScoreFunction) -> TypeGuard[Placed]:
+    """Whether a score has a density over pixels, `score.density(output, x)`, or a sum a part that is one."""
     if isinstance(score, _PinnedSum):
         return has_places(score.held)
     if isinstance(score, Sum):
-        return any(has_places(part) for part in score.of)
+        return any(_summing(part) for part in score.of)
     return hasattr(score, "density") and not isinstance(score, CentreDistance)
+
+
+def _summing(score: ScoreFunction) -> bool:
+    return has_places(score) and getattr(score, "complete", True)
 
 
 SCORES: dict[str, type] = {
