@@ -14,7 +14,9 @@ from vidence.version import __version__
 COMMANDS = {
     "demo": "Make a small synthetic set, train, score, explain and report: the whole way in minutes.",
     "train": "Train a detector on a folder of class folders or a CSV.",
+    "tables": "Train and measure the rows of the thesis' tables, beside its printed numbers.",
     "sweep": "Repeat the first paper's three sweeps, with seeds and explanation panels.",
+    "evaluate": "Measure a detector on the test part of a labelled set, in both protocols.",
     "score": "Score videos: a CSV row per window, a record per alarm.",
     "explain": "Show why: maps, contours, movies, contact sheets and a report.",
     "report": "Write one self-contained HTML page from a store of records.",

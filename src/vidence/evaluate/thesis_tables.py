@@ -1,0 +1,125 @@
+"""Trains, scores and keeps the rows of the thesis' tables: what the ledger lists is not run again."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from vidence import spec
+from vidence.datasets.dataset import Dataset, Sample, digest
+from vidence.errors import DataError
+from vidence.evaluate.evaluation import evaluate
+from vidence.evaluate.thesis_rows import Row
+from vidence.models import DETECTORS, load_detector
+from vidence.models.reconstruction_detector import Recipe, ReconstructionDetector, ReconstructionSettings
+from vidence.training.ledger import Ledger, run_key
+from vidence.training.normal import fit_normal, settled
+from vidence.training.one_class_tuning import tune
+
+KEPT = (  # of `Evaluation.metrics`
+    "frame_auc",
+    "frame_ap",
+    "eer",
+    "pixel_auc",
+    "pro",
+    "event_delay_s",
+    "false_alarms_per_hour",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """What all rows share. `recipe` overrides the lines' training recipe; `frames` are cached in `out`/cache."""
+
+    key: str
+    dataset: Dataset
+    out: Path
+    recipe: Recipe = "corrected"
+    split_seed: int = 0
+
+    def run(
+        self, rows: Sequence[Row], *, seeds: int, epochs: int | None, tell: Callable[[str], None] = lambda text: None
+    ) -> list[dict[str, Any]]:
+        """One entry per row and seed, from the ledger where it has them; a stopped run goes on where it was."""
+        ledger = Ledger(self.out / f"{self.key}.csv")
+        train, val, test = self.dataset.normal_split(self.split_seed)
+        if not test:
+            raise DataError("a table needs labelled clips to test on; this set has none.")
+        data = digest([*train, *val, *test])
+        found = []
+        for row in rows:
+            for seed in range(1 if untrained(row) else seeds):
+                facts = {"row": row.name, "line": row.line, "seed": seed, "epochs": epochs, "data": data}
+                key = run_key(facts | {"recipe": self.recipe})
+                if key not in ledger:
+                    tell(f"{row.name}, seed {seed}")
+                    figures = self._one(row, seed, epochs, (train, val, test), tell)
+                    ledger.add(key, {"row": row.name, "table": row.table, "seed": seed} | figures)
+                found.append(ledger[key])
+        return found
+
+    def _one(
+        self,
+        row: Row,
+        seed: int,
+        epochs: int | None,
+        parts: tuple[Sequence[Sample], Sequence[Sample], Sequence[Sample]],
+        tell: Callable[[str], None],
+    ) -> dict[str, Any]:
+        """Train a row (or tune the one it starts from), and measure it."""
+        folder = self._folder(row.name, seed, epochs)
+        train, val, test = parts
+        if row.starts_from:
+            base = load_detector(self._folder(row.starts_from, seed, epochs))
+            if not isinstance(base, ReconstructionDetector):
+                raise DataError(f"{row.name} starts from {row.starts_from}, which has no network to tune.")
+            score = spec.build(row.line, DETECTORS).score
+            detector = tune(base, train, val, seed=seed, score=score, cache=self.out / "cache", progress=True)
+            detector.save(folder)
+        else:
+            detector = fit_normal(
+                self._settings(row),
+                train,
+                val,
+                out=folder,
+                seed=seed,
+                epochs=epochs,
+                resume=True,
+                cache=self.out / "cache",
+            )
+        found = evaluate(detector, self.dataset, test)
+        return figures(detector, found.metrics("live"), found.metrics("paper"))
+
+    def _settings(self, row: Row) -> ReconstructionSettings:
+        settings: ReconstructionSettings = spec.build(row.line, DETECTORS)
+        return settled(replace(settings, recipe=self.recipe), self.dataset)
+
+    def _folder(self, name: str, seed: int, epochs: int | None) -> Path:
+        """Names that hold on any file system."""
+        plain = "".join(sign if sign.isalnum() else "-" for sign in name.lower()).strip("-")
+        return self.out / "detectors" / f"{plain}-{seed}-{epochs or 'default'}"
+
+
+def untrained(row: Row) -> bool:
+    """Whether a row has nothing that a seed could change."""
+    return row.table == "baseline"
+
+
+def figures(detector: Any, live: Mapping[str, Any], paper: Mapping[str, Any]) -> dict[str, Any]:
+    """What the ledger keeps of one run; NaN where a measure is undefined."""
+    kept = {f"live_{name}": _number(live.get(name)) for name in KEPT}
+    kept |= {f"paper_{name}": _number(paper.get(name)) for name in ("frame_auc", "frame_ap", "eer")}
+    cost, facts = live.get("cost", {}), detector.facts
+    kept |= {
+        name: _number(cost.get(name)) for name in ("parameters", "flops_per_frame", "frames_per_s", "peak_rss_mib")
+    }
+    val = facts.get("metrics", {}).get("val", {})
+    kept |= {name: _number(val.get(name)) for name in ("mse", "mean_frame_mse")}
+    return kept | {"epochs": facts.get("epochs", 0), "plateau": bool(facts.get("plateau_reached", True))}
+
+
+def _number(value: Any) -> float:
+    return float(value) if isinstance(value, int | float) else math.nan

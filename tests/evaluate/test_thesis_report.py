@@ -1,0 +1,62 @@
+"""What the table says follows from its rows alone."""
+
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+from typing import Any
+
+import cv2
+import pytest
+
+from vidence.evaluate.thesis_report import COSTS, ERRORS, SCORES, draw, lines, text, verdict, write_csv
+from vidence.evaluate.thesis_rows import chosen
+
+ROWS = chosen("ucsd-ped2", ["previous frame", "BCAE1", "SSA CAE"])
+
+
+def run(name: str, live: float, paper: float, *, plateau: bool = True) -> dict[str, Any]:
+    held = dict.fromkeys((*SCORES, *COSTS, *ERRORS), 0.5)
+    held |= {"live_frame_auc": live, "paper_frame_auc": paper, "live_pro": math.nan}
+    return {"row": name, "epochs": 3, "plateau": plateau, **held}
+
+
+RUNS = [run("previous frame", 0.8, 0.9), run("BCAE1", 0.7, 0.8), run("BCAE1", 0.72, 0.84, plateau=False)]
+
+
+def test_means_and_deviations_are_over_seeds_and_missing_rows_are_left_out() -> None:
+    found = lines("ucsd-ped2", ROWS, RUNS)
+    assert [each.row.name for each in found] == ["previous frame", "BCAE1"]
+    bcae = found[1]
+    assert bcae.means["live_frame_auc"] == pytest.approx(0.71)
+    assert bcae.deviations["live_frame_auc"] == pytest.approx(0.02 / math.sqrt(2))
+    assert (bcae.runs, bcae.state) == (2, "unconverged")
+    assert math.isnan(found[0].deviations["live_frame_auc"])
+    assert math.isnan(found[0].means["live_pro"])
+
+
+def test_the_verdict_names_the_line_to_beat_in_each_protocol() -> None:
+    better = lines("ucsd-ped2", ROWS, [*RUNS, run("SSA CAE", 0.81, 0.88)])
+    paper, live = verdict(better).splitlines()
+    assert paper.startswith("`paper`")
+    assert "previous frame with 90.0; 0 of 2 rows are above it: none." in paper
+    assert "previous frame with 80.0; 1 of 2 rows are above it: SSA CAE 81.0." in live
+
+
+def test_the_table_prints_the_thesis_beside_ours() -> None:
+    table = text("ucsd-ped2", lines("ucsd-ped2", ROWS, RUNS))
+    assert "| BCAE1 | 4.8 | 83.8 | 82.0 ± 2.8 | 71.0 ± 1.4 |" in table or "| BCAE1 | 4.8 | 83.9 |" in table
+    assert "unconverged" in table
+
+
+def test_files_hold_all_rows_and_a_picture(tmp_path: Path) -> None:
+    found = lines("ucsd-ped2", ROWS, RUNS)
+    write_csv(tmp_path / "t.csv", found)
+    with (tmp_path / "t.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert float(rows[1]["live_frame_auc"]) == pytest.approx(0.71)
+    draw(tmp_path / "t.png", "ucsd-ped2", found)
+    picture = cv2.imread(str(tmp_path / "t.png"))
+    assert picture.shape[0] > 300
+    assert picture.std() > 10
