@@ -56,7 +56,7 @@ class Bench:
                 key = run_key(facts | {"recipe": self.recipe})
                 if key not in ledger:
                     tell(f"{row.name}, seed {seed}")
-                    figures = self._one(row, seed, epochs, (train, val, test), tell)
+                    figures = self._one(row, seed, epochs, (train, val, test))
                     ledger.add(key, {"row": row.name, "table": row.table, "seed": seed} | figures)
                 found.append(ledger[key])
         return found
@@ -67,7 +67,6 @@ class Bench:
         seed: int,
         epochs: int | None,
         parts: tuple[Sequence[Sample], Sequence[Sample], Sequence[Sample]],
-        tell: Callable[[str], None],
     ) -> dict[str, Any]:
         """Train a row (or tune the one it starts from), and measure it."""
         folder = self._folder(row.name, seed, epochs)
