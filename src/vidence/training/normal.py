@@ -28,6 +28,7 @@ from vidence.training.loop import fast_precision, train
 from vidence.training.progress_file import Progress
 from vidence.training.recipes_normal import CLIPS, NORMAL_RECIPES, NormalRecipe
 from vidence.training.schedule import Schedule
+from vidence.training.svdd_step import begun, ended
 
 if TYPE_CHECKING:
     from vidence.training.reconstruction_module import Reconstructor
@@ -86,6 +87,8 @@ def fit_normal(
     bench = _Bench(detector, footage, held, seed)
     schedule = bench.schedule(schedule, epochs)
     done = Progress(fit_identity(detector, schedule, data, seed))
+    clips = bench.all(footage, schedule.batch)
+    variance = begun(detector, clips)
     if isinstance(detector.network, Learning):
         detector.network.learn(as_input(clip) for clip in bench.all(footage, 1))
     elif any(each.requires_grad for each in detector.network.parameters()):
@@ -95,8 +98,10 @@ def fit_normal(
         "validation": bench.recipe.validation,
         "frames": {"train": footage.frames, "val": held.frames},
         "plateau_reached": plateau_reached([row["val_loss"] for row in done.rows]),
-        "metrics": {"val": pixel_errors(detector.network, bench.all(held, schedule.batch), footage.mean())},
     }
+    detector = ended(detector, clips, variance, seed=seed)
+    errors = pixel_errors(detector.network, bench.all(held, schedule.batch), footage.mean())
+    detector.facts["metrics"] = {"val": errors}
     calibrate(detector, val, rule)
     detector.save(out)
     return detector

@@ -71,8 +71,10 @@ class Reconstructor(Lesson):
     def _loss(self, given: Tensor, x: Tensor) -> Float[Tensor, ""]:
         network: Any = self.network
         output = network(given)
-        cost = reconstruction_loss(output, x, self.loss, weights=self.recipe.weights)
-        return cost + network.penalty(output, given)
+        penalty = network.penalty(output, given)
+        if not network.reconstructs:
+            return penalty
+        return reconstruction_loss(output, x, self.loss, weights=self.recipe.weights) + penalty
 
 
 def _mean(parts: list[tuple[float, int]]) -> float:

@@ -218,11 +218,13 @@ def carrying(detector: ReconstructionDetector, found: Tuned) -> ReconstructionDe
 def begun(detector: ReconstructionDetector, clips: ClipBatches) -> float:
     """Place the centre before a `joint` training or one from `scratch`: the mean code that the untrained network gives,
     off zero. Returns the codes' variance, 0 where there is nothing to place.
+
+    Batch norm takes each batch's statistics, as it is about to: untrained, its running ones say nothing of the codes.
     """
     network = detector.network
     if not isinstance(network, OneClass) or detector.settings.svdd == "tuned":
         return 0.0
-    held = codes(network, clips)
+    held = codes(copy.deepcopy(network), clips, training=True)
     network.centre.copy_(centre_of(held.mean(dim=0), START))
     return spread(held)
 
@@ -253,10 +255,11 @@ def ended(
     return detector
 
 
-def codes(network: nn.Module, clips: ClipBatches) -> Float[Tensor, "m d"]:
-    """The codes of all frames, in the order of the clips."""
+def codes(network: nn.Module, clips: ClipBatches, *, training: bool = False) -> Float[Tensor, "m d"]:
+    """The codes of all frames, in the order of the clips; in eval mode, unless they are to be those of a training."""
     device = next(network.parameters()).device
     with evaluating(network):
+        network.train(training)
         found = [embedding(network).embed(as_input(pixels).to(device)).flatten(0, 1) for pixels in clips]
     return torch.cat(found).float()
 

@@ -1,0 +1,196 @@
+"""Detectors with a centre: tuned after, trained jointly, from scratch; what each changes, writes down and refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from vidence import models
+from vidence.datasets.dataset import Sample
+from vidence.errors import DataError, SpecError
+from vidence.frames.source import open_source
+from vidence.models.one_class import OneClass
+from vidence.models.reconstruction import Reconstruction, ReconstructionNetwork, coloured
+from vidence.models.reconstruction_detector import ReconstructionDetector, ReconstructionSettings
+from vidence.scoring.run import judge
+from vidence.training.normal import fit_normal
+from vidence.training.one_class_tuning import clips_of, footages, tune
+from vidence.training.schedule import Schedule
+from vidence.training.svdd_step import Tuning, codes, tuner_of
+
+SCHEDULE = Schedule(epochs=3, batch=8, rate=0.02, decay=0.0, patience=None, plateau=0, factor=0.5)
+
+
+class Tiny(ReconstructionNetwork):
+    """A code of eight numbers a frame."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+        self.encoder = nn.Sequential(nn.Conv2d(channels, 4, 8, 8), nn.BatchNorm2d(4), nn.Tanh(), nn.Conv2d(4, 2, 1))
+        self.decoder = nn.Sequential(nn.ConvTranspose2d(2, channels, 8, 8), nn.Sigmoid())
+
+    def embed(self, x: Tensor) -> Tensor:
+        return self._maps(x).flatten(1).unflatten(0, (len(x), -1))
+
+    def forward(self, x: Tensor) -> Reconstruction:
+        maps = self._maps(x)
+        made = self.decoder(maps).unflatten(0, (len(x), -1)).transpose(1, 2)
+        return Reconstruction(made, code=maps.flatten(1).unflatten(0, (len(x), -1)))
+
+    def _maps(self, x: Tensor) -> Tensor:
+        return self.encoder(coloured(x, self.channels).transpose(1, 2).flatten(0, 1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TinySettings(ReconstructionSettings):
+    length: int = 4
+    size: int = 16
+    channels: int | None = 1
+    smooth: int = 1
+
+    def network(self) -> Tiny:
+        return Tiny(self.channels or 3)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def listed() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(models.DETECTORS, "tiny", TinySettings)
+        yield
+
+
+@pytest.fixture(scope="module")
+def walks(tmp_path_factory: pytest.TempPathFactory) -> list[Sample]:
+    """Three videos of 10 frames in which a bright square moves."""
+    root, made = tmp_path_factory.mktemp("walks"), []
+    for number in range(3):
+        folder = root / f"walk{number}"
+        folder.mkdir()
+        for t in range(10):
+            pixels = np.full((16, 16, 3), 60, np.uint8)
+            left = (3 * t + 5 * number) % 12
+            pixels[4:8, left : left + 4] = 200
+            cv2.imwrite(str(folder / f"{t:02d}.png"), pixels)
+        made.append(Sample(str(folder), "normal", folder.name))
+    return made
+
+
+Fitted = Callable[..., ReconstructionDetector]
+
+
+@pytest.fixture(scope="module")
+def fitted(walks: list[Sample], listed: None, tmp_path_factory: pytest.TempPathFactory) -> Fitted:
+    place = tmp_path_factory.mktemp("fits")
+
+    def fit(**settings: Any) -> ReconstructionDetector:
+        return fit_normal(
+            TinySettings(**settings),
+            walks[:2],
+            walks[2:],
+            out=place / "out",
+            schedule=SCHEDULE,
+            progress=False,
+            cache=place / "cache",
+        )
+
+    return fit
+
+
+@pytest.fixture(scope="module")
+def given(fitted: Fitted) -> ReconstructionDetector:
+    """A detector without a centre."""
+    return fitted()
+
+
+def state(detector: ReconstructionDetector, part: str) -> dict[str, Tensor]:
+    """Tensors of a part of the innermost network, by their names in it."""
+    held = detector.network.state_dict()
+    held = {name.removeprefix("network."): value for name, value in held.items()}
+    return {name: value.clone() for name, value in held.items() if name.startswith(part)}
+
+
+def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(value, second[name]) for name, value in first.items())
+
+
+def test_tuning_leaves_the_decoder_and_the_given_detector(
+    walks: list[Sample], given: ReconstructionDetector, tmp_path: Path
+) -> None:
+    before, facts = given.weights_digest, dict(given.facts)
+    found = tune(given, walks[:2], walks[2:], Tuning(rate=1e-2, epochs=3), score="centre-distance")
+    given.remember(None)
+    assert (given.weights_digest, given.facts) == (before, facts)
+    assert same(state(found, "decoder"), state(given, "decoder"))
+    assert not same(state(found, "encoder"), state(given, "encoder"))
+    assert found.spec == "tiny(score='centre-distance', svdd='tuned')"
+    assert found.facts["svdd"]["variance_after"] < found.facts["svdd"]["variance_before"]
+    assert found.facts["metrics"]["val"]["mse"] > given.facts["metrics"]["val"]["mse"]
+    values = judge(found, open_source(walks[2].path), threshold=0.0).curve.values
+    assert np.median(values) == pytest.approx(0, abs=1e-4)  # calibrated on its own score
+    found.save(tmp_path / "tuned")
+    again = TinySettings.load(tmp_path / "tuned")
+    assert again.facts == found.facts
+    assert same(again.network.state_dict(), found.network.state_dict())
+
+
+def test_the_last_layer_alone(walks: list[Sample], given: ReconstructionDetector) -> None:
+    found = tune(given, walks[:2], walks[2:], Tuning(rate=1e-2, epochs=1, scope="last"))
+    changed = [
+        name for name, value in state(found, "").items() if not torch.equal(value, state(given, "").get(name, value))
+    ]
+    assert changed == ["encoder.3.weight", "encoder.3.bias"]
+
+
+def test_tuned_right_after_the_training(walks: list[Sample], fitted: Fitted, given: ReconstructionDetector) -> None:
+    """The setting does what training and tuning one after the other do."""
+    both = fitted(svdd="tuned")
+    apart = tune(given, walks[:2], walks[2:])
+    assert same(both.network.state_dict(), apart.network.state_dict())
+    assert both.facts["calibration"] == pytest.approx(apart.facts["calibration"])
+
+
+def test_joint_training_draws_codes_to_the_centre(walks: list[Sample], fitted: Fitted) -> None:
+    loose, close = (fitted(svdd="joint", svdd_weight=weight, score="centre-distance") for weight in (1e-9, 1.0))
+    distances = []
+    for detector in (loose, close):
+        with footages(detector, [walks[:2]], cache=None) as (footage,):
+            assert isinstance(detector.network, OneClass)
+            assert float(detector.network.centre.abs().min()) >= 0.1  # off zero
+            distances.append((codes(detector.network, clips_of(detector, footage)) - detector.network.centre).norm())
+    assert distances[1] < 0.8 * distances[0]
+    assert torch.equal(loose.network.centre, close.network.centre)  # that of the same untrained network
+    assert {"centre", "variance_before", "variance_after"} <= close.facts["svdd"].keys()
+
+
+def test_from_scratch_no_decoder_is_trained(fitted: Fitted) -> None:
+    found = fitted(svdd="scratch", score="centre-distance")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        untrained = replace(found.settings).build()
+    assert same(state(found, "decoder"), state(untrained, "decoder"))
+    assert not same(state(found, "encoder"), state(untrained, "encoder"))
+    assert found.facts["svdd"]["variance_after"] < found.facts["svdd"]["variance_before"]
+
+
+def test_a_centre_is_kept_where_there_is_one(walks: list[Sample], given: ReconstructionDetector) -> None:
+    first = tune(given, walks[:2], walks[2:], Tuning(epochs=1))
+    again = tune(first, walks[1:], walks[:1], Tuning(rate=1e-3, epochs=1, centre="kept"))
+    moved = tune(first, walks[1:], walks[:1], Tuning(rate=1e-3, epochs=1))
+    assert torch.equal(again.network.centre, first.network.centre)
+    assert not torch.equal(moved.network.centre, first.network.centre)
+
+
+def test_mistakes_are_told(walks: list[Sample], given: ReconstructionDetector) -> None:
+    with pytest.raises(DataError, match="2 and 0"):
+        tune(given, walks[:2], [])
+    with footages(given, [walks], cache=None) as (footage,), pytest.raises(SpecError, match="has none"):
+        tuner_of(given, clips_of(given, footage), Tuning(centre="kept"))
