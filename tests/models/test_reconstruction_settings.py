@@ -16,6 +16,7 @@ from vidence.spec import build, line
 from vidence.testing import assert_no_residue
 
 KEYS = [key for key, made in DETECTORS.items() if issubclass(made, ReconstructionSettings)]
+STACKED = "ensemble(of=[mean-frame(size=32), conv-ae(size=32, length=4)], rule='max', size=32, length=4, channels=1)"
 PREDICTOR = "conv-recurrent(size=64, mode='seq2seq', seeds=2, horizon=2)"
 # lines other than the default, which is `key(size=64)`
 LINES: dict[str, list[str]] = {
@@ -36,12 +37,17 @@ LINES: dict[str, list[str]] = {
     "embedding": [f"embedding(density='{each}', size=32, length=3, coreset=40)" for each in ("knn", "one-class-svm")],
     "cae": ["cae(size=80)", "cae(size=80, plan='bcae1', channels=1, length=3)"],
     "bcae1": ["bcae1(size=80, length=3)"],
+    "ensemble": [
+        "ensemble(of=[random(size=32), vae(size=32, length=3, latent=8)], size=32, length=3)",
+        STACKED,
+    ],
     "previous-frame": ["previous-frame(size=32, length=4)", "previous-frame(size=32, length=4, stride=1, channels=1)"],
 }
 ALL = [each for key in KEYS for each in LINES.get(key, [f"{key}(size=64)"])]
 NO_GRADIENT = {"random"}  # documented: the score does not depend on x in a differentiable way
 NO_GRAPH = {"embedding"}  # documented: scikit-learn has no gradients
-NO_IMAGE = {"previous-frame", "conv-ae", "unet-predict", "convlstm-predict"}  # documented: they need several frames
+# documented: they need several frames
+NO_IMAGE = {"previous-frame", "conv-ae", "unet-predict", "convlstm-predict", PREDICTOR, STACKED}
 
 
 def made(text: str) -> ReconstructionDetector:
@@ -134,7 +140,7 @@ class TestReconstructionSettings:
 
     def test_an_image_is_scored_or_refused(self, text: str) -> None:
         detector = made(text)
-        if {key_of(text), text} & {*NO_IMAGE, PREDICTOR}:
+        if {key_of(text), text} & NO_IMAGE:
             with pytest.raises(ShapeError, match="frames"):
                 detector.errors(clip(1))
         else:

@@ -12,6 +12,7 @@ from vidence.models.conv3d_autoencoder import Conv3dAE
 from vidence.models.convlstm_predict import ConvLSTMPredict
 from vidence.models.detector import Detector, FrameScores, Session, load_detector
 from vidence.models.embedding_density import EmbeddingDensity
+from vidence.models.ensemble import Ensemble
 from vidence.models.ganomaly import GANomaly
 from vidence.models.recurrent_autoencoder import ConvRecurrent
 from vidence.models.stacked_autoencoder import ConvAE
@@ -30,6 +31,7 @@ DETECTORS: dict[str, type[Any]] = {
     "unet-predict": UNetPredict,
     "ganomaly": GANomaly,
     "embedding": EmbeddingDensity,
+    "ensemble": Ensemble,
     "random": Random,
     "mean-frame": MeanFrame,
     "previous-frame": PreviousFrame,
@@ -50,6 +52,7 @@ __all__ = [
     "ConvRecurrent",
     "Detector",
     "EmbeddingDensity",
+    "Ensemble",
     "FrameScores",
     "GANomaly",
     "MeanFrame",
