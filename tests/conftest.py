@@ -2,6 +2,7 @@
 a detector with films that are just large enough to raise alarms and to explain them.
 """
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -50,6 +51,32 @@ def film(make_film: Callable[..., Path]) -> Path:
 def quiet_film(make_film: Callable[..., Path]) -> Path:
     """Two seconds in which nothing happens."""
     return make_film("quiet.mp4", (), frames=20, seed=1)
+
+
+@pytest.fixture(scope="session")
+def tiny_ped2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A look-alike of UCSD Ped2 in its MP4 form: a bright square runs through a still scene where the truth says so."""
+    from vidence.datasets.synthetic import encode
+
+    root, rng = tmp_path_factory.mktemp("ped2"), np.random.default_rng(0)
+    events = {"Test001": [[9, 16]], "Test002": [[1, 5], [15, 20]], "Test003": [[1, 20]], "Test004": []}
+    scene = rng.integers(60, 120, (48, 64, 3))
+    for name in ("Train001", "Train002", "Train003", *events):
+        part = "train" if name.startswith("Train") else "test"
+        frames = np.clip(scene + rng.integers(-4, 5, (20, 48, 64, 3)), 0, 255).astype(np.uint8)
+        masks = np.zeros((20, 48, 64), dtype=bool)
+        for first, last in events.get(name, []):
+            for t in range(first - 1, last):
+                masks[t, 16:32, 2 * t : 2 * t + 16] = True
+        frames[masks] = 250
+        (root / part).mkdir(exist_ok=True)
+        encode(root / part / f"{name}.mp4", frames, rate=10.0)
+        if masks.any():
+            (root / "masks").mkdir(exist_ok=True)
+            np.savez_compressed(root / "masks" / f"{name}.npz", mask=masks)
+    facts = {name: {"frames": 20, "anomalous_1based_inclusive": held} for name, held in events.items()}
+    (root / "frame_labels.json").write_text(json.dumps(facts))
+    return root
 
 
 @pytest.fixture(scope="session")

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @out_option
 @click.option("--group", metavar="COLUMN", help="CSV column whose values stay on one side of every split.")
 @click.option("--normal", metavar="CLASS[,...]", help="The normal classes of own data.")
-@click.option("--seed", default=0, show_default=True, help="The training's seed of the split, for sets without parts.")
+@click.option("--seed", type=int, help="Seed of the split of a set without official parts [default: the training's].")
 @click.option("--all", "whole", is_flag=True, help="Measure on every sample, of a set that was not trained on.")
 @click.option("--pixels/--no-pixels", default=True, show_default=True, help="Measure maps where there are masks.")
 def command(
@@ -40,7 +40,7 @@ def command(
     out: Path,
     group: str | None,
     normal: str | None,
-    seed: int,
+    seed: int | None,
     whole: bool,
     pixels: bool,
 ) -> None:
@@ -63,7 +63,9 @@ def command(
 
     model = load_detector(detector)
     dataset = open_dataset(data, root=root, group=group, normal=normal.split(",") if normal else None)
-    samples = dataset.samples() if whole else _tested(model, dataset, seed)
+    samples = (
+        dataset.samples() if whole else _tested(model, dataset, model.facts.get("seed", 0) if seed is None else seed)
+    )
     found = evaluate(model, dataset, samples, pixels=pixels, progress=True)
     write_evaluation(out, found, protocol=protocol)
     click.echo(_told(found.metrics(protocol)))

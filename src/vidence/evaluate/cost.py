@@ -20,12 +20,12 @@ from vidence.models.evaluating import evaluating
 class Meter:
     """Adds up the time that scoring takes: from pixels to scores, without decoding and measuring.
 
-    `flops` are those of one window, which scores `fresh` frames that no other window has to.
+    `window` is one of those scored, `fresh` how many of its frames no other window has to score.
     """
 
     def __init__(self) -> None:
         self.seconds, self.frames = 0.0, 0
-        self.flops: int | None = None
+        self.window: Clip | None = None
         self.fresh = 1
 
     @contextmanager
@@ -39,13 +39,14 @@ class Meter:
         """Plain values. `frames_per_s` holds for this machine with `threads` CPU threads, whatever else ran beside it;
         `peak_rss_mib` is the whole process's, libraries included.
         """
-        network = detector.network
+        peak, network = peak_rss_mib(), detector.network  # the peak first: counting operations loads more libraries
+        flops = None if self.window is None else flops_of(detector, self.window)
         return {
             "frames_per_s": self.frames / self.seconds if self.seconds else None,
             "threads": torch.get_num_threads(),
             "parameters": 0 if network is None else sum(each.numel() for each in network.parameters()),
-            "flops_per_frame": None if self.flops is None else self.flops / self.fresh,
-            "peak_rss_mib": peak_rss_mib(),
+            "flops_per_frame": None if flops is None else flops / self.fresh,
+            "peak_rss_mib": peak,
         }
 
 

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from vidence.datasets.dataset import Dataset, Sample, Truth
 from vidence.errors import DataError
 from vidence.evaluate.alarms import Watched
-from vidence.evaluate.cost import Meter, flops_of
+from vidence.evaluate.cost import Meter
 from vidence.evaluate.pixel_level import PixelTally
 from vidence.frames.clip import Clip, Frame
 from vidence.frames.source import Source
@@ -137,8 +137,8 @@ def follow(
         raw.append(errors)
         live.append(scores)
         window_s = max(window_s, clip.times[-1] - clip.times[0])
-        if meter.flops is None:
-            meter.flops, meter.fresh = flops_of(detector, clip), min(detector.windows.stride, len(errors.times))
+        if meter.window is None:
+            meter.window, meter.fresh = clip, min(detector.windows.stride, len(errors.times))
         if maps is not None and density is not None:
             maps.add(errors.times, density)
             if quiet and tally is not None:

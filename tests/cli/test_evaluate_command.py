@@ -1,0 +1,106 @@
+"""``vidence evaluate`` from a detector's folder and a set to its figures, scores and pictures."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from sklearn.metrics import roc_auc_score
+
+from vidence.models.trivial import PreviousFrame
+
+Call = Callable[..., Result]
+FILES = ["metrics.json", "roc.png", "scores.csv", "timeline.png"]
+
+
+@pytest.fixture(scope="module")
+def detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = PreviousFrame(channels=1, size=32, length=5, smooth=1).build()
+    made.threshold = {"value": 5.0, "rule": "quantile", "origin": "0.99 quantile of 40 normal frames", "warnings": []}
+    folder = tmp_path_factory.mktemp("evaluated") / "detector"
+    made.save(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def measured(call: Call, detector: Path, tiny_ped2: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    out = tmp_path_factory.mktemp("measured") / "out"
+    done = call("evaluate", detector, "ucsd-ped2", "--root", tiny_ped2, "--out", out)
+    assert done.exit_code == 0, done.output
+    return done.stdout, out
+
+
+def test_both_protocols_are_printed_and_which_is_causal(measured: tuple[str, Path]) -> None:
+    text, out = measured
+    live = json.loads((out / "metrics.json").read_text())
+    lines = text.splitlines()
+    assert lines[0].split() == ["live", "paper"]
+    assert lines[1].split()[:3] == ["causal", "yes", "no,"]
+    assert lines[2].split() == ["AUC", f"{live['frame_auc']:.3f}", f"{live['other_protocol']['frame_auc']:.3f}"]
+    assert "4 of 4 events found" in text
+
+
+def test_the_files_are_written_whole(measured: tuple[str, Path]) -> None:
+    _, out = measured
+    assert sorted(path.name for path in out.iterdir()) == FILES
+    live = json.loads((out / "metrics.json").read_text())
+    assert live["protocol"] == "live"
+    assert live["other_protocol"]["protocol"] == "paper"
+    assert live["pixel_auc"] is not None
+
+
+def test_the_scores_are_the_live_ones(measured: tuple[str, Path]) -> None:
+    _, out = measured
+    with (out / "scores.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["source", "frame", "time_s", "score", "raw_error", "anomalous"]
+    assert len(rows) == 76
+    assert [row["frame"] for row in rows[:3]] == ["1", "2", "3"]
+    assert rows[0]["time_s"] == "0.100"
+    auc = roc_auc_score([int(row["anomalous"]) for row in rows], [float(row["score"]) for row in rows])
+    assert auc == pytest.approx(json.loads((out / "metrics.json").read_text())["frame_auc"], abs=1e-4)
+
+
+def test_the_other_protocol_comes_first_when_asked_for(
+    call: Call, detector: Path, tiny_ped2: Path, measured: tuple[str, Path], tmp_path: Path
+) -> None:
+    line = ("--root", tiny_ped2, "--out", tmp_path, "--protocol", "paper", "--no-pixels")
+    done = call("evaluate", detector, "ucsd-ped2", *line)
+    assert done.exit_code == 0, done.output
+    paper, live = (json.loads((folder / "metrics.json").read_text()) for folder in (tmp_path, measured[1]))
+    assert paper["protocol"] == "paper"
+    assert paper["frame_auc"] == live["other_protocol"]["frame_auc"]
+    assert paper["other_protocol"]["frame_auc"] == live["frame_auc"]
+    assert paper["pixel_auc"] is None
+    assert (tmp_path / "scores.csv").read_text() == (measured[1] / "scores.csv").read_text()
+
+
+def test_own_folders_are_measured_on_what_was_not_trained_on(
+    call: Call, detector_folder: Path, make_film: Callable[..., Path], tmp_path: Path
+) -> None:
+    for label, flashes in (("flash", ((0.2, 0.9),)), ("normal", ())):
+        (tmp_path / "clips" / label).mkdir(parents=True)
+        for number in range(4):
+            film = make_film(f"own-{label}-{number}.mp4", flashes, frames=12, seed=number)
+            (tmp_path / "clips" / label / film.name).symlink_to(film)
+    counts = {}
+    for more in ((), ("--all",)):
+        out = tmp_path / f"out{len(more)}"
+        done = call("evaluate", detector_folder, tmp_path / "clips", "--out", out, *more)
+        assert done.exit_code == 0, done.output
+        counts[more] = json.loads((out / "metrics.json").read_text())["sources"]
+    assert counts == {(): 2, ("--all",): 8}
+
+
+def test_mistakes_are_told(call: Call, detector: Path, tiny_ped2: Path, tmp_path: Path) -> None:
+    said = call("evaluate", detector, "ucsd-ped2", "--out", tmp_path / "out")
+    assert said.exit_code == 1
+    assert "needs --root DIR" in said.stderr
+    said = call("evaluate", tmp_path, "ucsd-ped2", "--root", tiny_ped2, "--out", tmp_path / "out")
+    assert said.exit_code == 1
+    assert "detector.json" in said.stderr
+    assert not (tmp_path / "out").exists()
