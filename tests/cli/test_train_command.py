@@ -121,3 +121,60 @@ def test_wrong_settings_are_refused_before_any_work(
     assert done.exit_code == 1
     assert said in done.stderr
     assert not (tmp_path / "made").exists()
+
+
+SMALL = "vae(length=4, size=32, smooth=2)"
+
+
+def test_what_is_normal_of_a_published_set(call: Call, tiny_ped2: Path, tmp_path: Path) -> None:
+    line = "vae(length=4, size=32, smooth=2, crop=[0, 0, 48, 64])"  # the set's own crop is for its larger pictures
+    asked = ("train", "ucsd-ped2", "--root", tiny_ped2, "--detector", line, "--out", tmp_path / "made", "--epochs", 2)
+    done = call(*asked)
+    assert done.exit_code == 0, done.output
+    detector = load_detector(tmp_path / "made")
+    assert detector.settings.channels == 1, "the set is gray"
+    assert "clips      train 2, val 1, test 4" in done.output
+    assert "squared error per value" in done.output
+    assert "quantile of" in done.output
+    assert f"vidence evaluate {tmp_path / 'made'} ucsd-ped2 --root {tiny_ped2} --out measured" in done.output
+    again = call(*asked[:-1], 3, "--resume", "--threshold", "quantile(q=0.5)")
+    assert again.exit_code == 0, again.output
+    assert load_detector(tmp_path / "made").facts["epochs"] == 3
+
+
+def test_what_is_normal_of_own_clips(call: Call, clips: Path, quiet_film: Path, tmp_path: Path) -> None:
+    """The normal class, the group and the footage hold here too."""
+    asked = ("--group", "camera", "--normal", "flicker", "--threshold", "quantile(q=0.5)", "--footage", quiet_film)
+    done = call("train", clips / "clips.csv", "--detector", SMALL, "--out", tmp_path / "made", "--epochs", 1, *asked)
+    assert done.exit_code == 0, done.output
+    facts = json.loads((tmp_path / "made" / "detector.json").read_text())
+    assert set(facts["facts"]["clips"]["train"]) == {"flicker"}
+    assert facts["threshold"]["origin"] == "0.5 quantile of 20 normal frames"
+    assert "--group camera --normal flicker --out measured" in done.output
+
+
+def test_a_folder_wins_with_a_dot(call: Call, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ucsd-ped2").symlink_to(clips)
+    asked = ("--detector", SMALL, "--out", tmp_path / "made", "--epochs", 1)
+    assert "needs --root DIR" in call("train", "ucsd-ped2", *asked).stderr
+    assert call("train", "./ucsd-ped2", *asked).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (("--film",), "--film shows a classifier's backbone"),
+        (("--weights", "somewhere"), "--weights are a classifier's"),
+        (("--threshold", "best-f1"), "on normal footage alone"),
+        (("--normal", "sit"), "flicker, normal"),
+        (("--root", "somewhere"), "--root goes with the name of a published set"),
+    ],
+)
+def test_what_a_detector_of_the_normal_has_no_use_for(
+    call: Call, clips: Path, tmp_path: Path, wrong: tuple[str, ...], said: str
+) -> None:
+    done = call("train", clips, "--detector", SMALL, "--out", tmp_path / "made", *wrong)
+    assert done.exit_code in (1, 2)
+    assert said in done.stderr
+    assert not (tmp_path / "made").exists()

@@ -1,29 +1,38 @@
-"""``vidence train``: a folder of class folders, or a CSV, to a detector."""
+"""``vidence train``: clips to a detector, that learns classes or what is normal."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
-    from vidence.datasets.dataset import Sample
+    from vidence.datasets.dataset import Dataset, Sample
     from vidence.frames.source import Source
-    from vidence.models.cnn_rnn import CnnRnnDetector
+    from vidence.models.cnn_rnn import CnnRnn, CnnRnnDetector
+    from vidence.models.reconstruction_detector import ReconstructionDetector, ReconstructionSettings
     from vidence.scoring.thresholds import ThresholdRule
+
+    Parts = Mapping[str, Sequence[Sample]]
 
 
 @click.command("train")
-@click.argument("data", type=click.Path(path_type=Path))
+@click.argument("data")
 @click.option("--detector", "line", required=True, metavar="SPEC", help="Detector and settings, such as cnn-rnn.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write the detector to.")
+@click.option("--root", type=click.Path(path_type=Path), help="Folder of a published set, whose name is DATA.")
 @click.option("--weights", type=click.Path(path_type=Path), help="The backbone's published weights (file or folder).")
 @click.option("--group", metavar="COLUMN", help="CSV column whose values stay on one side of every split.")
 @click.option("--normal", metavar="CLASS[,...]", help="The normal classes [default: normal, no..., good or free].")
-@click.option("--threshold", "rule", metavar="SPEC", help="Threshold rule, fitted on validation [default: best-f1].")
+@click.option(
+    "--threshold",
+    "rule",
+    metavar="SPEC",
+    help="Threshold rule, fitted on validation [default: best-f1, of a classifier; else quantile(q=0.99)].",
+)
 @click.option(
     "--footage",
     multiple=True,
@@ -35,78 +44,89 @@ if TYPE_CHECKING:
 @click.option("--resume", is_flag=True, help="Go on where a stopped training left off.")
 @click.option("--film", is_flag=True, help="Film filters and activation maps epoch by epoch (fine-tuning only).")
 def command(
-    data: Path,
+    data: str,
     line: str,
     out: Path,
+    root: Path | None,
     weights: Path | None,
     group: str | None,
     normal: str | None,
     rule: str | None,
     footage: tuple[str, ...],
-    seed: int,
-    epochs: int | None,
-    resume: bool,
     film: bool,
+    **how: Any,
 ) -> None:
     """Train a detector on DATA, and measure it on a held-out part.
 
-    DATA is a folder of class folders with videos (or images) in them, or a CSV with the columns file,label whose
-    paths start at the CSV's own folder. Clips of one camera or film belong on one side of the split: name their
-    column with --group. The anomaly score is 1 - P(normal).
+    DATA is a folder of class folders with videos (or images) in them, a CSV with the columns file,label whose
+    paths start at the CSV's own folder, or with --root a published set such as ucsd-ped2 (./NAME is a folder of that
+    name). Clips of one camera or film belong on one side of the split: name their column with --group.
+
+    A classifier (cnn-rnn) learns the classes; its anomaly score is 1 - P(normal). All other detectors learn what is
+    normal from the normal clips alone; `vidence evaluate` measures them.
 
     \b
     vidence train clips --detector cnn-rnn --weights mobilenet --out detector
     vidence train clips.csv --group source_video --detector "cnn-rnn(units=128)" --out detector
     vidence train clips --detector cnn-rnn --out detector \\
       --threshold "false-alarm-budget(per_hour=1)" --footage monday.mp4 --footage tuesday.mp4
+    vidence train ucsd-ped2 --root ped2 --detector bcae1 --out detector
     """
     from vidence import spec
-    from vidence.datasets.folder import normal_classes, read_folder, split
-    from vidence.evaluate.held_out import measure
+    from vidence.datasets.opened import open_dataset
     from vidence.models import DETECTORS
-    from vidence.render.movie import write_movie
-    from vidence.scoring.run import judge
+    from vidence.models.reconstruction_detector import ReconstructionSettings
     from vidence.scoring.thresholds import THRESHOLDS
-    from vidence.training.fit import fit
 
     settings = spec.build(line, DETECTORS)
-    chosen = spec.build(rule, THRESHOLDS) if rule else None
+    chosen: ThresholdRule | None = spec.build(rule, THRESHOLDS) if rule else None
     films = _films(footage, chosen)
-    samples = read_folder(data, group=group)
-    classes = sorted({sample.label for sample in samples})
-    parts = split(samples, seed=seed)
-    detector = fit(
-        settings,
-        parts["train"],
-        parts["val"],
-        classes=classes,
-        normal=normal_classes(classes, normal.split(",") if normal else None),
-        out=out,
-        weights=weights,
-        seed=seed,
-        epochs=epochs,
-        resume=resume,
-        film=write_movie if film else None,
-        rule=chosen,
-    )
-    if chosen is not None and films:
-        curves = [judge(detector, film, threshold=math.inf).curve for film in films]
-        detector.threshold = chosen.fit(curves, line=rule or "").facts()
-    figures = measure(detector, parts["test"], out=out)
-    _tell(detector, parts, figures, out)
+    dataset = open_dataset(data, root=root, group=group, normal=normal.split(",") if normal else None)
+    how |= {"out": out, "rule": chosen}
+    if isinstance(settings, ReconstructionSettings):
+        _refuse(settings, weights=weights, film=film)
+        detector, parts = _normal(settings, dataset, films, **how)
+        _tell(detector, parts, _learned(detector))
+        _written(out)
+        click.echo(f"next       {_evaluate(out, data, root, group, normal, how['seed'])}")
+        return
+    classifier, parts, figures = _classifier(settings, dataset, films, weights=weights, film=film, **how)
+    classes = f"{', '.join(classifier.classes)}; normal: {', '.join(classifier.normal)}"
+    held_out = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
+    _tell(classifier, parts, [f"classes    {classes}", f"held out   {held_out}"])
+    _written(out)
 
 
-def _tell(
-    detector: CnnRnnDetector, parts: Mapping[str, Sequence[Sample]], figures: Mapping[str, float], out: Path
-) -> None:
-    """Print what was made and how well it does."""
-    click.echo(f"detector   {detector.spec}")
-    click.echo(f"classes    {', '.join(detector.classes)}; normal: {', '.join(detector.normal)}")
-    click.echo(f"clips      {', '.join(f'{name} {len(part)}' for name, part in parts.items())}")
-    click.echo(f"held out   {', '.join(f'{name} {value:.3f}' for name, value in figures.items())}")
-    if detector.threshold is not None:
-        click.echo(f"threshold  {detector.threshold['value']:.4g}: {detector.threshold['origin']}")
-    click.echo(f"written    {out}  (log.csv, curve.png, detector.json, model.safetensors)")
+def _classifier(
+    settings: CnnRnn, dataset: Dataset, films: Sequence[Source], *, film: bool, out: Path, seed: int, **how: Any
+) -> tuple[CnnRnnDetector, Parts, Mapping[str, float]]:
+    """Train a classifier on the labels, and measure it on the test part."""
+    from vidence.datasets.dataset import PARTS, classes_of, normal_classes
+    from vidence.evaluate.held_out import measure
+    from vidence.render.movie import write_movie
+    from vidence.training.fit import fit
+
+    classes = classes_of(dataset.samples())
+    normal = normal_classes(classes, dataset.normal)
+    parts = {name: dataset.split(name, seed=seed) for name in PARTS}
+    kinds: dict[str, Any] = {"classes": classes, "normal": normal, "film": write_movie if film else None}
+    detector = fit(settings, parts["train"], parts["val"], out=out, seed=seed, **kinds, **how)
+    _on_footage(detector, films, how["rule"])
+    return detector, parts, measure(detector, parts["test"], out=out)
+
+
+def _normal(
+    settings: ReconstructionSettings, dataset: Dataset, films: Sequence[Source], *, out: Path, seed: int, **how: Any
+) -> tuple[ReconstructionDetector, Parts]:
+    """Train on what is normal; crop and channels are the set's where the line names none."""
+    from vidence.training.normal import fit_normal, settled
+
+    parts = dict(zip(("train", "val", "test"), dataset.normal_split(seed), strict=True))
+    detector = fit_normal(settled(settings, dataset), parts["train"], parts["val"], out=out, seed=seed, **how)
+    if films:
+        _on_footage(detector, films, how["rule"])
+        detector.save(out)
+    return detector, parts
 
 
 def _films(names: Sequence[str], rule: ThresholdRule | None) -> list[Source]:
@@ -116,3 +136,60 @@ def _films(names: Sequence[str], rule: ThresholdRule | None) -> list[Source]:
     if names and (rule is None or rule.needs_labels):
         raise click.UsageError("--footage needs a --threshold rule that takes no labels, such as false-alarm-budget.")
     return [open_source(name) for name in names]
+
+
+def _refuse(settings: ReconstructionSettings, *, weights: Path | None, film: bool) -> None:
+    """Options that a detector of what is normal has no use for."""
+    if weights is not None:
+        raise click.UsageError(
+            f"--weights are a classifier's published backbone; {type(settings).__name__} starts from nothing. "
+            "Leave the option out."
+        )
+    if film:
+        raise click.UsageError("--film shows a classifier's backbone while it learns. Leave it out, or train cnn-rnn.")
+
+
+def _on_footage(detector: Any, films: Sequence[Source], rule: ThresholdRule | None) -> None:
+    """The threshold from normal footage, if there is any."""
+    from vidence import spec
+    from vidence.scoring.run import judge
+    from vidence.scoring.thresholds import THRESHOLDS
+
+    if films and rule is not None:
+        curves = [judge(detector, film, threshold=math.inf).curve for film in films]
+        detector.threshold = rule.fit(curves, line=spec.line(rule, THRESHOLDS)).facts()
+
+
+def _learned(detector: ReconstructionDetector) -> list[str]:
+    """How far the training came, and whether it learned more than the mean frame."""
+    facts = detector.facts
+    errors, scores = facts["metrics"]["val"], facts["calibration"]
+    lines = [f"normal     {scores['frames']} validation frames; squared error per value {errors['mse']:.3g}, "]
+    lines[0] += f"of the mean frame {errors['mean_frame_mse']:.3g}"
+    if not facts["plateau_reached"]:
+        lines.append(f"note       the validation loss still fell in epoch {facts['epochs']}; more epochs may help")
+    if errors["mse"] >= errors["mean_frame_mse"]:
+        lines.append("note       it reconstructs normal frames no better than their mean does")
+    return lines
+
+
+def _tell(detector: Any, parts: Parts, lines: Sequence[str]) -> None:
+    """Print what was made."""
+    click.echo(f"detector   {detector.spec}")
+    click.echo(f"clips      {', '.join(f'{name} {len(part)}' for name, part in parts.items())}")
+    for line in lines:
+        click.echo(line)
+    if detector.threshold is not None:
+        click.echo(f"threshold  {detector.threshold['value']:.4g}: {detector.threshold['origin']}")
+
+
+def _written(out: Path) -> None:
+    files = [name for name in ("log.csv", "curve.png", "detector.json", "model.safetensors") if (out / name).exists()]
+    click.echo(f"written    {out}  ({', '.join(files)})")
+
+
+def _evaluate(out: Path, data: str, root: Path | None, group: str | None, normal: str | None, seed: int) -> str:
+    """The command that measures on the same split."""
+    asked = {"--root": root, "--group": group, "--normal": normal, "--seed": seed or None}
+    options = " ".join(f"{name} {value}" for name, value in asked.items() if value is not None)
+    return f"vidence evaluate {out} {data} {options} --out measured".replace("  ", " ")
