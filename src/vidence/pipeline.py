@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from vidence.errors import ExplainError
 from vidence.frames.clip import Clip
 from vidence.frames.source import Source
 from vidence.models.detector import Detector
+from vidence.models.reconstruction import ReconstructionNetwork
 from vidence.record.decision import DecisionRecord
 from vidence.record.evidence import Evidence, Picture
 from vidence.record.facts import Certificate, Event
@@ -34,7 +36,7 @@ from vidence.render.annotate import Page
 from vidence.render.evidence_files import CONTOURS, MAPS, MOVIE, SHEET, PlacedMaps, draw, event_sheet
 from vidence.scoring.decisions import record
 from vidence.scoring.run import Judgement, ScoredWindow
-from vidence.scoring.scores import SCORES, Logit, ScoreFunction
+from vidence.scoring.scores import SCORES, ScoreFunction
 
 
 def explain(
@@ -48,18 +50,30 @@ def explain(
 
     `model` is any video model of yours (wrap it in `Adapted` if it speaks another axis order or value range) or a
     detector; `clip` a `Clip`, or x (n, c, t, h, w) in [0, 1]. `explainer` and `score` are objects or spec lines; by
-    default `when-where` for recurrent models, else `grad-cam`, of the predicted class's logit. Raises `ExplainError`
-    where the model has nothing to look into.
+    default `when-where` for recurrent models, else `grad-cam`, of the predicted class's logit; `residual` of the
+    squared error (a detector's own score) where the network reconstructs. Raises `ExplainError` where the model has
+    nothing to look into.
     """
     network = _network(model)
     x = clip if isinstance(clip, Tensor) else _input(model, clip)
-    chosen = explainer_of(explainer) if explainer is not None else default_for(network)
-    return chosen.attribute(network, x, score_of(score, model))
+    asked = score_of(score, model)
+    chosen = explainer_of(explainer) if explainer is not None else default_for(network, asked)
+    with getattr(model, "arithmetic", nullcontext)(x):
+        return chosen.attribute(network, x, asked)
 
 
-def default_line(detector: Detector) -> str:
-    """The spec line of the explainer that a detector gets when none is asked for."""
-    return spec.line(default_for(_network(detector)), EXPLAINERS)
+def default_line(detector: Detector, score: str | None = None) -> str:
+    """The spec line of the explainer that a detector gets when none is asked for, of `score` or of its own."""
+    return spec.line(default_for(_network(detector), score_of(score, detector)), EXPLAINERS)
+
+
+def default_score(model: nn.Module | Detector) -> str:
+    """The line of what is explained when nothing is asked for: what a detector says its alarms are made of, the squared
+    error of a network that reconstructs, a classifier's logit of the predicted class.
+    """
+    network = model if isinstance(model, nn.Module) else getattr(model, "network", None)
+    reconstructs = isinstance(network, ReconstructionNetwork)
+    return getattr(model, "score_line", "squared-error" if reconstructs else "logit")
 
 
 def _network(model: nn.Module | Detector) -> nn.Module:
@@ -81,8 +95,9 @@ def explainer_of(given: Explainer | str) -> Explainer:
 
 
 def score_of(given: ScoreFunction | str | None, model: Any) -> ScoreFunction:
-    """A score from its line (class names are the model's), by default the predicted class's logit."""
-    score = Logit() if given is None else spec.build(given, SCORES) if isinstance(given, str) else given
+    """A score from its line (class names are the model's), by default the model's own."""
+    asked = default_score(model) if given is None else given
+    score = spec.build(asked, SCORES) if isinstance(asked, str) else asked
     classes = getattr(model, "classes", None)
     named = getattr(score, "named", None)
     return named(classes) if classes and named else score
@@ -99,12 +114,12 @@ class Reason:
 class Reasons:
     """Explains windows of one source as they come, with every explainer asked for.
 
-    `explainers` are spec lines, `score` the line of what is explained.
+    `explainers` are spec lines, `score` the line of what is explained, by default the detector's own.
     """
 
-    def __init__(self, detector: Detector, explainers: Sequence[str], score: str = "logit") -> None:
-        self._detector, self.score_line = detector, score
-        self._score = score_of(score, detector)
+    def __init__(self, detector: Detector, explainers: Sequence[str], score: str | None = None) -> None:
+        self._detector, self.score_line = detector, score or default_score(detector)
+        self._score = score_of(self.score_line, detector)
         self._explainers = {line: explainer_of(line) for line in explainers}
         self.by_line = {line: Reason() for line in explainers}
 
@@ -121,7 +136,8 @@ class Reasons:
         for line, explainer in self._explainers.items():
             found = explain(self._detector, clip, explainer=explainer, score=self._score)
             reason = self.by_line[line]
-            reason.maps.add(clip.times, found.values[0].cpu().numpy())
+            frames = slice(*found.extra.get("scored", (None,)))  # a residual is silent of frames without a score
+            reason.maps.add(clip.times[frames], found.values[0, frames].cpu().numpy())
             reason.certificates[clip.ref.first] = found.certificate
 
     def evidence(
@@ -143,6 +159,7 @@ class Reasons:
             explainer=line,
             score=self.score_line,
             certificate=reason.certificates[peak.ref.first],
+            mode=getattr(self._score, "mode", None),
             warnings=cautions(spec.parse(line).key),
         )
 

@@ -26,7 +26,8 @@ class Check:
 
 
 def replayed(record: DecisionRecord, detector: Detector, source: Source, *, folder: Path) -> list[Check]:
-    """Compare score and maps with the record; maps are read from beside the store, in `folder`.
+    """Compare score and maps with the record; maps are read from beside the store, in `folder`. The detector is set to
+    the recorded precision, where it has one.
 
     Raises `StoreError` where source, weights or a map file is not the recorded one: then nothing can be compared.
     """
@@ -35,6 +36,8 @@ def replayed(record: DecisionRecord, detector: Detector, source: Source, *, fold
     _same("weights", detector.weights_digest, record.detection.weights)
     if detector.spec != record.detection.detector:
         raise StoreError(f"the record is of the detector {record.detection.detector}; this one is {detector.spec}.")
+    if hasattr(detector, "precision"):
+        detector.precision = record.model.precision
     windows = [window for _, window in scored(detector, source)]
     decided = next((window for window in windows if window.ref.first == clip.first), None)
     if decided is None:

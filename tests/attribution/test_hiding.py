@@ -45,3 +45,42 @@ def test_a_region_that_is_the_whole_picture_has_no_control() -> None:
     hidden = hidden_score(Brightness(), clip(), np.ones((5, 12, 16), bool))  # type: ignore[arg-type]
     assert hidden is not None
     assert hidden.control is None
+
+
+class Growing(Brightness):
+    """Scores the brightest pixel of this window and the one before; a hidden place shows half brightness."""
+
+    def __init__(self) -> None:
+        self.held = [0.0]
+
+    def start(self) -> Growing:
+        return Growing()
+
+    def push(self, clip: Clip) -> FrameScores:
+        self.held.append(clip.pixels.max() / 255)
+        return FrameScores(np.array(clip.times), np.full(len(clip.times), sum(self.held[-2:]), np.float32))
+
+    def reference(self, clip: Clip) -> tuple[np.ndarray, str]:
+        return np.full_like(clip.pixels, 51), "a fifth"
+
+
+def test_the_detectors_own_reference_is_shown_and_said() -> None:
+    region = np.zeros((5, 12, 16), bool)
+    region[2, 2:4, 3:5] = True
+    hidden = hidden_score(Growing(), clip(), region)  # type: ignore[arg-type]
+    assert hidden is not None
+    assert hidden.fill == "a fifth"
+    assert hidden.value == pytest.approx(0.2)
+
+
+def test_a_window_is_scored_after_those_before_it_and_what_they_share_is_hidden_there_too() -> None:
+    region = np.zeros((5, 12, 16), bool)
+    region[2, 2:4, 3:5] = True
+    times = (-0.2, -0.1, 0.0, 0.1, 0.2)
+    for bright, expected in ((4, 0.2 + 0.2), (1, 0.2 + 1.0)):  # the frame at .2 s is shared, the one at -.1 s is not
+        pixels = np.zeros((5, 12, 16, 3), np.uint8)
+        pixels[bright, 2:4, 3:5] = 255
+        before = Clip(ClipRef("a.mp4", "0" * 64, 0, times), pixels)
+        hidden = hidden_score(Growing(), clip(), region, before=[before])  # type: ignore[arg-type]
+        assert hidden is not None
+        assert hidden.value == pytest.approx(expected)

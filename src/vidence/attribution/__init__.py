@@ -47,9 +47,10 @@ __all__ = [
 
 def default_for(model: nn.Module, score: ScoreFunction | None = None) -> Explainer:
     """`residual` for a reconstruction whose error has places, `when-where` for a model that is recurrent or comes in
-    two stages, else `grad-cam`.
+    two stages, else `grad-cam`; `occlusion` for a network that reconstructs nothing and may have no gradient.
     """
     if isinstance(model, ReconstructionNetwork):
-        return Residual() if score is None or has_places(score) else GradCAM()
+        placed = score is None or has_places(score)
+        return Residual() if placed else GradCAM() if model.reconstructs else Occlusion()
     recurrent = isinstance(model, TwoStage) or any(isinstance(module, nn.RNNBase) for module in model.modules())
     return WhenWhere() if recurrent else GradCAM()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -11,12 +12,16 @@ from jaxtyping import Float
 from vidence.attribution.frame_maps import FrameMaps
 from vidence.attribution.hiding import hidden_score
 from vidence.attribution.summary import carrying, place, profile, segments
+from vidence.frames.clip import Clip
 from vidence.frames.source import Source
 from vidence.frames.transforms import resize_map
 from vidence.models.detector import Detector
 from vidence.record.evidence import Evidence, HiddenScore
 from vidence.record.facts import Certificate, ClipRef
 from vidence.record.timecode import timecode
+from vidence.spec import parse
+
+_SAYING = {"residual": "The picture differs most from what was expected"}
 
 
 def evidence(
@@ -29,10 +34,12 @@ def evidence(
     explainer: str,
     score: str,
     certificate: Certificate,
+    mode: str | None = None,
     warnings: Sequence[str] = (),
 ) -> Evidence:
-    """What one explainer says of a stretch of time (`span`, seconds). `peak` is the window that decided; `warnings` are
-    added to the certificate's. Pictures and files are added by whoever writes them.
+    """What one explainer says of a stretch of time (`span`, seconds). `peak` is the window that decided, `mode` the
+    sub-mode of an autoencoder's score; `warnings` are added to the certificate's. Pictures and files are added by
+    whoever writes them.
     """
     times, values = maps.times, maps.values
     inside = (times >= span[0]) & (times <= span[1])
@@ -40,8 +47,9 @@ def evidence(
     return Evidence(
         explainer=explainer,
         score=score,
-        sentence=_sentence(times[inside], values[inside]),
+        sentence=_sentence(times[inside], values[inside], _SAYING.get(parse(explainer).key, "The model looked most")),
         certificate=replace(certificate, flags=(*certificate.flags, *warnings)),
+        mode=mode,
         hidden_score=_hidden(detector, source, maps, peak),
         segments=strongest,
         profile_times=tuple(times[inside].tolist()),
@@ -50,15 +58,28 @@ def evidence(
 
 
 def _hidden(detector: Detector, source: Source, maps: FrameMaps, peak: ClipRef) -> HiddenScore | None:
-    """Measured on the window that decided, in the source's own pixels."""
-    clip = detector.windows.at(source, peak.first)
-    values = maps.values[np.searchsorted(maps.times, clip.times)]
+    """Measured on the window that decided, in the source's own pixels; a frame without a map has nothing to hide."""
+    *before, clip = _with_windows_before(detector, source, peak.first)
+    held = dict(zip(maps.times.tolist(), maps.values, strict=True))
+    empty = np.zeros_like(maps.values[0])
+    values = np.stack([held.get(time, empty) for time in clip.times])
     size = clip.pixels.shape[1:3]
     affine = detector.fit.to_source((size[0], size[1]), (values.shape[1], values.shape[2]))
-    return hidden_score(detector, clip, carrying(resize_map(values, affine, (size[0], size[1]))))
+    region = carrying(resize_map(values, affine, (size[0], size[1])))
+    return hidden_score(detector, clip, region, before=before)
 
 
-def _sentence(times: Float[np.ndarray, " t"], values: Float[np.ndarray, "t h w"]) -> str:
+def _with_windows_before(detector: Detector, source: Source, first: int) -> list[Clip]:
+    """The window that starts at sample `first`, after those that its live scores depend on."""
+    held: deque[Clip] = deque(maxlen=1 + getattr(detector, "memory", 0))
+    for clip in detector.windows.cut(source):
+        held.append(clip)
+        if clip.ref.first == first:
+            return list(held)
+    return [detector.windows.at(source, first)]  # which says that there is no such window
+
+
+def _sentence(times: Float[np.ndarray, " t"], values: Float[np.ndarray, "t h w"], saying: str) -> str:
     """When and where the evidence is strongest, in one sentence."""
     found = segments(times, values, most=1)
     if not found:
@@ -69,4 +90,4 @@ def _sentence(times: Float[np.ndarray, " t"], values: Float[np.ndarray, "t h w"]
     if strongest.last_s > strongest.first_s:
         span = f"from {timecode(strongest.first_s)} to {timecode(strongest.last_s)}, most at {top}"
     where = "" if strongest.box is None else f", {place(strongest.box)}"
-    return f"The model looked most {span}{where}."
+    return f"{saying} {span}{where}."

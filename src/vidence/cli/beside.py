@@ -17,13 +17,15 @@ WAITING = 16  # clips that may wait for explanation: bounds memory; a full queue
 
 
 class Beside:
-    """`asked` is an explainer's line, `alarms` (the detector's default) or `off`; `score` what is explained."""
+    """`asked` is an explainer's line, `alarms` (the detector's default) or `off`; `score` what is explained (None: the
+    detector's own).
+    """
 
-    def __init__(self, detector: Path, asked: str, score: str) -> None:
+    def __init__(self, detector: Path, asked: str, score: str | None) -> None:
         self._on = asked != "off"
         self._score = score
         self._model = load_detector(detector)
-        self._lines = () if not self._on else (default_line(self._model) if asked == "alarms" else asked,)
+        self._lines = () if not self._on else (default_line(self._model, score) if asked == "alarms" else asked,)
         self._error: Exception | None = None
         Reasons(self._model, self._lines, score)  # a wrong line is refused before any work
 

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
 @detector_option
 @out_option
-@click.option("--explainer", "lines", multiple=True, metavar="SPEC", help="May be repeated [default: when-where].")
+@click.option(
+    "--explainer", "lines", multiple=True, metavar="SPEC", help="May be repeated [default: the detector's own]."
+)
 @score_option
 @threshold_option
 @click.option("--from", "first_s", type=float, metavar="SECONDS", help="Explain from here on, alarm or not.")
@@ -34,7 +36,7 @@ def command(
     detector: Path,
     out: Path,
     lines: tuple[str, ...],
-    score: str,
+    score: str | None,
     threshold: float | None,
     first_s: float | None,
     last_s: float | None,
@@ -59,7 +61,7 @@ def command(
     from vidence.scoring.decisions import threshold_of
 
     model = load_detector(detector)
-    asked = lines or (default_line(model),)
+    asked = lines or (default_line(model, score),)
     Reasons(model, asked, score)  # a wrong line is refused before any work
     limit = threshold_of(model, threshold)
     span = None
@@ -85,7 +87,7 @@ class _Work:
     model: Detector
     folder: Path
     lines: tuple[str, ...]
-    score: str
+    score: str | None
     threshold: float
     span: tuple[float, float] | None
     store: Store

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -13,9 +15,24 @@ out_option = click.option(
     "--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder for the results."
 )
 score_option = click.option(
-    "--score", default="logit", show_default=True, metavar="SPEC", help="What is explained, such as contrast."
+    "--score",
+    metavar="SPEC",
+    help="What is explained, such as contrast [default: a classifier's logit, else what the alarms are made of].",
 )
 threshold_option = click.option(
     "--threshold", type=float, metavar="NUMBER", help="Alarm above this score [default: the detector's own]."
 )
 fps_option = click.option("--fps", type=float, help="Frame rate of a folder of frames, which has no times of its own.")
+
+
+def tuning_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What a command that tunes an encoder asks for; None means the default of `Tuning`."""
+    for option in (
+        click.option("--norm", type=click.Choice(["frozen", "drifting"]), help="Of batch norm [default: frozen]."),
+        click.option("--centre", type=click.Choice(["mean", "off-zero", "zero"]), help="[default: mean]"),
+        click.option("--nu", type=float, help="Share outside the soft boundary [default: 0.01]."),
+        click.option("--objective", type=click.Choice(["one-class", "soft-boundary"]), help="[default: one-class]"),
+        click.option("--scope", type=click.Choice(["last", "encoder"]), help="The layers tuned [default: encoder]."),
+    ):
+        command = option(command)
+    return command

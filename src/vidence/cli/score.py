@@ -37,7 +37,7 @@ def command(
     detector: Path,
     out: Path,
     asked: str,
-    score: str,
+    score: str | None,
     threshold: float | None,
     fps: float | None,
 ) -> None:

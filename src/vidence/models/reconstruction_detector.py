@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
 from vidence import spec as spec_line
@@ -23,6 +23,7 @@ from vidence.frames.windows import Partial, Windows
 from vidence.models.detector import FrameScores, Session
 from vidence.models.detector_folder import fill_from_folder, read_facts, state_digest, write_detector
 from vidence.models.evaluating import evaluating
+from vidence.models.expectation import Expectation, expectation
 from vidence.models.one_class import OneClass, Svdd, code_width
 from vidence.models.reconstruction import (
     PLACELESS,
@@ -188,6 +189,12 @@ class ReconstructionDetector:
         return f"sum(of=[{', '.join(weights)}]{values})"
 
     @property
+    def smoothing(self) -> str:
+        """How live scores are smoothed, in words."""
+        frames = self.settings.smooth
+        return "none" if frames == 1 else f"mean of {frames} frames, causal"
+
+    @property
     def memory(self) -> int:
         """How many windows before it a window's live scores depend on."""
         shared = self.windows.length - self.network.first_frame - 1 + self.settings.smooth - 1
@@ -221,6 +228,21 @@ class ReconstructionDetector:
         frames = slice(*scored_frames(output))
         per_pixel = sum(weight * density(output, x, name)[0, frames] for name, weight in placed.items())
         return found, torch.as_tensor(per_pixel).float().cpu().numpy()
+
+    def expectation(self, clip: Clip) -> Expectation | None:
+        """What the network expected instead of a window's frames; None where it reconstructs nothing."""
+        if not self.network.reconstructs:
+            return None
+        x = self.prepare(clip)
+        return expectation(self.output(x), x, clip, self.fit)
+
+    def reference(self, clip: Clip) -> tuple[UInt8[np.ndarray, "t h w 3"], str] | None:
+        """What a hidden place of a window should show so that it is no anomaly, and what that is in words.
+
+        None where the network reconstructs nothing.
+        """
+        found = self.expectation(clip)
+        return None if found is None else found.reference(clip)
 
     def measure_scales(self, clips: Iterable[Clip]) -> None:
         """Set `facts['scales']` to the standard deviation of each added error over the frames of normal `clips`.

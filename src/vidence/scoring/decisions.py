@@ -63,7 +63,7 @@ def record(
 def _score(detector: Detector) -> str:
     """The line of what the detector's alarms are made from."""
     normal = getattr(detector, "normal", ())
-    return line(Anomaly(tuple(normal)), SCORES) if normal else "score"
+    return line(Anomaly(tuple(normal)), SCORES) if normal else getattr(detector, "score_line", "score")
 
 
 def _reading(detector: Detector, source: Source) -> Reading:
@@ -110,6 +110,12 @@ def _flat(metrics: Mapping[str, Any]) -> dict[str, float]:
     return flat
 
 
+def _normalisation(detector: Detector) -> dict[str, float] | None:
+    """What turned raw values into the score: it is 0 at `low` and 1 at `high`."""
+    held = detector.facts.get("calibration")
+    return None if held is None else {name: float(held[name]) for name in ("low", "high")}
+
+
 def _outcome(detector: Detector, judged: Judgement, windows: Sequence[ScoredWindow], window: ScoredWindow) -> Outcome:
     own = detector.threshold
     known = NO_THRESHOLD | own if own is not None and own["value"] == judged.threshold else NO_THRESHOLD
@@ -126,4 +132,6 @@ def _outcome(detector: Detector, judged: Judgement, windows: Sequence[ScoredWind
         warnings=tuple(known.get("warnings", ())),
         probabilities=dict(zip(classes, window.probabilities, strict=True)) if window.probabilities else {},
         bounds=(0.0, 1.0) if window.probabilities else None,
+        normalisation=_normalisation(detector),
+        smoothing=getattr(detector, "smoothing", "none"),
     )
