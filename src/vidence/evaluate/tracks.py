@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -173,9 +173,17 @@ def _count(
     times, density = settled
     if times:
         size = source.size
-        normal = np.broadcast_to(False, (len(times), *size))
-        held = normal if masks is None else masks[np.searchsorted(source.times, times)]
+        held = np.broadcast_to(False, (len(times), *size)) if masks is None else _chosen(masks, source.times, times)
         tally.add(density, held, affine=detector.fit.to_source(size, density.shape[1:]))
+
+
+def _chosen(
+    masks: Bool[np.ndarray, "t H W"], known: Sequence[float], times: Sequence[float]
+) -> Bool[np.ndarray, "m H W"]:
+    """The masks of the frames at some times; without a copy where these follow each other."""
+    places = np.searchsorted(known, times)
+    together = places[-1] - places[0] + 1 == len(places)
+    return masks[places[0] : places[-1] + 1] if together else masks[places]
 
 
 def _track(
