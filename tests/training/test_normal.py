@@ -15,6 +15,7 @@ from vidence import models
 from vidence.datasets.dataset import Sample
 from vidence.errors import DataError, SpecError
 from vidence.frames.source import open_source
+from vidence.models.detector import load_detector
 from vidence.models.reconstruction import Reconstruction, ReconstructionNetwork, coloured
 from vidence.models.reconstruction_detector import ReconstructionDetector, ReconstructionSettings
 from vidence.scoring.run import judge
@@ -78,7 +79,7 @@ def walk(folder: Path, frames: int, *, seed: int) -> Sample:
 SETTINGS = Squeezed(length=4, size=32, channels=1, smooth=3)
 
 
-def fitted(walks: list[Sample], out: Path, settings: Squeezed = SETTINGS, **options: Any) -> ReconstructionDetector:
+def fitted(walks: list[Sample], out: Path, settings: Any = SETTINGS, **options: Any) -> ReconstructionDetector:
     held = {"progress": False, "schedule": SCHEDULE, "cache": out.parent / "cache"}
     return fit_normal(settings, walks[:2], walks[2:], out=out, **(held | options))
 
@@ -210,6 +211,37 @@ def test_what_has_no_gradient_learns_once_or_nothing(walks: list[Sample], tmp_pa
     previous = fit_normal(PreviousFrame(size=32, channels=1), walks[:2], walks[2:], out=tmp_path / "last", **options)
     assert previous.facts["calibration"]["frames"] == 19
     assert previous.threshold is not None
+
+
+def test_the_members_of_an_ensemble_are_fitted_one_after_the_other(walks: list[Sample], tmp_path: Path) -> None:
+    settings = models.Ensemble(
+        of=(replace(SETTINGS, channels=None), models.PreviousFrame(size=32)), size=32, channels=1, smooth=1
+    )
+    found = fitted(walks, tmp_path / "both", settings, epochs=2)
+    alone = fitted(walks, tmp_path / "alone", SETTINGS, epochs=2)
+    squeezed, previous = (load_detector(tmp_path / "both" / "members" / name) for name in "01")
+    assert squeezed.weights_digest == alone.weights_digest
+    assert [each["weights"] for each in found.facts["members"]] == [squeezed.weights_digest, previous.weights_digest]
+    assert "metrics" not in found.facts
+    source = open_source(walks[2].path)
+    clip = next(found.windows.cut(source))
+    said = []
+    for member in (squeezed, previous):
+        low, high = (member.facts["calibration"][name] for name in ("low", "high"))
+        said.append((member.errors(clip).values[-8:] - low) / (high - low))
+    wanted = np.mean(said, axis=0)
+    np.testing.assert_allclose(found.errors(clip).values, wanted, rtol=1e-3)
+    np.testing.assert_array_equal(load_detector(tmp_path / "both").errors(clip).values, found.errors(clip).values)
+
+
+def test_a_density_learns_from_every_training_frame(walks: list[Sample], tmp_path: Path) -> None:
+    settings = models.EmbeddingDensity(size=32, channels=1, length=4, density="pca")
+    found = fitted(walks, tmp_path / "pca", settings)
+    assert found.network.count == 40
+    assert found.facts["calibration"]["frames"] == 20
+    again = load_detector(tmp_path / "pca")
+    clip = next(found.windows.cut(open_source(walks[2].path)))
+    np.testing.assert_array_equal(again.errors(clip).values, found.errors(clip).values)
 
 
 def test_another_rule(walks: list[Sample], tmp_path: Path) -> None:

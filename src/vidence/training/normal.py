@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from rich.console import Console
 from rich.progress import Progress as Bar
-from torch import Tensor, nn
+from torch import nn
 
 from vidence import spec
 from vidence.datasets.dataset import Dataset, Sample, digest
 from vidence.errors import DataError, SpecError
+from vidence.models.ensemble import Ensemble, EnsembleNetwork
+from vidence.models.reconstruction import Learning
 from vidence.models.reconstruction_detector import ReconstructionDetector, ReconstructionSettings
 from vidence.scoring.thresholds import THRESHOLDS, Quantile, ThresholdRule
 from vidence.training.account import fit_facts, fit_identity
@@ -32,15 +34,6 @@ from vidence.training.svdd_step import begun, ended
 
 if TYPE_CHECKING:
     from vidence.training.reconstruction_module import Reconstructor
-
-
-@runtime_checkable
-class Learning(Protocol):
-    """A network that learns without gradients, from all clips once."""
-
-    def learn(self, clips: Iterable[Float[Tensor, "1 c t h w"]]) -> None:
-        """Take the clips, in [0, 1], in order."""
-        ...
 
 
 RECENT, SETTLED = 5, 0.01  # the plateau is reached when the last epochs improved by less than this share
@@ -65,22 +58,21 @@ def fit_normal(
     `out` also gets log.csv, curve.png and progress.pt, from which `resume` goes on. Frames are kept in `cache` (by
     default `out`/cache), which fits of all seeds and networks with the same input share. `schedule` overrides that of
     the settings' `recipe`, `epochs` its number of epochs. `rule` chooses the threshold on live scores (default: the
-    .99 quantile). A network with a method `learn(clips)` is given its clips once, one without parameters nothing.
+    .99 quantile). A network with a method `learn(clips)` is given its clips once, one without parameters nothing; an
+    ensemble's members are fitted first, each into `out`/members/number.
     Raises `SpecError` for a rule that needs labels, `DataError` where there is nothing to train or to validate on.
     """
     rule = rule or Quantile(HIGH)
-    if rule.needs_labels:
-        raise SpecError(
-            "the threshold of a detector that learns what is normal is chosen on normal footage alone; the rule "
-            f"{spec.line(rule, THRESHOLDS)!r} needs anomalies. Use quantile or false-alarm-budget."
-        )
-    if not samples or not val:
-        raise DataError(f"a fit needs normal samples to train and to validate on; got {len(samples)} and {len(val)}.")
+    _refuse_labels_and_no_samples(rule, samples, val)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         detector = settings.build()
+    cache = cache or out / "cache"
+    options: dict[str, Any] = {"epochs": epochs, "resume": resume, "progress": progress, "schedule": schedule}
+    again = partial(fit_normal, samples=samples, val=val, seed=seed, rule=rule, cache=cache, **options)
+    members = _members(detector, again, out / "members")
     data = digest([*samples, *val])
-    frames = FrameCache(cache or out / "cache", detector.fit, detector.windows.rate, settings.channels or 3)
+    frames = FrameCache(cache, detector.fit, detector.windows.rate, settings.channels or 3)
     with Bar(console=Console(stderr=True), disable=not progress, transient=True) as bar:
         task = bar.add_task("reading frames", total=len(samples) + len(val))
         footage, held = (frames.footage(part, step=lambda: bar.advance(task)) for part in (samples, val))
@@ -98,13 +90,41 @@ def fit_normal(
         "validation": bench.recipe.validation,
         "frames": {"train": footage.frames, "val": held.frames},
         "plateau_reached": plateau_reached([row["val_loss"] for row in done.rows]),
+        **members,
     }
     detector = ended(detector, clips, variance, seed=seed)
-    errors = pixel_errors(detector.network, bench.all(held, schedule.batch), footage.mean())
-    detector.facts["metrics"] = {"val": errors}
+    if detector.network.reconstructs:
+        errors = pixel_errors(detector.network, bench.all(held, schedule.batch), footage.mean())
+        detector.facts["metrics"] = {"val": errors}
     calibrate(detector, val, rule)
     detector.save(out)
     return detector
+
+
+def _refuse_labels_and_no_samples(rule: ThresholdRule, samples: Sequence[Sample], val: Sequence[Sample]) -> None:
+    if rule.needs_labels:
+        raise SpecError(
+            "the threshold of a detector that learns what is normal is chosen on normal footage alone; the rule "
+            f"{spec.line(rule, THRESHOLDS)!r} needs anomalies. Use quantile or false-alarm-budget."
+        )
+    if not samples or not val:
+        raise DataError(f"a fit needs normal samples to train and to validate on; got {len(samples)} and {len(val)}.")
+
+
+def _members(
+    detector: ReconstructionDetector, fitted: Callable[..., ReconstructionDetector], folder: Path
+) -> dict[str, Any]:
+    """Give an ensemble its fitted members; what is written down of them."""
+    settings, network = detector.settings, detector.network
+    if not isinstance(settings, Ensemble) or not isinstance(network, EnsembleNetwork):
+        return {}
+    known = []
+    for number, each in enumerate(settings.members()):
+        member = fitted(each, out=folder / str(number))
+        network.take(number, member)
+        known.append({"detector": member.spec, "weights": member.weights_digest, "facts": member.facts})
+    detector.remember(None)
+    return {"members": known}
 
 
 def settled(settings: ReconstructionSettings, dataset: Dataset) -> ReconstructionSettings:
