@@ -163,13 +163,14 @@ def _on_footage(detector: Any, films: Sequence[Source], rule: ThresholdRule | No
 def _learned(detector: ReconstructionDetector) -> list[str]:
     """How far the training came, and whether it learned more than the mean frame."""
     facts = detector.facts
-    errors, scores = facts["metrics"]["val"], facts["calibration"]
-    lines = [f"normal     {scores['frames']} validation frames; squared error per value {errors['mse']:.3g}, "]
-    lines[0] += f"of the mean frame {errors['mean_frame_mse']:.3g}"
+    lines = [f"normal     {facts['calibration']['frames']} validation frames"]
+    errors = facts.get("metrics", {}).get("val")  # none of a network that reconstructs nothing
+    if errors is not None:
+        lines[0] += f"; squared error per value {errors['mse']:.3g}, of the mean frame {errors['mean_frame_mse']:.3g}"
+        if errors["mse"] >= errors["mean_frame_mse"]:
+            lines.append("note       it reconstructs normal frames no better than their mean does")
     if not facts["plateau_reached"]:
         lines.append(f"note       the validation loss still fell in epoch {facts['epochs']}; more epochs may help")
-    if errors["mse"] >= errors["mean_frame_mse"]:
-        lines.append("note       it reconstructs normal frames no better than their mean does")
     return lines
 
 
