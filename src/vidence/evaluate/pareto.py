@@ -33,7 +33,7 @@ def frontier(gain: Float[np.ndarray, " n"], cost: Float[np.ndarray, " n"]) -> Bo
 def write_pareto(path: Path, rows: Sequence[Mapping[str, Any]], *, auc: str = "live_frame_auc") -> None:
     """Plot rows with a `name`, the figure called `auc`, and the costs of `COSTS` as far as they are known.
 
-    One panel per cost, logarithmic; 0 stands at the edge. Rows without the figure or the cost are left out of a panel.
+    One panel per cost, logarithmic; 0 stands at the edge, marked so. Rows without the figure or the cost are left out of a panel.
     """
     figure = Figure(figsize=(15, 5.2), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
@@ -64,7 +64,7 @@ def _panel(axes: Any, rows: Sequence[Mapping[str, Any]], auc: str, key: str, *, 
             continue
         right = place[i] > math.sqrt(place.min() * place.max())
         axes.annotate(
-            rows[i]["name"],
+            rows[i]["name"] if amount[i] > 0 else f"{rows[i]['name']} (0)",
             (place[i], gain[i]),
             xytext=(-4 if right else 4, 4),
             textcoords="offset points",
