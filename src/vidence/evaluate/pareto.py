@@ -33,7 +33,8 @@ def frontier(gain: Float[np.ndarray, " n"], cost: Float[np.ndarray, " n"]) -> Bo
 def write_pareto(path: Path, rows: Sequence[Mapping[str, Any]], *, auc: str = "live_frame_auc") -> None:
     """Plot rows with a `name`, the figure called `auc`, and the costs of `COSTS` as far as they are known.
 
-    One panel per cost, logarithmic; 0 stands at the edge, marked so. Rows without the figure or the cost are left out of a panel.
+    One panel per cost, logarithmic; 0 stands at the edge, marked so. Rows without the figure or the cost are left out
+    of a panel.
     """
     figure = Figure(figsize=(15, 5.2), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
