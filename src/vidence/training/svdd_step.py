@@ -26,7 +26,7 @@ from vidence.models.one_class import (
     soft_boundary_loss,
     squared_distance,
 )
-from vidence.models.reconstruction_detector import ReconstructionDetector
+from vidence.models.reconstruction_detector import ReconstructionDetector, ReconstructionSettings
 from vidence.training.clips import ClipBatches, Footage, as_input
 
 START: Centre = "off-zero"  # of trainings that begin with an untrained encoder
@@ -192,6 +192,7 @@ def tuned(
 
 def tuner_of(detector: ReconstructionDetector, clips: ClipBatches, how: Tuning, *, seed: int = 0) -> Tuner:
     """What tunes a copy of a detector's network. A centre that is to be kept must be there (`SpecError`)."""
+    _settings(detector)  # refuses what has no use for a centre before any work
     network, centre = detector.network, None
     if how.centre == "kept":
         if not isinstance(network, OneClass):
@@ -203,9 +204,7 @@ def tuner_of(detector: ReconstructionDetector, clips: ClipBatches, how: Tuning, 
 
 def carrying(detector: ReconstructionDetector, found: Tuned) -> ReconstructionDetector:
     """A new detector with a tuned network. What was fitted on the old one's scores is left out: it would be wrong."""
-    settings = detector.settings
-    if settings.svdd == "none":
-        settings = replace(settings, svdd="tuned")
+    settings = _settings(detector)
     with torch.random.fork_rng():
         network = settings.assembled().to(found.centre.device)
     state = {f"network.{name}": value for name, value in found.network.state_dict().items()}
@@ -213,6 +212,11 @@ def carrying(detector: ReconstructionDetector, found: Tuned) -> ReconstructionDe
     stale = ("calibration", "scales", "metrics")
     facts = {name: fact for name, fact in copy.deepcopy(detector.facts).items() if name not in stale}
     return ReconstructionDetector(settings, network, facts=facts | {"svdd": found.facts})
+
+
+def _settings(detector: ReconstructionDetector) -> ReconstructionSettings:
+    settings = detector.settings
+    return replace(settings, svdd="tuned") if settings.svdd == "none" else settings
 
 
 def begun(detector: ReconstructionDetector, clips: ClipBatches) -> float:

@@ -1,0 +1,129 @@
+"""A trained detector meets new normal footage: the SVDD step once more, and a new scale and threshold."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from vidence import spec
+from vidence.datasets.dataset import Sample, digest
+from vidence.datasets.folder import Folder
+from vidence.errors import DataError, SpecError
+from vidence.frames.images import IMAGE_SUFFIXES
+from vidence.models.detector import Detector
+from vidence.models.one_class import OneClass
+from vidence.models.reconstruction_detector import ReconstructionDetector
+from vidence.scoring.run import judge
+from vidence.scoring.thresholds import THRESHOLDS, Fixed, Quantile, ThresholdRule
+from vidence.training.calibration import HIGH
+from vidence.training.one_class_tuning import tune
+from vidence.training.svdd_step import Tuning
+
+HELD = 0.2  # share of new footage that is kept from tuning, to calibrate on
+QUANTILES = (0.5, 0.9, 0.99)
+BESIDE = frozenset((".txt", ".csv", ".json", ".md", ".npz", ".npy"))  # what lies beside videos and is none
+
+
+def adapted(
+    detector: Detector,
+    new: Sequence[Sample],
+    held: Sequence[Sample],
+    *,
+    old: Sequence[Sample] = (),
+    how: Tuning | None = None,
+    seed: int = 0,
+    cache: Path | None = None,
+    progress: bool = False,
+) -> ReconstructionDetector:
+    """A new detector: tuned on `new`, calibrated and with a threshold from `held` and `old`; all of it is normal.
+
+    A centre that the detector has is kept, so that embeddings of old and new footage come to lie at one place. The
+    threshold's rule stays, where it needs no labels. `facts['history']` gets an entry. Raises `SpecError` for a
+    detector that does not reconstruct or has no encoder.
+    """
+    if not isinstance(detector, ReconstructionDetector):
+        raise SpecError("the SVDD step needs a detector that reconstructs, such as bcae1; this one is a classifier.")
+    how = how or Tuning()
+    if isinstance(detector.network, OneClass):
+        how = replace(how, centre="kept")
+    found = tune(
+        detector,
+        new,
+        [*held, *old],
+        how,
+        seed=seed,
+        rule=_rule(detector),
+        cache=cache,
+        progress=progress,
+    )
+    entry = {
+        "step": "adapt",
+        "from": detector.weights_digest,
+        "new": digest(new),
+        "held": digest(held),
+        "old": digest(old) if old else None,
+        "svdd": found.facts["svdd"],
+    }
+    found.facts["history"] = [*detector.facts.get("history", []), entry]
+    return found
+
+
+def divided(samples: Sequence[Sample], *, seed: int = 0) -> tuple[list[Sample], list[Sample]]:
+    """Samples to tune on, and a fifth of them, whole, to calibrate on; of a single video its last fifth.
+
+    Raises `DataError` for a single source of fewer than two frames.
+    """
+    if len(samples) > 1:
+        count = max(1, round(HELD * len(samples)))
+        kept = set(np.random.default_rng(seed).permutation(len(samples))[:count].tolist())
+        parts = ([sample for k, sample in enumerate(samples) if (k in kept) is side] for side in (False, True))
+        return tuple(parts)  # type: ignore[return-value]  # two
+    (sample,) = samples
+    frames = sum(1 for _ in sample.open())
+    if frames < 2:
+        raise DataError(f"adapting needs more than one picture of what is normal; {sample.path} is one.")
+    first, _ = sample.frames or (0, None)
+    border = first + frames - max(1, round(HELD * frames))
+    return [replace(sample, frames=(first, border))], [replace(sample, frames=(border, first + frames))]
+
+
+def footage_at(path: str | Path, *, fps: float | None = None) -> list[Sample]:
+    """The normal samples at a path: a video, a folder of frames, a folder of videos, or the normal ones of a folder of
+    class folders or of a CSV. `fps` is the frame rate of folders of frames. Raises `DataError` if there are none.
+    """
+    place = Path(path)
+    inside = [one for one in sorted(place.iterdir()) if not one.name.startswith(".")] if place.is_dir() else []
+    files = [one for one in inside if one.is_file() and one.suffix.lower() not in BESIDE]
+    if files and not any(one.suffix.lower() in IMAGE_SUFFIXES for one in files):
+        return [_normal(one, fps) for one in files]
+    if files or (place.is_file() and place.suffix.lower() != ".csv"):
+        return [_normal(place, fps)]
+    dataset = Folder(str(place))
+    return [replace(sample, fps=fps) for sample in dataset.samples() if sample.label in dataset.normal]
+
+
+def error_quantiles(detector: ReconstructionDetector, samples: Sequence[Sample]) -> dict[str, float]:
+    """The median, the .9 and the .99 quantile of the raw errors of normal frames, smoothed as they are live."""
+    facts = {name: fact for name, fact in detector.facts.items() if name != "calibration"}
+    raw = ReconstructionDetector(detector.settings, detector.network, facts=facts)
+    values = np.concatenate([judge(raw, sample.open(), threshold=math.inf).curve.values for sample in samples])
+    if not len(values):
+        raise DataError(f"normal footage must hold a clip of {raw.windows.length} frames; it holds none.")
+    return {f"{q:g}": float(np.quantile(values, q)) for q in QUANTILES}
+
+
+def _normal(place: Path, fps: float | None) -> Sample:
+    return Sample(str(place), "normal", place.name, fps=fps)
+
+
+def _rule(detector: ReconstructionDetector) -> ThresholdRule:
+    """The rule of the detector's threshold, if it can be fitted on normal footage again."""
+    line = (detector.threshold or {}).get("rule", "")
+    rule = spec.build(line, THRESHOLDS) if line else None
+    if rule is None or rule.needs_labels or isinstance(rule, Fixed):
+        return Quantile(HIGH)
+    return rule
