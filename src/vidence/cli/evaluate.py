@@ -63,9 +63,8 @@ def command(
 
     model = load_detector(detector)
     dataset = open_dataset(data, root=root, group=group, normal=normal.split(",") if normal else None)
-    samples = (
-        dataset.samples() if whole else _tested(model, dataset, model.facts.get("seed", 0) if seed is None else seed)
-    )
+    seed = model.facts.get("seed") or 0 if seed is None else seed
+    samples = dataset.samples() if whole else _tested(model, dataset, seed)
     found = evaluate(model, dataset, samples, pixels=pixels, progress=True)
     write_evaluation(out, found, protocol=protocol)
     click.echo(_told(found.metrics(protocol)))
