@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "src" / "vidence"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 EVERYTHING = (
     "errors spec version record frames models scoring attribution render datasets training evaluate review "
-    "pipeline replaying"
+    "beside pipeline replaying"
 )
 MAY_IMPORT = {
     "__main__": "cli",
@@ -32,7 +32,8 @@ MAY_IMPORT = {
     "training": "frames models datasets scoring spec errors version",
     "evaluate": "frames models scoring attribution render datasets training record spec errors",
     "review": "record errors",
-    "pipeline": "frames models scoring attribution render record spec errors version",
+    "beside": "frames models render scoring record",
+    "pipeline": "beside frames models scoring attribution render record spec errors version",
     "replaying": "pipeline frames models scoring record errors",
     "testing": "frames models scoring attribution datasets spec errors",
     "cli": EVERYTHING,

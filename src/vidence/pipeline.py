@@ -23,6 +23,7 @@ from vidence.attribution.explainer import Attributions, Explainer
 from vidence.attribution.frame_maps import FrameMaps
 from vidence.attribution.reasons import evidence
 from vidence.attribution.track_record import cautions
+from vidence.beside import beside_files
 from vidence.errors import ExplainError
 from vidence.frames.clip import Clip
 from vidence.frames.source import Source
@@ -34,9 +35,12 @@ from vidence.record.facts import Certificate, Event
 from vidence.record.provenance import digest, file_digest
 from vidence.render.annotate import Page
 from vidence.render.evidence_files import CONTOURS, MAPS, MOVIE, SHEET, PlacedMaps, draw, event_sheet
+from vidence.render.side_by_side import BESIDE
 from vidence.scoring.decisions import record
 from vidence.scoring.run import Judgement, ScoredWindow
 from vidence.scoring.scores import SCORES, ScoreFunction
+
+_CAPTIONS = {"residual": "where the picture differs from what was expected, coloured and outlined"}
 
 
 def explain(
@@ -203,6 +207,10 @@ def write_down(
             found = reasons.evidence(source, line, event, windows)
             if found is not None:
                 each.append(_with_files(found, named, SHEET if event is None else event_sheet(number)))
+    shown = [window for window in judged.windows if reasons.explained(window)]
+    for path in beside_files(detector, source, judged, shown, source_folder(out, source)):
+        files[path.relative_to(out).as_posix()] = file_digest(path)
+    told = [_with_beside(each, files) for each in told]
     return [
         record(detector, source, judged, event, windows=windows, evidence=tuple(each), files=files)
         for (event, windows), each in zip(cases, told, strict=True)
@@ -223,7 +231,12 @@ def _cases(judged: Judgement, reasons: Reasons) -> list[tuple[Event | None, tupl
 
 def evidence_folder(out: Path, source: Source, line: str) -> Path:
     """Where the files of one explainer of one source go: names that other programs can rely on."""
-    return out / f"{Path(source.name).stem}-{source.digest[:8]}" / f"{spec.parse(line).key}-{digest(line)[:4]}"
+    return source_folder(out, source) / f"{spec.parse(line).key}-{digest(line)[:4]}"
+
+
+def source_folder(out: Path, source: Source) -> Path:
+    """Where all files of one source go."""
+    return out / f"{Path(source.name).stem}-{source.digest[:8]}"
 
 
 def _placed(detector: Detector, source: Source, reason: Reason) -> PlacedMaps:
@@ -232,8 +245,19 @@ def _placed(detector: Detector, source: Source, reason: Reason) -> PlacedMaps:
     return PlacedMaps(reason.maps.times, values, affine, source.size, tuple(sorted(reason.certificates)))
 
 
+def _with_beside(told: list[Evidence], files: Mapping[str, str]) -> list[Evidence]:
+    """The picture of what was expected goes with the first explanation of a case."""
+    drawn = [name for name in files if name.endswith(f"/{BESIDE}")]
+    if not told or not drawn:
+        return told
+    caption = "each strongest frame beside what the network expected instead, and the difference between the two"
+    first = replace(told[0], pictures=(*told[0].pictures, Picture(file=drawn[0], caption=caption)))
+    return [first, *told[1:]]
+
+
 def _with_files(found: Evidence, named: Mapping[str, str], sheet: str) -> Evidence:
-    picture = Picture(file=named[sheet], caption="where the model looked") if sheet in named else None
+    caption = _CAPTIONS.get(spec.parse(found.explainer).key, "where the model looked, coloured and outlined")
+    picture = Picture(file=named[sheet], caption=caption) if sheet in named else None
     return replace(
         found,
         map=named[MAPS],

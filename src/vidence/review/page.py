@@ -125,7 +125,7 @@ def _why(record: DecisionRecord, evidence: Evidence, folder: Path) -> Why:
     for picture in evidence.pictures:
         when = "" if picture.time is None else f", {timecode(picture.time)}"
         words = f"{picture.caption[:1].upper()}{picture.caption[1:]}{when}"
-        alt = f"{words}. Coloured areas and outlines mark where the model looked. {evidence.sentence}"
+        alt = f"{words}. {evidence.sentence}"
         shown.append(Shown(embedded(folder, picture.file, record.files[picture.file]), words, alt))
     return Why(
         evidence=evidence,
