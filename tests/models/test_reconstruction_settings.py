@@ -35,12 +35,15 @@ LINES: dict[str, list[str]] = {
         PREDICTOR,
     ],
     "embedding": [f"embedding(density='{each}', size=32, length=3, coreset=40)" for each in ("knn", "one-class-svm")],
-    "cae": ["cae(size=80)", "cae(size=80, plan='bcae1', channels=1, length=3)"],
+    "cae": ["cae(size=80, length=3, residual=True, parallel=True)", "cae(size=32, plan='bcae1-text', channels=1)"],
     "bcae1": ["bcae1(size=80, length=3)"],
-    "ensemble": [
-        "ensemble(of=[random(size=32), vae(size=32, length=3, latent=8)], size=32, length=3)",
-        STACKED,
-    ],
+    "bcae2": ["bcae2(size=128, length=1, channels=1)"],
+    "ks-cae": ["ks-cae(size=128, length=1, channels=1)"],
+    "aa-cae": ["aa-cae(size=80, length=2)"],
+    "se-cae": ["se-cae(size=80, length=2)"],
+    "sa-cae": ["sa-cae(size=80, length=2)", "sa-cae(size=80, length=2, recipe='released')"],
+    "ssa-cae": ["ssa-cae(size=80, length=2)"],
+    "cae-all": ["cae-all(size=128, length=1)"],
     "previous-frame": ["previous-frame(size=32, length=4)", "previous-frame(size=32, length=4, stride=1, channels=1)"],
 }
 ALL = [each for key in KEYS for each in LINES.get(key, [f"{key}(size=64)"])]

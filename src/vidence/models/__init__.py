@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vidence.models.autoencoder import Bcae1, Cae
+from vidence.models.autoencoder import AaCae, Bcae1, Bcae2, Cae, CaeAll, KsCae, SaCae, SeCae, SsaCae
 from vidence.models.cnn_rnn import CnnRnn, CnnRnnDetector, CnnRnnNetwork
 from vidence.models.conv3d_autoencoder import Conv3dAE
 from vidence.models.convlstm_predict import ConvLSTMPredict
@@ -24,6 +24,13 @@ DETECTORS: dict[str, type[Any]] = {
     "cnn-rnn": CnnRnn,
     "cae": Cae,
     "bcae1": Bcae1,
+    "bcae2": Bcae2,
+    "ks-cae": KsCae,
+    "aa-cae": AaCae,
+    "se-cae": SeCae,
+    "sa-cae": SaCae,
+    "ssa-cae": SsaCae,
+    "cae-all": CaeAll,
     "vae": VAE,
     "conv3d-ae": Conv3dAE,
     "conv-ae": ConvAE,
@@ -41,8 +48,11 @@ DETECTORS: dict[str, type[Any]] = {
 __all__ = [
     "DETECTORS",
     "VAE",
+    "AaCae",
     "Bcae1",
+    "Bcae2",
     "Cae",
+    "CaeAll",
     "CnnRnn",
     "CnnRnnDetector",
     "CnnRnnNetwork",
@@ -55,10 +65,14 @@ __all__ = [
     "Ensemble",
     "FrameScores",
     "GANomaly",
+    "KsCae",
     "MeanFrame",
     "PreviousFrame",
     "Random",
+    "SaCae",
+    "SeCae",
     "Session",
+    "SsaCae",
     "UNetPredict",
     "load_detector",
 ]
