@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vidence.attribution.hiding import hidden_score
+from vidence.attribution.hiding import distinct, hidden_score
 from vidence.frames.clip import Clip
 from vidence.models.detector import FrameScores
 from vidence.record.facts import ClipRef
@@ -31,18 +31,18 @@ def clip() -> Clip:
 def test_hiding_the_cause_removes_the_score_and_hiding_elsewhere_does_not() -> None:
     region = np.zeros((5, 12, 16), bool)
     region[2, 2:4, 3:5] = True
-    hidden = hidden_score(Brightness(), clip(), region)  # type: ignore[arg-type]
+    hidden = hidden_score(Brightness(), [clip()], region)  # type: ignore[arg-type]
     assert hidden is not None
     assert (hidden.value, hidden.control) == (0.0, 1.0)
     assert hidden.share == pytest.approx(4 / (5 * 12 * 16))
 
 
 def test_nothing_marked_nothing_measured() -> None:
-    assert hidden_score(Brightness(), clip(), np.zeros((5, 12, 16), bool)) is None  # type: ignore[arg-type]
+    assert hidden_score(Brightness(), [clip()], np.zeros((5, 12, 16), bool)) is None  # type: ignore[arg-type]
 
 
 def test_a_region_that_is_the_whole_picture_has_no_control() -> None:
-    hidden = hidden_score(Brightness(), clip(), np.ones((5, 12, 16), bool))  # type: ignore[arg-type]
+    hidden = hidden_score(Brightness(), [clip()], np.ones((5, 12, 16), bool))  # type: ignore[arg-type]
     assert hidden is not None
     assert hidden.control is None
 
@@ -67,20 +67,21 @@ class Growing(Brightness):
 def test_the_detectors_own_reference_is_shown_and_said() -> None:
     region = np.zeros((5, 12, 16), bool)
     region[2, 2:4, 3:5] = True
-    hidden = hidden_score(Growing(), clip(), region)  # type: ignore[arg-type]
+    hidden = hidden_score(Growing(), [clip()], region)  # type: ignore[arg-type]
     assert hidden is not None
     assert hidden.fill == "a fifth"
     assert hidden.value == pytest.approx(0.2)
 
 
-def test_a_window_is_scored_after_those_before_it_and_what_they_share_is_hidden_there_too() -> None:
-    region = np.zeros((5, 12, 16), bool)
-    region[2, 2:4, 3:5] = True
-    times = (-0.2, -0.1, 0.0, 0.1, 0.2)
-    for bright, expected in ((4, 0.2 + 0.2), (1, 0.2 + 1.0)):  # the frame at .2 s is shared, the one at -.1 s is not
-        pixels = np.zeros((5, 12, 16, 3), np.uint8)
-        pixels[bright, 2:4, 3:5] = 255
-        before = Clip(ClipRef("a.mp4", "0" * 64, 0, times), pixels)
-        hidden = hidden_score(Growing(), clip(), region, before=[before])  # type: ignore[arg-type]
+def test_a_window_is_scored_after_those_before_it_and_the_region_is_hidden_in_all_of_them() -> None:
+    before = Clip(ClipRef("a.mp4", "0" * 64, 0, (-0.2, -0.1, 0.0, 0.1, 0.2)), clip().pixels[[0, 2, 0, 0, 2]])
+    clips = [before, clip()]  # bright at -.1 s and at .2 s, a frame that both hold
+    assert list(distinct(clips)) == pytest.approx([-0.2, -0.1, 0.0, 0.1, 0.2, 0.3, 0.4])
+    shared, all_bright = np.zeros((2, 7, 12, 16), bool)
+    shared[4, 2:4, 3:5] = True
+    all_bright[[1, 4], 2:4, 3:5] = True
+    for region, expected in ((shared, 1.0 + 0.2), (all_bright, 0.2 + 0.2)):
+        hidden = hidden_score(Growing(), clips, region)  # type: ignore[arg-type]
         assert hidden is not None
         assert hidden.value == pytest.approx(expected)
+        assert hidden.control == pytest.approx(2.0)

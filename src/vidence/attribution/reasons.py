@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from vidence.attribution.frame_maps import FrameMaps
-from vidence.attribution.hiding import hidden_score
+from vidence.attribution.hiding import distinct, hidden_score
 from vidence.attribution.summary import carrying, place, profile, segments
 from vidence.frames.clip import Clip
 from vidence.frames.source import Source
@@ -58,18 +58,19 @@ def evidence(
 
 
 def _hidden(detector: Detector, source: Source, maps: FrameMaps, peak: ClipRef) -> HiddenScore | None:
-    """Measured on the window that decided, in the source's own pixels; a frame without a map has nothing to hide."""
-    *before, clip = _with_windows_before(detector, source, peak.first)
+    """Measured on the window that decided, after those that its score depends on, in the source's own pixels; a frame
+    without a map has nothing to hide.
+    """
+    clips = _windows_until(detector, source, peak.first)
     held = dict(zip(maps.times.tolist(), maps.values, strict=True))
     empty = np.zeros_like(maps.values[0])
-    values = np.stack([held.get(time, empty) for time in clip.times])
-    size = clip.pixels.shape[1:3]
+    values = np.stack([held.get(time, empty) for time in distinct(clips)])
+    size = clips[-1].pixels.shape[1:3]
     affine = detector.fit.to_source((size[0], size[1]), (values.shape[1], values.shape[2]))
-    region = carrying(resize_map(values, affine, (size[0], size[1])))
-    return hidden_score(detector, clip, region, before=before)
+    return hidden_score(detector, clips, carrying(resize_map(values, affine, (size[0], size[1]))))
 
 
-def _with_windows_before(detector: Detector, source: Source, first: int) -> list[Clip]:
+def _windows_until(detector: Detector, source: Source, first: int) -> list[Clip]:
     """The window that starts at sample `first`, after those that its live scores depend on."""
     held: deque[Clip] = deque(maxlen=1 + getattr(detector, "memory", 0))
     for clip in detector.windows.cut(source):

@@ -55,6 +55,7 @@ def _describe(folder: Path) -> None:
     import json
 
     from vidence.models.detector import load_detector
+    from vidence.scoring.decisions import line_of_alarms
 
     detector = load_detector(folder)
     click.echo(f"detector   {detector.spec}")
@@ -62,5 +63,6 @@ def _describe(folder: Path) -> None:
     click.echo(f"windows    {detector.windows}")
     for name in ("classes", "normal"):
         click.echo(f"{name:11}{', '.join(getattr(detector, name, ())) or 'none'}")
+    click.echo(f"score      {line_of_alarms(detector)}")
     click.echo(f"threshold  {json.dumps(detector.threshold)}")
     click.echo(json.dumps(detector.facts, indent=2))

@@ -33,6 +33,12 @@ def threshold_of(detector: Detector, given: float | None) -> float:
     return float(detector.threshold["value"])
 
 
+def line_of_alarms(detector: Detector) -> str:
+    """The line of what the detector's alarms are made from."""
+    normal = getattr(detector, "normal", ())
+    return line(Anomaly(tuple(normal)), SCORES) if normal else getattr(detector, "score_line", "score")
+
+
 def record(
     detector: Detector,
     source: Source,
@@ -49,7 +55,7 @@ def record(
     window = max(windows, key=lambda each: each.value)
     return DecisionRecord(
         detection=Detection(
-            window.ref, detector.spec, detector.weights_digest, _score(detector), window.value, judged.threshold
+            window.ref, detector.spec, detector.weights_digest, line_of_alarms(detector), window.value, judged.threshold
         ),
         reading=_reading(detector, source),
         model=_model(detector),
@@ -58,12 +64,6 @@ def record(
         evidence=evidence,
         files=files or {},
     )
-
-
-def _score(detector: Detector) -> str:
-    """The line of what the detector's alarms are made from."""
-    normal = getattr(detector, "normal", ())
-    return line(Anomaly(tuple(normal)), SCORES) if normal else getattr(detector, "score_line", "score")
 
 
 def _reading(detector: Detector, source: Source) -> Reading:
