@@ -15,6 +15,7 @@ from vidence.training.schedule import Schedule
         {"views": -1},
         {"rate": 0.0},
         {"factor": 1.0},
+        {"plateau_threshold": -1e-3},
         {"smoothing": 1.0},
         {"patience": 0},
         {"finetune": -1},

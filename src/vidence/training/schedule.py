@@ -50,6 +50,8 @@ class Schedule:
                 "a schedule needs rate > 0, decay >= 0, 0 < factor < 1, 0 <= smoothing < 1; got "
                 f"{self.rate}, {self.decay}, {self.factor}, {self.smoothing}."
             )
+        if self.plateau_threshold < 0:
+            raise SpecError(f"plateau_threshold is a share, at least 0; got {self.plateau_threshold}.")
         if self.course not in ("plateau", "one-cycle"):
             raise SpecError(f"course must be 'plateau' or 'one-cycle'; got {self.course!r}.")
         if self.patience is not None and self.patience < 1:

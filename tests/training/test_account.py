@@ -1,0 +1,35 @@
+"""A fit's identity is all that decides its result, less the number of epochs."""
+
+from dataclasses import replace
+
+import torch
+
+from vidence.models.vae import VAE
+from vidence.training.account import fit_facts, fit_identity
+from vidence.training.progress_file import Progress
+from vidence.training.schedule import Schedule
+
+
+def test_what_decides_the_result_is_in_the_identity() -> None:
+    def identity(settings: VAE = VAE(size=16, latent=4), schedule: Schedule = Schedule(), **other: object) -> str:
+        held = {"data": "a", "seed": 0, "start": 0} | other
+        with torch.random.fork_rng():
+            torch.manual_seed(held["start"])  # type: ignore[arg-type]
+            return fit_identity(settings.build(), schedule, held["data"], held["seed"])  # type: ignore[arg-type]
+
+    assert identity() == identity(schedule=Schedule(epochs=99)), "a resumed fit may go further"
+    others = [
+        identity(settings=VAE(size=16, latent=4, loss="compound")),
+        identity(settings=VAE(size=16, latent=4, recipe="released")),
+        identity(schedule=replace(Schedule(), plateau_threshold=1e-3)),
+        identity(data="b"),
+        identity(seed=1),
+        identity(start=1),
+    ]
+    assert len({identity(), *others}) == 1 + len(others)
+
+
+def test_facts_do_not_tell_the_time() -> None:
+    facts = fit_facts(Schedule(), Progress("id", epoch=3, best_epoch=2), "data", {"train": [], "val": []}, 5)
+    assert (facts["identity"], facts["epochs"], facts["kept_epoch"], facts["seed"]) == ("id", 3, 2, 5)
+    assert set(facts) == {"training_data", "clips", "seed", "identity", "schedule", "epochs", "kept_epoch", "versions"}
