@@ -3,8 +3,10 @@ a detector with films that are just large enough to raise alarms and to explain 
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -77,6 +79,47 @@ def tiny_ped2(tmp_path_factory: pytest.TempPathFactory) -> Path:
     facts = {name: {"frames": 20, "anomalous_1based_inclusive": held} for name, held in events.items()}
     (root / "frame_labels.json").write_text(json.dumps(facts))
     return root
+
+
+@pytest.fixture(scope="module")
+def tiny_autoencoder() -> Iterator[type[Any]]:
+    """Settings of an autoencoder of 16 x 16 pixels with a code of eight values a frame, listed as `tiny`."""
+    from vidence.models import DETECTORS
+    from vidence.models.reconstruction import Reconstruction, ReconstructionNetwork, coloured
+    from vidence.models.reconstruction_detector import ReconstructionSettings
+
+    class Tiny(ReconstructionNetwork):
+        def __init__(self, channels: int) -> None:
+            super().__init__()
+            self.channels = channels
+            first = torch.nn.Sequential(torch.nn.Conv2d(channels, 4, 8, 8), torch.nn.BatchNorm2d(4), torch.nn.Tanh())
+            self.encoder = torch.nn.Sequential(first, torch.nn.Conv2d(4, 2, 1))
+            self.decoder = torch.nn.Sequential(torch.nn.ConvTranspose2d(2, channels, 8, 8), torch.nn.Sigmoid())
+
+        def maps(self, x: torch.Tensor) -> torch.Tensor:
+            return self.encoder(coloured(x, self.channels).transpose(1, 2).flatten(0, 1))
+
+        def embed(self, x: torch.Tensor) -> torch.Tensor:
+            return self.maps(x).flatten(1).unflatten(0, (len(x), -1))
+
+        def forward(self, x: torch.Tensor) -> Reconstruction:
+            maps = self.maps(x)
+            x_hat = self.decoder(maps).unflatten(0, (len(x), -1)).transpose(1, 2)
+            return Reconstruction(x_hat, code=maps.flatten(1).unflatten(0, (len(x), -1)))
+
+    @dataclass(frozen=True, kw_only=True)
+    class TinySettings(ReconstructionSettings):
+        length: int = 4
+        size: int = 16
+        channels: int | None = 1
+        smooth: int = 1
+
+        def network(self) -> Tiny:
+            return Tiny(self.channels or 3)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(DETECTORS, "tiny", TinySettings)
+        yield TinySettings
 
 
 @pytest.fixture(scope="session")

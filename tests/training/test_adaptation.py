@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,7 +15,6 @@ from vidence.datasets.dataset import Sample
 from vidence.datasets.synthetic import encode
 from vidence.errors import DataError, SourceError, SpecError
 from vidence.models import load_detector
-from vidence.models.autoencoder import Bcae1
 from vidence.models.one_class import OneClass
 from vidence.models.reconstruction import frame_errors
 from vidence.models.reconstruction_detector import ReconstructionDetector
@@ -33,10 +33,10 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def given() -> ReconstructionDetector:
+def given(tiny_autoencoder: type[Any]) -> ReconstructionDetector:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        made = Bcae1(channels=1, length=4, smooth=1).build()
+        made: ReconstructionDetector = tiny_autoencoder().build()
     made.threshold = {"value": 0.5, "rule": "false-alarm-budget(per_hour=3600.0)", "origin": "", "warnings": []}
     return made
 
@@ -75,7 +75,7 @@ def test_an_adapted_detector(films: Path, given: ReconstructionDetector, tmp_pat
     first, second = footage_at(films)
     found = adapted(given, [first], [second], how=Tuning(rate=1e-4, epochs=2))
     assert isinstance(found.network, OneClass)
-    assert found.spec == "bcae1(length=4, channels=1, smooth=1, svdd='tuned')"
+    assert found.spec == "tiny(svdd='tuned')"
     assert found.threshold is not None
     assert found.threshold["rule"] == "false-alarm-budget(per_hour=3600.0)"  # the rule that it had
     assert found.facts["calibration"]["frames"] == 10

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +11,14 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from vidence import models
 from vidence.datasets.dataset import Sample
 from vidence.errors import DataError, SpecError
 from vidence.frames.source import open_source
+from vidence.models import load_detector
 from vidence.models.one_class import OneClass
-from vidence.models.reconstruction import Reconstruction, ReconstructionNetwork, coloured
-from vidence.models.reconstruction_detector import ReconstructionDetector, ReconstructionSettings
+from vidence.models.reconstruction_detector import ReconstructionDetector
 from vidence.scoring.run import judge
 from vidence.training.normal import fit_normal
 from vidence.training.one_class_tuning import clips_of, footages, tune
@@ -27,45 +26,6 @@ from vidence.training.schedule import Schedule
 from vidence.training.svdd_step import Tuning, codes, tuner_of
 
 SCHEDULE = Schedule(epochs=3, batch=8, rate=0.02, decay=0.0, patience=None, plateau=0, factor=0.5)
-
-
-class Tiny(ReconstructionNetwork):
-    """A code of eight numbers a frame."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.channels = channels
-        self.encoder = nn.Sequential(nn.Conv2d(channels, 4, 8, 8), nn.BatchNorm2d(4), nn.Tanh(), nn.Conv2d(4, 2, 1))
-        self.decoder = nn.Sequential(nn.ConvTranspose2d(2, channels, 8, 8), nn.Sigmoid())
-
-    def embed(self, x: Tensor) -> Tensor:
-        return self._maps(x).flatten(1).unflatten(0, (len(x), -1))
-
-    def forward(self, x: Tensor) -> Reconstruction:
-        maps = self._maps(x)
-        made = self.decoder(maps).unflatten(0, (len(x), -1)).transpose(1, 2)
-        return Reconstruction(made, code=maps.flatten(1).unflatten(0, (len(x), -1)))
-
-    def _maps(self, x: Tensor) -> Tensor:
-        return self.encoder(coloured(x, self.channels).transpose(1, 2).flatten(0, 1))
-
-
-@dataclass(frozen=True, kw_only=True)
-class TinySettings(ReconstructionSettings):
-    length: int = 4
-    size: int = 16
-    channels: int | None = 1
-    smooth: int = 1
-
-    def network(self) -> Tiny:
-        return Tiny(self.channels or 3)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def listed() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(models.DETECTORS, "tiny", TinySettings)
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -88,12 +48,12 @@ Fitted = Callable[..., ReconstructionDetector]
 
 
 @pytest.fixture(scope="module")
-def fitted(walks: list[Sample], listed: None, tmp_path_factory: pytest.TempPathFactory) -> Fitted:
+def fitted(walks: list[Sample], tiny_autoencoder: type[Any], tmp_path_factory: pytest.TempPathFactory) -> Fitted:
     place = tmp_path_factory.mktemp("fits")
 
     def fit(**settings: Any) -> ReconstructionDetector:
         return fit_normal(
-            TinySettings(**settings),
+            tiny_autoencoder(**settings),
             walks[:2],
             walks[2:],
             out=place / "out",
@@ -137,7 +97,8 @@ def test_tuning_leaves_the_decoder_and_the_given_detector(
     values = judge(found, open_source(walks[2].path), threshold=0.0).curve.values
     assert np.median(values) == pytest.approx(0, abs=1e-4)  # calibrated on its own score
     found.save(tmp_path / "tuned")
-    again = TinySettings.load(tmp_path / "tuned")
+    again = load_detector(tmp_path / "tuned")
+    assert isinstance(again, ReconstructionDetector)
     assert again.facts == found.facts
     assert same(again.network.state_dict(), found.network.state_dict())
 
@@ -147,7 +108,7 @@ def test_the_last_layer_alone(walks: list[Sample], given: ReconstructionDetector
     changed = [
         name for name, value in state(found, "").items() if not torch.equal(value, state(given, "").get(name, value))
     ]
-    assert changed == ["encoder.3.weight", "encoder.3.bias"]
+    assert changed == ["encoder.1.weight", "encoder.1.bias"]
 
 
 def test_tuned_right_after_the_training(walks: list[Sample], fitted: Fitted, given: ReconstructionDetector) -> None:

@@ -13,10 +13,12 @@ from vidence.version import __version__
 # In the order of the work; the text is what `vidence --help` shows without importing the command.
 COMMANDS = {
     "demo": "Make a small synthetic set, train, score, explain and report: the whole way in minutes.",
-    "train": "Train a detector on a folder of class folders or a CSV.",
+    "train": "Train a detector on a folder of class folders, a CSV or a published set.",
     "tables": "Train and measure the rows of the thesis' tables, beside its printed numbers.",
     "sweep": "Repeat the first paper's three sweeps, with seeds and explanation panels.",
     "evaluate": "Measure a detector on the test part of a labelled set, in both protocols.",
+    "svdd": "Tune a detector's encoder at several rates: AUC by rate and epochs, embeddings before and after.",
+    "adapt": "Adapt a trained detector to new normal footage, or undo that.",
     "score": "Score videos: a CSV row per window, a record per alarm.",
     "explain": "Show why: maps, contours, movies, contact sheets and a report.",
     "report": "Write one self-contained HTML page from a store of records.",
@@ -47,9 +49,13 @@ class Commands(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; an error of ours becomes one message and exit code 1."""
+        """Run the command; an error of ours becomes one message and exit code 1, Ctrl-C says what is kept."""
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt as stop:
+            if str(stop):
+                click.echo(f"\n{stop}", err=True)
+            raise
         except VidenceError as error:
             raise click.ClickException(str(error)) from error
 

@@ -12,7 +12,7 @@ import numpy as np
 from vidence import spec
 from vidence.datasets.dataset import Sample, digest
 from vidence.datasets.folder import Folder
-from vidence.errors import DataError, SpecError
+from vidence.errors import DataError
 from vidence.frames.images import IMAGE_SUFFIXES
 from vidence.models.detector import Detector
 from vidence.models.one_class import OneClass
@@ -20,7 +20,7 @@ from vidence.models.reconstruction_detector import ReconstructionDetector
 from vidence.scoring.run import judge
 from vidence.scoring.thresholds import THRESHOLDS, Fixed, Quantile, ThresholdRule
 from vidence.training.calibration import HIGH
-from vidence.training.one_class_tuning import tune
+from vidence.training.one_class_tuning import reconstructing, tune
 from vidence.training.svdd_step import Tuning
 
 HELD = 0.2  # share of new footage that is kept from tuning, to calibrate on
@@ -45,9 +45,7 @@ def adapted(
     threshold's rule stays, where it needs no labels. `facts['history']` gets an entry. Raises `SpecError` for a
     detector that does not reconstruct or has no encoder.
     """
-    if not isinstance(detector, ReconstructionDetector):
-        raise SpecError("the SVDD step needs a detector that reconstructs, such as bcae1; this one is a classifier.")
-    how = how or Tuning()
+    detector, how = reconstructing(detector), how or Tuning()
     if isinstance(detector.network, OneClass):
         how = replace(how, centre="kept")
     found = tune(

@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.progress import Progress as Bar
 
 from vidence.datasets.dataset import Sample, digest
-from vidence.errors import DataError
+from vidence.errors import DataError, SpecError
+from vidence.models.detector import Detector
 from vidence.models.reconstruction_detector import ReconstructionDetector
 from vidence.scoring.thresholds import Quantile, ThresholdRule
 from vidence.training.calibration import HIGH, calibrate, pixel_errors
@@ -67,6 +68,13 @@ def footages(
         held = [frames.footage(part, step=lambda: bars.advance(task)) for part in parts]
         bars.stop()
         yield held
+
+
+def reconstructing(detector: Detector) -> ReconstructionDetector:
+    """The detector, if it is one that reconstructs. Raises `SpecError` for another."""
+    if not isinstance(detector, ReconstructionDetector):
+        raise SpecError("the SVDD step needs a detector that reconstructs, such as bcae1; this one is a classifier.")
+    return detector
 
 
 def clips_of(detector: ReconstructionDetector, footage: Footage) -> ClipBatches:
