@@ -34,7 +34,7 @@ X = torch.rand(2, 3, 4, 8, 8, generator=torch.Generator().manual_seed(0))
 
 @pytest.mark.parametrize(("line", "value"), [("squared-error", 3 * 0.0625), ("absolute-error", 3 * 0.25)])
 def test_it_finds_the_one_wrong_pixel_and_sums_to_the_score(line: str, value: float) -> None:
-    found = Residual().attribute(Patchy(), X, build(line, SCORES))
+    found = Residual(cell=1).attribute(Patchy(), X, build(line, SCORES))
     expected = torch.zeros(2, 4, 8, 8)
     expected[:, 2, 2, 3] = value
     torch.testing.assert_close(found.values, expected)
@@ -45,9 +45,20 @@ def test_it_finds_the_one_wrong_pixel_and_sums_to_the_score(line: str, value: fl
     assert found.extra["scored"] == [(1, 4), (1, 4)]
 
 
+@pytest.mark.parametrize(("cell", "side"), [(2, 4), (3, 4), (4, 2), (8, 1), (100, 1)])
+def test_cells_sum_their_pixels_and_divide_the_picture(cell: int, side: int) -> None:
+    found = Residual(cell=cell).attribute(Patchy(), X, build("squared-error", SCORES))
+    fine = Residual(cell=1).attribute(Patchy(), X, build("squared-error", SCORES)).values
+    step = 8 // side
+    by_hand = sum(fine[:, :, i::step, j::step] for i in range(step) for j in range(step))
+    torch.testing.assert_close(found.values, by_hand)
+    assert found.raw is not None
+    assert found.raw.shape == X[:, 0].shape
+
+
 def test_ssim_sums_to_the_score_and_reaches_as_far_as_its_window() -> None:
     score = build("ssim(frame=2)", SCORES)
-    found = Residual().attribute(Patchy(), X[:1], score)
+    found = Residual(cell=1).attribute(Patchy(), X[:1], score)
     torch.testing.assert_close(found.values.sum(), score(Patchy()(X[:1]), X[:1])[0])
     assert found.values[0, 2].count_nonzero() > 30
     assert not found.values[0, 3].any()
@@ -55,7 +66,7 @@ def test_ssim_sums_to_the_score_and_reaches_as_far_as_its_window() -> None:
 
 def test_psnr_is_drawn_as_squared_error_and_says_so() -> None:
     for score in (build("psnr", SCORES), pinned(build("psnr(mode='fixed')", SCORES), Patchy()(X), X)):
-        found = Residual().attribute(Patchy(), X, score)
+        found = Residual(cell=1).attribute(Patchy(), X, score)
         torch.testing.assert_close(found.values.sum(dim=(1, 2, 3)), torch.full((2,), 3 * 0.0625))
         assert found.gap is None
         assert found.certificate.gap is None
@@ -64,14 +75,14 @@ def test_psnr_is_drawn_as_squared_error_and_says_so() -> None:
 
 def test_of_a_sum_it_shows_the_part_that_has_places_and_says_what_is_missing() -> None:
     score = build("sum(of=[squared-error, centre-distance], weights=[16, 1])", SCORES)  # 16 x .1875 = 3, and 3
-    found = Residual().attribute(Patchy(), X[:1], score)
+    found = Residual(cell=1).attribute(Patchy(), X[:1], score)
     assert found.values.sum() == pytest.approx(3)
     assert found.certificate.gap == pytest.approx(0.5)
     assert "leaves out" in found.certificate.flags[0]
 
 
 def test_a_perfect_reconstruction_gives_an_empty_map() -> None:
-    found = Residual().attribute(Patchy(0.0), X, build("squared-error", SCORES))
+    found = Residual(cell=1).attribute(Patchy(0.0), X, build("squared-error", SCORES))
     assert not found.values.any()
     assert found.certificate.flags == ()
 
@@ -79,7 +90,7 @@ def test_a_perfect_reconstruction_gives_an_empty_map() -> None:
 @pytest.mark.parametrize("line", ["centre-distance", "logit", "sum(of=[centre-distance])"])
 def test_a_score_without_places_is_refused(line: str) -> None:
     with pytest.raises(ExplainError, match="spread over pixels"):
-        Residual().attribute(Patchy(), X, build(line, SCORES))
+        Residual(cell=1).attribute(Patchy(), X, build(line, SCORES))
 
 
 def test_it_looks_and_leaves_nothing() -> None:
