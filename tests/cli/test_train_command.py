@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 from click.testing import Result
+from torch import Tensor
 
 from vidence.models.detector import load_detector
 
@@ -178,3 +179,19 @@ def test_what_a_detector_of_the_normal_has_no_use_for(
     assert done.exit_code in (1, 2)
     assert said in done.stderr
     assert not (tmp_path / "made").exists()
+
+
+def test_ctrl_c_says_what_is_kept(call: Call, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from vidence.training.reconstruction_module import Reconstructor
+
+    step = Reconstructor.training_step
+
+    def pressed(self: Reconstructor, batch: Tensor, index: int) -> Tensor:
+        if self.epoch == 2:
+            raise KeyboardInterrupt
+        return step(self, batch, index)
+
+    monkeypatch.setattr(Reconstructor, "training_step", pressed)
+    done = call("train", clips, "--detector", SMALL, "--out", tmp_path / "made", "--epochs", 3)
+    assert done.exit_code == 1
+    assert "1 of 3 epochs are kept" in done.stderr

@@ -11,7 +11,9 @@ from vidence.training.schedule import Schedule
 
 
 def test_what_decides_the_result_is_in_the_identity() -> None:
-    def identity(settings: VAE = VAE(size=16, latent=4), schedule: Schedule = Schedule(), **other: object) -> str:
+    small, usual = VAE(size=16, latent=4), Schedule()
+
+    def identity(settings: VAE = small, schedule: Schedule = usual, **other: object) -> str:
         held = {"data": "a", "seed": 0, "start": 0} | other
         with torch.random.fork_rng():
             torch.manual_seed(held["start"])  # type: ignore[arg-type]
