@@ -198,11 +198,11 @@ def test_what_is_explained_by_default_is_what_alarms_are_made_of(folder: Path, f
     x = detector.prepare(clip)
     assert detector.network is not None
     expected = SquaredError().density(detector.network(x), x)
-    np.testing.assert_allclose(found.values, expected, rtol=1e-5)
+    np.testing.assert_allclose(found.raw, expected, rtol=1e-5)
     np.testing.assert_array_equal(explain(detector.network, x).values, found.values)
     assert isinstance(detector, ReconstructionDetector)
     both = ReconstructionDetector(replace(detector.settings, score="squared-error+ssim"), detector.network)
     both.facts = {"scales": {"squared-error": 4.0, "ssim": 0.5}}
     added = build("sum(of=[squared-error, ssim], weights=[0.25, 2.0])", SCORES)
-    np.testing.assert_allclose(explain(both, clip).values, added.density(detector.network(x), x), rtol=1e-5)
+    np.testing.assert_allclose(explain(both, clip).raw, added.density(detector.network(x), x), rtol=1e-5)
     assert json.loads((folder / "detector.json").read_text())["classes"] == []
