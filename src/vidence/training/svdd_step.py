@@ -27,6 +27,7 @@ from vidence.models.one_class import (
     squared_distance,
 )
 from vidence.models.reconstruction_detector import ReconstructionDetector, ReconstructionSettings
+from vidence.training.allocator import blocks_kept
 from vidence.training.clips import ClipBatches, Footage, as_input
 
 START: Centre = "off-zero"  # of trainings that begin with an untrained encoder
@@ -116,7 +117,7 @@ class Tuner:
         how, losses = self.how, []
         self.epochs += 1
         order = self._order.permutation(len(self.clips.places))
-        with _learning(self.network, self._parameters, norm=how.norm):
+        with blocks_kept(), _learning(self.network, self._parameters, norm=how.norm):
             for pixels in replace(self.clips, places=[self.clips.places[place] for place in order]):
                 x = as_input(pixels).to(self.centre.device)
                 distance = squared_distance(embedding(self.network).embed(x), self.centre)
