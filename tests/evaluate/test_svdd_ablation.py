@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,10 @@ from vidence.datasets.ucsd import UcsdPed2
 from vidence.errors import DataError, SpecError
 from vidence.evaluate import svdd_ablation
 from vidence.evaluate.embedding_plots import embedded
-from vidence.evaluate.svdd_ablation import Ablation, chosen, placed, write_heatmap
+from vidence.evaluate.evaluation import evaluate
+from vidence.evaluate.svdd_ablation import Ablation, chosen, live_aucs, write_heatmap
 from vidence.models.one_class import OneClass
+from vidence.models.reconstruction_detector import ReconstructionDetector
 from vidence.training.svdd_step import Tuner, Tuning
 
 
@@ -105,10 +109,20 @@ def test_the_heat_map_has_a_cell_per_setting(tmp_path: Path) -> None:
         write_heatmap(tmp_path / "none.png", [start])
 
 
-def test_errors_without_distances() -> None:
-    assert placed("ssim") == "ssim"
-    assert placed("squared-error+centre-distance") == "squared-error"
-    assert placed("centre-distance") == "squared-error"
+@pytest.mark.parametrize("smooth", [1, 5])
+def test_two_aucs_of_one_pass_are_those_of_two_evaluations(ablation: Ablation, smooth: int) -> None:
+    given, test = ablation.detector, ablation.parts()[2]
+    settings = replace(given.settings, svdd="tuned", stride=2, smooth=smooth)
+    network = OneClass(given.network, 8)
+    network.centre.fill_(0.1)
+    expected = [
+        evaluate(ReconstructionDetector(replace(settings, score=score), network), ablation.dataset, test, pixels=False)
+        for score in ("ssim", "centre-distance")
+    ]
+    added = ReconstructionDetector(replace(settings, score="ssim+squared-error"), network, facts={"seed": 1})
+    found = live_aucs(added, ablation.dataset, test)
+    assert found == pytest.approx([each.metrics("live")["frame_auc"] for each in expected])
+    assert math.isnan(live_aucs(added, ablation.dataset, test[3:])[0])  # no anomaly in it
 
 
 def test_empty_parts(ablation: Ablation, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,11 +16,14 @@ from matplotlib.patches import Rectangle
 from vidence.aside import written_aside
 from vidence.datasets.dataset import Dataset, Sample, digest
 from vidence.errors import DataError, SpecError
+from vidence.evaluate.detection import frame_auc
 from vidence.evaluate.embedding_plots import embedded, first_anomaly, write_activations, write_embeddings
-from vidence.evaluate.evaluation import evaluate
+from vidence.evaluate.tracks import Timed
+from vidence.models.detector import FrameScores
 from vidence.models.one_class import OneClass, squared_distance
-from vidence.models.reconstruction import PLACELESS, added
-from vidence.models.reconstruction_detector import ReconstructionDetector
+from vidence.models.reconstruction import PLACELESS, added, frame_errors, scored_frames
+from vidence.models.reconstruction_detector import LiveScores, ReconstructionDetector
+from vidence.scoring.timeline import curve
 from vidence.training.calibration import pixel_errors
 from vidence.training.clips import Footage
 from vidence.training.ledger import Ledger, run_key
@@ -118,23 +121,41 @@ class Ablation:
         errors = pixel_errors(detector.network, clips, held.mean())
         distance = squared_distance(codes(detector.network, clips), found.centre).mean()
         before, after = found.facts["variance_before"], found.facts["variance_after"]
+        error_auc, distance_auc = live_aucs(detector, self.dataset, test)
         return {
-            "error_auc": self._auc(detector, placed(detector.settings.score), test),
-            "distance_auc": self._auc(detector, PLACELESS, test),
+            "error_auc": error_auc,
+            "distance_auc": distance_auc,
             "val_error": errors["mse"],
             "val_distance": float(distance),
             "variance_left": after / before if before else 0.0,
         }
 
-    def _auc(self, detector: ReconstructionDetector, score: str, test: Sequence[Sample]) -> float:
-        judged = ReconstructionDetector(replace(detector.settings, score=score), detector.network)
-        auc = evaluate(judged, self.dataset, test, pixels=False).metrics("live")["frame_auc"]
-        return float("nan") if auc is None else auc
 
-
-def placed(score: str) -> str:
-    """The score without distances to a centre, the squared error where nothing is left."""
-    return "+".join(name for name in added(score) if name != PLACELESS) or "squared-error"
+def live_aucs(detector: ReconstructionDetector, dataset: Dataset, samples: Sequence[Sample]) -> tuple[float, float]:
+    """The frame AUCs, live, that `evaluate` finds by reconstruction error and by distance to the centre, both from one
+    pass; NaN where they are undefined. Of errors that are added the first one is taken.
+    """
+    scores = (next((name for name in added(detector.settings.score) if name != PLACELESS), "squared-error"), PLACELESS)
+    detector = ReconstructionDetector(detector.settings, detector.network)  # neither scale nor spreads
+    truths, found = [], []
+    for sample in samples:
+        source, sessions = Timed(sample.open()), [LiveScores(detector) for _ in scores]
+        tracks: list[list[FrameScores]] = [[] for _ in scores]
+        for clip in detector.windows.cut(source):
+            x = detector.prepare(clip)
+            output = detector.output(x)
+            times = np.array(clip.times[slice(*scored_frames(output))])
+            for score, session, track in zip(scores, sessions, tracks, strict=True):
+                values = frame_errors(output, x, score)[0].float().cpu().numpy()
+                track.append(session.follow(FrameScores(times=times, values=values)))
+        curves = [curve((each.times.tolist(), each.values.tolist()) for each in track) for track in tracks]
+        truth = dataset.truth(sample, len(source.times)).anomalous
+        truths.append(truth[np.searchsorted(source.times, curves[0].times)])
+        found.append([each.values for each in curves])
+    by_score = (np.concatenate(values) for values in zip(*found, strict=True))
+    aucs = [frame_auc(np.concatenate(truths), values) for values in by_score]
+    error, distance = (float("nan") if auc is None else auc for auc in aucs)
+    return error, distance
 
 
 def chosen(rows: Sequence[Row]) -> Row:
