@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from vidence.models.asymmetric import fuse, strengthen
 from vidence.models.autoencoder import AaCae, Bcae1, Bcae2, Cae, CaeAll, KsCae, SaCae, SeCae, SsaCae
 from vidence.models.cnn_rnn import CnnRnn, CnnRnnDetector, CnnRnnNetwork
 from vidence.models.conv3d_autoencoder import Conv3dAE
@@ -74,5 +75,7 @@ __all__ = [
     "Session",
     "SsaCae",
     "UNetPredict",
+    "fuse",
     "load_detector",
+    "strengthen",
 ]

@@ -31,9 +31,10 @@ class Cae(ReconstructionSettings):
     of the convolutions, `variant` says where they have their batch norm (None: as the release has it for the plan),
     `centre` where the stripes of transposed ones lie; `vidence.models.asymmetric.fuse` makes plain ones of them.
     `attention`: augmented convolutions in the encoder (`aa`), squeeze and excitation behind layers (`se`), a mask on
-    the input (`sa`, of which `mask_weight` times the norm is added to the loss, and `ssa`, which `scaled` stretches to
-    [.3, 1]). `residual`: a convolution with a shortcut behind each layer of the encoder but the last; `parallel`: half
-    of the encoder's filters have kernels larger by 2. With `recipe='released'` the mask of `sa` is the released one.
+    the input (`sa`, of which `mask_weight` times the norm is added to the loss, and `ssa`, which learns only where
+    `scaled`). `residual`: a convolution with a shortcut behind each layer of the encoder but the last; `parallel`:
+    half of the encoder's filters have kernels larger by 2. With `recipe='released'` the mask of `sa` is the released
+    one.
     """
 
     plan: PlanName = "bcae1"

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 RATIO = 16  # channels a squeezed value stands for
 KEYS = 8  # output channels a key's value stands for
 PROJECTION = 64  # C_p: channels between the two convolutions of an input attention
-FLOOR = 0.3  # of a scaled softmax mask
+FLOOR = 0.3  # of a scaled softmax
 
 
 class SqueezeExcitation(nn.Module):
@@ -77,8 +77,10 @@ class InputAttention(nn.Module):
 class SoftmaxAttention(nn.Module):
     """Weighs the pixels of the input by a softmax over columns times one over rows (thesis eq. 3.12, "SSA").
 
-    A mask sums to 1, so that what goes on is as small as 1 / (h w); `scaled` stretches each mask to [.3, 1]. Softmax
-    and product are float32 also under autocast.
+    As printed, and as used for table 4.8, the softmaxes are of sums over a whole side. Of 128 normalised values these
+    are so far apart that a mask is 1 at one pixel and 0 elsewhere, and passes no gradient. `scaled` takes means, and
+    stretches each softmax to [.3, 1] before the product, which the thesis mentions and later released forms do (they
+    also smooth). Softmax and product are float32 also under autocast.
     """
 
     def __init__(self, channels: int, *, scaled: bool = False) -> None:
@@ -89,13 +91,16 @@ class SoftmaxAttention(nn.Module):
     def forward(self, x: Float[Tensor, "m c h w"]) -> tuple[Float[Tensor, "m c h w"], Float[Tensor, "m c h w"]]:
         """The weighed input and the mask."""
         weights = self.norm(self.wide(self.local(x))).float()
-        columns = weights.sum(dim=2, keepdim=True).softmax(dim=3)  # (m, c, 1, w)
-        rows = weights.sum(dim=3, keepdim=True).softmax(dim=2)  # (m, c, h, 1)
-        mask = rows * columns
-        if self.scaled:
-            low, high = (each(mask, dim=(2, 3), keepdim=True) for each in (torch.amin, torch.amax))
-            mask = FLOOR + (1 - FLOOR) * (mask - low) / (high - low).clamp(min=torch.finfo(mask.dtype).tiny)
+        reduced = torch.mean if self.scaled else torch.sum
+        columns = reduced(weights, dim=2, keepdim=True).softmax(dim=3)  # (m, c, 1, w)
+        rows = reduced(weights, dim=3, keepdim=True).softmax(dim=2)  # (m, c, h, 1)
+        mask = _stretched(rows) * _stretched(columns) if self.scaled else rows * columns
         return x * mask, mask
+
+
+def _stretched(shares: Float[Tensor, "m c h w"]) -> Float[Tensor, "m c h w"]:
+    low, high = (each(shares, dim=(2, 3), keepdim=True) for each in (torch.amin, torch.amax))
+    return FLOOR + (1 - FLOOR) * (shares - low) / (high - low).clamp(min=torch.finfo(shares.dtype).tiny)
 
 
 def _looks(channels: int) -> tuple[nn.Conv2d, nn.Conv2d, nn.BatchNorm2d]:
