@@ -8,10 +8,14 @@ import pytest
 import torch
 from torch import nn
 
-from vidence.attribution import FeatureVisualisation, activation_maps
+from vidence.attribution import FeatureVisualisation, GradCAM, activation_maps
 from vidence.attribution.activation import in_frames
 from vidence.attribution.calls import mark, per_call, per_frame
+from vidence.attribution.hooks import recorded
 from vidence.errors import SpecError
+from vidence.models import DETECTORS
+from vidence.scoring.scores import SquaredError
+from vidence.spec import build
 from vidence.testing import assert_no_residue
 
 
@@ -127,3 +131,28 @@ def test_a_keras_time_distributed_model_on_torch():
     done = subprocess.run([sys.executable, "-c", KERAS], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "grad-cam" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("line", "layer", "maps"),
+    [
+        ("bcae1(length=2)", "encoder.4", (96, 4, 4)),
+        ("ks-cae(length=2)", "encoder.3", (256, 4, 4)),  # its code is 1 x 1
+        ("conv-recurrent(length=2, mode='bidirectional')", "encoder.3", (96, 7, 7)),
+        ("conv3d-ae(size=32, length=2)", "encoder.9", None),
+    ],
+)
+def test_of_an_autoencoder_the_encoders_last_layer_with_places_is_shown(line, layer, maps):
+    made = build(line, DETECTORS).build()
+    network, size = made.network, made.settings.size
+    x = torch.rand(1, 3, 2, size, size, generator=torch.Generator().manual_seed(0))
+    with assert_no_residue(network):
+        found = activation_maps(network, x)
+        named = activation_maps(network, x, layer=layer)
+    assert torch.equal(found, named)
+    assert maps is None or found.shape == (2, *maps)
+    assert GradCAM().attribute(network, x, SquaredError()).layer == layer
+    with recorded(network, layer) as outputs, torch.no_grad():
+        network.eval()(x)
+    if maps is not None:
+        torch.testing.assert_close(found, outputs[0])

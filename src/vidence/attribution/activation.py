@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -12,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vidence.attribution.calls import ConvolutionCalls, GradientOn, mark, per_frame
-from vidence.attribution.hooks import frozen, on_device, replaced
+from vidence.attribution.hooks import frozen, on_device, recorded, replaced
 from vidence.errors import ExplainError
 
 Result = TypeVar("Result")
@@ -45,11 +46,16 @@ class Activation:
 def with_activation(
     model: nn.Module, layer: str | None, t: int, run: Callable[[list[Tensor]], Result]
 ) -> tuple[Result, Activation]:
-    """Call `run(leaves)`, `leaves` filling meanwhile; keep the activation of `layer` (None: the last convolution).
+    """Call `run(leaves)`, `leaves` filling meanwhile; keep the activation of `layer`.
 
-    The activation is cut from all that came before it, so a gradient to it costs the head alone. One run, except where
-    the last convolution called is not the last one the model owns: then the first finds it and a second marks it.
+    None is the last convolution called, in an autoencoder (`encoder` and `embed`) the last layer of its encoder that
+    still has places: the decoder's last one is the answer itself. The activation is cut from all that came before it,
+    so a gradient to it costs the head alone. One run; two for an autoencoder, and where the last convolution called is
+    not the last one the model owns: then the first finds the layer and the second marks it.
     """
+    encoder = getattr(model, "encoder", None)
+    if layer is None and isinstance(encoder, nn.Module) and callable(getattr(model, "embed", None)):
+        layer = _last_with_places(model, encoder, run)
     if layer is not None:
         return _with_named(model, layer, t, run)
     calls = ConvolutionCalls(model)
@@ -65,6 +71,26 @@ def with_activation(
             "Name a layer, or take gradient or occlusion."
         )
     return result, Activation(calls.leaves, t, calls.layer)
+
+
+def _last_with_places(model: nn.Module, encoder: nn.Module, run: Callable[[list[Tensor]], object]) -> str | None:
+    """The path of the encoder's last child that returned maps, frame by frame or of a 3-D convolution."""
+    paths = {module: path for path, module in model.named_modules()}
+    children = list(encoder.children())
+    with ExitStack() as stack:
+        outputs = [stack.enter_context(recorded(model, paths[child])) for child in children]
+        run([])
+    for child, found in zip(reversed(children), reversed(outputs), strict=True):
+        if found and _maps(child, found[-1]):
+            return paths[child]
+    return None
+
+
+def _maps(module: nn.Module, output: Any) -> bool:
+    """Whether a module returned maps with more than one place: (m, k, h, w), or (n, k, t, h, w) of a Conv3d."""
+    if not isinstance(output, Tensor) or output.shape[-2:].numel() < 2:
+        return False
+    return output.ndim == 4 or (output.ndim == 5 and any(isinstance(part, nn.Conv3d) for part in module.modules()))
 
 
 def _with_named(

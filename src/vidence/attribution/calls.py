@@ -54,15 +54,12 @@ class ConvolutionCalls(GradientOn):
     """Marks the calls of one convolution (with the batch norm and activation that follow it at once) on the way.
 
     The last convolution is known only at the end: the mode starts from a guess, the last one the model owns, and
-    `right` says whether another was called later; then the call is repeated with `site` set to `last`. Of an
-    autoencoder, which says so by `encoder` and `embed`, only the encoder counts: the decoder's last is the answer.
+    `right` says whether another was called later; then the call is repeated with `site` set to `last`.
     """
 
     def __init__(self, model: nn.Module, site: Hashable | None = None) -> None:
         super().__init__()
         self.names: dict[int, str] = {id(tensor): name for name, tensor in model.named_parameters()}
-        self._encoder = _encoder_of(model)
-        self._encoding = set(map(id, self._encoder.parameters())) if self._encoder else set()
         self.site = site if site is not None else self._guess(model)
         self.last: Hashable | None = None
         self.leaves: list[Tensor] = []
@@ -70,7 +67,7 @@ class ConvolutionCalls(GradientOn):
 
     def _guess(self, model: nn.Module) -> Hashable | None:
         kinds = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-        owned = [module for module in (self._encoder or model).modules() if isinstance(module, kinds)]
+        owned = [module for module in model.modules() if isinstance(module, kinds)]
         return self.names.get(id(owned[-1].weight)) if owned else None
 
     @property
@@ -99,18 +96,11 @@ class ConvolutionCalls(GradientOn):
         self._open = None
         if out.shape[-1] * out.shape[-2] == 1:  # a dense layer written as a convolution has no place to show
             return
-        if self._encoder is not None and id(weight) not in self._encoding:
-            return
         key: Hashable = self.names.get(id(weight)) or (func.__name__, tuple(weight.shape))
         self.last = key
         if key == self.site:
             self.leaves.append(mark(out))
             self._open = out
-
-
-def _encoder_of(model: nn.Module) -> nn.Module | None:
-    encoder = getattr(model, "encoder", None)
-    return encoder if isinstance(encoder, nn.Module) and callable(getattr(model, "embed", None)) else None
 
 
 class RecurrentCalls(TorchFunctionMode):
