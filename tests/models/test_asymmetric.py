@@ -96,7 +96,7 @@ def test_a_corner_block_is_the_released_one() -> None:
         torch.testing.assert_close(block(x), wanted, rtol=1e-10, atol=1e-10)
 
 
-def test_training_by_one_kernel_has_the_gradients_of_three() -> None:
+def test_one_summed_kernel_has_the_gradients_of_three() -> None:
     block = stirred(AsymmetricBlock(nn.Conv2d(3, 4, 3, 2, 1), nn.BatchNorm2d(4)))
     x = torch.randn(2, 3, 9, 9, dtype=torch.float64)
     found = torch.autograd.grad(block(x).square().sum(), list(block.parameters()))

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -59,3 +61,11 @@ def test_freezing_again_thaws() -> None:
     freeze(network, "all")
     assert all(parameter.requires_grad for parameter in network.parameters())
     assert torch.is_grad_enabled()
+
+
+def test_what_is_asked_for_replaces_the_schedules_values() -> None:
+    plain = Schedule(epochs=30, patience=None)
+    assert plain.asked(epochs=None, patience=None) == plain
+    assert plain.asked(epochs=5, patience=2) == replace(plain, epochs=5, patience=2)
+    with pytest.raises(SpecError, match="patience"):
+        plain.asked(epochs=None, patience=0)

@@ -41,6 +41,12 @@ if TYPE_CHECKING:
 )
 @click.option("--seed", default=0, show_default=True, help="Seed of split, start and order.")
 @click.option("--epochs", type=click.IntRange(1), help="Most epochs [default: the schedule's].")
+@click.option(
+    "--patience",
+    type=click.IntRange(1),
+    metavar="EPOCHS",
+    help="End early after so many without a better validation loss, and keep the best [default: the schedule's].",
+)
 @click.option("--resume", is_flag=True, help="Go on where a stopped training left off.")
 @click.option("--film", is_flag=True, help="Film filters and activation maps epoch by epoch (fine-tuning only).")
 def command(

@@ -73,8 +73,7 @@ class AsymmetricBlock(nn.Module):
     Takes over `square` and `norm`. `variant`: one batch norm of the sum (thesis eq. 3.4), or one for each of the
     `branches` (Ding et al., ACNet, ICCV 2019). `centre`: a transposed block's stripes lie on the square's middle row
     and column; False: on the first ones, as in the released code. `sum` runs one convolution by the sum of the three
-    kernels, the same function with the same gradients, in training and where it is transposed: explainers, which look
-    at an encoder's convolutions in evaluation, know them by their own weights.
+    kernels: the same function with the same gradients.
     """
 
     def __init__(
@@ -94,10 +93,7 @@ class AsymmetricBlock(nn.Module):
         if len(self.norms) == 3:
             square, horizontal, vertical = self.norms
             return horizontal(self.horizontal(x)) + vertical(self.vertical(x)) + square(self.square(x))
-        if self.training or isinstance(self.square, nn.ConvTranspose2d):
-            total = _convolved(x, self.square, *self._summed())
-        else:
-            total = self.horizontal(x) + self.vertical(x) + self.square(x)
+        total = _convolved(x, self.square, *self._summed())
         return self.norms[0](total) if len(self.norms) else total
 
     @torch.no_grad()

@@ -38,6 +38,7 @@ def fit(
     weights: Path | None = None,
     seed: int = 0,
     epochs: int | None = None,
+    patience: int | None = None,
     resume: bool = False,
     cache: Path | None = None,
     film: MovieWriter | None = None,
@@ -53,8 +54,7 @@ def fit(
     """
     bench = Workbench(tuple(classes), tuple(normal), weights, cache or out / "cache", bar=progress)
     detector = bench.build(settings, seed=seed)
-    schedule = schedule or schedule_for(detector.settings)
-    schedule = schedule if epochs is None else replace(schedule, epochs=epochs)
+    schedule = (schedule or schedule_for(detector.settings)).asked(epochs=epochs, patience=patience)
     schedule = replace(schedule, finetune=finetuned(detector.settings, schedule))
     data = digest([*samples, *val])
     parts = {"train": samples, "val": val}

@@ -47,6 +47,7 @@ def fit_normal(
     out: Path,
     seed: int = 0,
     epochs: int | None = None,
+    patience: int | None = None,
     resume: bool = False,
     progress: bool = True,
     schedule: Schedule | None = None,
@@ -57,8 +58,8 @@ def fit_normal(
 
     `out` also gets log.csv, curve.png and progress.pt, from which `resume` goes on. Frames are kept in `cache` (by
     default `out`/cache), which fits of all seeds and networks with the same input share. `schedule` overrides that of
-    the settings' `recipe`, `epochs` its number of epochs. `rule` chooses the threshold on live scores (default: the
-    .99 quantile). A network with a method `learn(clips)` is given its clips once, one without parameters nothing; an
+    the settings' `recipe`, `epochs` and `patience` its values of that name; with a patience the best epoch's weights are
+    kept. `rule` chooses the threshold on live scores (default: the .99 quantile). A network with a method `learn(clips)` is given its clips once, one without parameters nothing; an
     ensemble's members are fitted first, each into `out`/members/number.
     Raises `SpecError` for a rule that needs labels, `DataError` where there is nothing to train or to validate on.
     """
@@ -68,7 +69,8 @@ def fit_normal(
         torch.manual_seed(seed)
         detector = settings.build()
     cache = cache or out / "cache"
-    options: dict[str, Any] = {"epochs": epochs, "resume": resume, "progress": progress, "schedule": schedule}
+    options: dict[str, Any] = {"epochs": epochs, "patience": patience, "schedule": schedule}
+    options |= {"resume": resume, "progress": progress}
     again = partial(fit_normal, samples=samples, val=val, seed=seed, rule=rule, cache=cache, **options)
     members = _members(detector, again, out / "members")
     data = digest([*samples, *val])
@@ -77,7 +79,7 @@ def fit_normal(
         task = bar.add_task("reading frames", total=len(samples) + len(val))
         footage, held = (frames.footage(part, step=lambda: bar.advance(task)) for part in (samples, val))
     bench = _Bench(detector, footage, held, seed)
-    schedule = bench.schedule(schedule, epochs)
+    schedule = bench.schedule(schedule).asked(epochs=epochs, patience=patience)
     done = Progress(fit_identity(detector, schedule, data, seed))
     clips = bench.all(footage, schedule.batch)
     variance = begun(detector, clips)
@@ -166,12 +168,12 @@ class _Bench:
         alone = self.detector.settings.partial == "keep"
         return self.detector.network.first_frame + 1 if alone else self.length
 
-    def schedule(self, asked: Schedule | None, epochs: int | None) -> Schedule:
+    def schedule(self, asked: Schedule | None) -> Schedule:
         """What is asked for, else the recipe's; networks that see frames together get a few clips a step."""
         schedule = asked or self.recipe.schedule
         if asked is None and self.least > 1:
             schedule = replace(schedule, batch=CLIPS * self.length)
-        return schedule if epochs is None else replace(schedule, epochs=epochs)
+        return schedule
 
     def all(self, footage: Footage, frames: int) -> ClipBatches:
         """Every frame, in order."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from vidence.errors import SpecError
@@ -58,6 +58,11 @@ class Schedule:
             raise SpecError(f"patience must be at least one epoch, or None; got {self.patience}.")
         if self.finetune not in ("all", None) and (not isinstance(self.finetune, int) or self.finetune < 0):
             raise SpecError(f"finetune must be a number of stages or 'all'; got {self.finetune!r}.")
+
+    def asked(self, *, epochs: int | None, patience: int | None) -> Schedule:
+        """The same schedule with what somebody asks for; None leaves a value as it is."""
+        given = {name: value for name, value in (("epochs", epochs), ("patience", patience)) if value is not None}
+        return replace(self, **given)  # type: ignore[arg-type]  # both are whole numbers
 
     def share(self, done: float) -> float:
         """What part of the full rate holds when the share `done` of all steps is behind."""
