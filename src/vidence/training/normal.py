@@ -58,9 +58,10 @@ def fit_normal(
 
     `out` also gets log.csv, curve.png and progress.pt, from which `resume` goes on. Frames are kept in `cache` (by
     default `out`/cache), which fits of all seeds and networks with the same input share. `schedule` overrides that of
-    the settings' `recipe`, `epochs` and `patience` its values of that name; with a patience the best epoch's weights are
-    kept. `rule` chooses the threshold on live scores (default: the .99 quantile). A network with a method `learn(clips)` is given its clips once, one without parameters nothing; an
-    ensemble's members are fitted first, each into `out`/members/number.
+    the settings' `recipe`, `epochs` and `patience` its values of that name (with a patience, the best epoch's weights
+    are kept). `rule` chooses the threshold on live scores (default: the .99 quantile). A network with a method
+    `learn(clips)` is given its clips once, one without parameters nothing; an ensemble's members are fitted first, each
+    into `out`/members/number.
     Raises `SpecError` for a rule that needs labels, `DataError` where there is nothing to train or to validate on.
     """
     rule = rule or Quantile(HIGH)
