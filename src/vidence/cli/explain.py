@@ -46,7 +46,9 @@ def command(
     """Explain the alarms of each SOURCE: a video, an image, or a folder of frames.
 
     Writes maps.npz, contours.json, overlay.mp4 and sheet.png per source and explainer, and one report.html and
-    records.db for all. Explained are the windows above the threshold; --from, --to and --all choose others.
+    records.db for all; per source also beside.png and beside.mp4 where the detector reconstructs or predicts: the
+    input beside what was expected, and the difference. Explained are the windows above the threshold; --from, --to
+    and --all choose others.
 
     \b
     vidence explain street.mp4 --detector detector --out why
