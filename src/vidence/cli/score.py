@@ -44,8 +44,8 @@ def command(
     """Score each SOURCE: a video, an image, or a folder of frames.
 
     Writes scores.csv (a row per window: source, first_s, last_s, p_CLASS... of a classifier, score, threshold,
-    anomalous) and records.db (a record per alarm; for a source without one, its highest window). A source that cannot be read is
-    reported and the rest is still scored; the exit code is then 1.
+    anomalous) and records.db (a record per alarm; for a source without one, its highest window). A source that cannot
+    be read is reported and the rest is still scored; the exit code is then 1.
 
     \b
     vidence score street.mp4 yard.mp4 --detector detector --out scored
