@@ -61,8 +61,7 @@ def fit_normal(
     the settings' `recipe`, `epochs` and `patience` its values of that name (with a patience, the best epoch's weights
     are kept). `rule` chooses the threshold on live scores (default: the .99 quantile). A network with a method
     `learn(clips)` is given its clips once, one without parameters nothing; an ensemble's members are fitted first, each
-    into `out`/members/number.
-    Raises `SpecError` for a rule that needs labels, `DataError` where there is nothing to train or to validate on.
+    into `out`/members/number. Raises `SpecError` for a rule that needs labels, `DataError` where a part is empty.
     """
     rule = rule or Quantile(HIGH)
     _refuse_labels_and_no_samples(rule, samples, val)

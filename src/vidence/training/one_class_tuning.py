@@ -49,7 +49,8 @@ def tune(
         with Bar(console=Console(stderr=True), disable=not progress, transient=True) as bar:
             task = bar.add_task("tuning", total=how.epochs)
             found = tuned(detector, clips_of(detector, footage), how, seed=seed, step=lambda: bar.advance(task))
-        found.facts["metrics"] = {"val": pixel_errors(found.network, clips_of(found, held), footage.mean())}
+        if found.network.reconstructs:
+            found.facts["metrics"] = {"val": pixel_errors(found.network, clips_of(found, held), footage.mean())}
     if score is not None:
         found = ReconstructionDetector(replace(found.settings, score=score), found.network, facts=found.facts)
     found.facts["svdd"] |= {"seed": seed, "training_data": digest([*train, *val])}
