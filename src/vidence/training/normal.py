@@ -81,8 +81,7 @@ def fit_normal(
     bench = _Bench(detector, footage, held, seed)
     schedule = bench.schedule(schedule).asked(epochs=epochs, patience=patience)
     done = Progress(fit_identity(detector, schedule, data, seed))
-    clips = bench.all(footage, schedule.batch)
-    variance = begun(detector, clips)
+    variance = begun(detector, clips := bench.all(footage, schedule.batch))
     if isinstance(detector.network, Learning):
         detector.network.learn(as_input(clip) for clip in bench.all(footage, 1))
     elif any(each.requires_grad for each in detector.network.parameters()):
