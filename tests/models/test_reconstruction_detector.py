@@ -172,6 +172,22 @@ def test_scoring_in_bfloat16_is_close_and_recorded() -> None:
     np.testing.assert_allclose(a, b, rtol=0.02)
 
 
+def test_a_network_that_reconstructs_nothing_expects_nothing() -> None:
+    made = detector()
+    found = made.expectation(film(8))
+    assert found is not None
+    assert found.expected["reconstruction"].shape == (8, 20, 24, 3)
+    assert made.reference(film(8)) is not None
+    made.network.reconstructs = False
+    assert made.expectation(film(8)) is None
+    assert made.reference(film(8)) is None
+
+
+def test_the_smoothing_is_told_in_words() -> None:
+    assert detector(smooth=1).smoothing == "none"
+    assert detector(smooth=7).smoothing == "mean of 7 frames, causal"
+
+
 def test_added_errors_are_each_divided_by_their_spread_on_normal_frames() -> None:
     made = detector(score="squared-error+centre-distance")
     assert made.score_line == "sum(of=[squared-error, centre-distance])"

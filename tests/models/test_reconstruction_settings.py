@@ -11,6 +11,7 @@ from vidence.frames.clip import Clip
 from vidence.models import DETECTORS, Detector, Session, load_detector
 from vidence.models.reconstruction import frame_errors, parts, scored_frames, shown
 from vidence.models.reconstruction_detector import ReconstructionDetector, ReconstructionSettings
+from vidence.pipeline import explain
 from vidence.record.facts import ClipRef
 from vidence.spec import build, line
 from vidence.testing import assert_no_residue
@@ -148,6 +149,14 @@ class TestReconstructionSettings:
                 detector.errors(clip(1))
         else:
             assert np.isfinite(detector.errors(clip(1)).values).all()
+
+    def test_its_default_explanation_is_finite_and_leaves_nothing(self, text: str) -> None:
+        detector = made(text)
+        shot = clip(detector.windows.length)
+        with assert_no_residue(detector.network):
+            found = explain(detector, shot)
+        assert found.values.shape[:2] == (1, len(shot.times))
+        assert found.values.isfinite().all()
 
     def test_scoring_leaves_the_network_as_it_was(self, text: str) -> None:
         detector = made(text)
