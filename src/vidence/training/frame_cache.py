@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from einops import rearrange
+from rich.console import Console
+from rich.progress import Progress as Bar
 
 from vidence.datasets.dataset import Sample
 from vidence.errors import DataError
@@ -40,6 +42,12 @@ class FrameCache:
     def footage(self, samples: Sequence[Sample], *, step: Callable[[], None] = lambda: None) -> Footage:
         """The samples' frames, in order; `step` is called after each sample."""
         return Footage([entry.x for entry in side_by_side(self.entry, samples, step=step)])
+
+    def footages(self, parts: Sequence[Sequence[Sample]], *, bar: bool = False) -> list[Footage]:
+        """Each part's frames; `bar` shows how far it is."""
+        with Bar(console=Console(stderr=True), disable=not bar, transient=True) as bars:
+            task = bars.add_task("reading frames", total=sum(map(len, parts)))
+            return [self.footage(part, step=lambda: bars.advance(task)) for part in parts]
 
     def entry(self, sample: Sample) -> Entry:
         """The sample's frames, read if whole, made otherwise. Raises `DataError` for a source without frames."""

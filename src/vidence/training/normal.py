@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.progress import Progress as Bar
 from torch import nn
 
 from vidence import spec
@@ -75,13 +73,12 @@ def fit_normal(
     members = _members(detector, again, out / "members")
     data = digest([*samples, *val])
     frames = FrameCache(cache, detector.fit, detector.windows.rate, settings.channels or 3)
-    with Bar(console=Console(stderr=True), disable=not progress, transient=True) as bar:
-        task = bar.add_task("reading frames", total=len(samples) + len(val))
-        footage, held = (frames.footage(part, step=lambda: bar.advance(task)) for part in (samples, val))
+    footage, held = frames.footages([samples, val], bar=progress)
     bench = _Bench(detector, footage, held, seed)
     schedule = bench.schedule(schedule).asked(epochs=epochs, patience=patience)
     done = Progress(fit_identity(detector, schedule, data, seed))
-    variance = begun(detector, clips := bench.all(footage, schedule.batch))
+    clips = bench.all(footage, schedule.batch)
+    variance = begun(detector, clips)
     if isinstance(detector.network, Learning):
         detector.network.learn(as_input(clip) for clip in bench.all(footage, 1))
     elif any(each.requires_grad for each in detector.network.parameters()):

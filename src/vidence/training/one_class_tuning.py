@@ -63,12 +63,9 @@ def footages(
     detector: ReconstructionDetector, parts: Sequence[Sequence[Sample]], *, cache: Path | None, bar: bool = False
 ) -> Iterator[list[Footage]]:
     """The frames of each part, fitted to the detector's input; without a `cache` they are gone after the block."""
-    with TemporaryDirectory() as gone, Bar(console=Console(stderr=True), disable=not bar, transient=True) as bars:
+    with TemporaryDirectory() as gone:
         frames = FrameCache(cache or Path(gone), detector.fit, detector.windows.rate, detector.settings.channels or 3)
-        task = bars.add_task("reading frames", total=sum(map(len, parts)))
-        held = [frames.footage(part, step=lambda: bars.advance(task)) for part in parts]
-        bars.stop()
-        yield held
+        yield frames.footages(parts, bar=bar)
 
 
 def reconstructing(detector: Detector) -> ReconstructionDetector:
