@@ -45,6 +45,10 @@ LINES: dict[str, list[str]] = {
     "sa-cae": ["sa-cae(size=80, length=2)", "sa-cae(size=80, length=2, recipe='released')"],
     "ssa-cae": ["ssa-cae(size=80, length=2)"],
     "cae-all": ["cae-all(size=128, length=1)"],
+    "ensemble": [
+        "ensemble(of=[random(size=32), vae(size=32, length=3, latent=8)], size=32, length=3)",
+        STACKED,
+    ],
     "previous-frame": ["previous-frame(size=32, length=4)", "previous-frame(size=32, length=4, stride=1, channels=1)"],
 }
 ALL = [each for key in KEYS for each in LINES.get(key, [f"{key}(size=64)"])]

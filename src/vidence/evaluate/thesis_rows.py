@@ -68,7 +68,12 @@ COMPARED = (
     Row("ConvLSTM AE [44]", "4.8", "convlstm-predict"),
     Row("U-Net AE [61]", "4.8", "unet-predict"),
 )
-OURS = (Row("all combined", "ours", "cae-all"), Row("VAE", "ours", "vae"), Row("GANomaly", "ours", "ganomaly"))
+OURS = (
+    Row("SSA CAE, mask in [.3, 1]", "ours", "ssa-cae(scaled=True)"),
+    Row("all combined", "ours", "cae-all"),
+    Row("VAE", "ours", "vae"),
+    Row("GANomaly", "ours", "ganomaly"),
+)
 
 
 def rows_for(dataset: str) -> tuple[Row, ...]:
