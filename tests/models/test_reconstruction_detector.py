@@ -15,6 +15,7 @@ from vidence.frames.transforms import resize, resize_map
 from vidence.models import DETECTORS
 from vidence.models.reconstruction import Reconstruction, ReconstructionNetwork, coloured
 from vidence.models.reconstruction_detector import LiveScores, ReconstructionDetector, ReconstructionSettings
+from vidence.pipeline import explain
 from vidence.record.facts import ClipRef
 from vidence.spec import build, line
 
@@ -170,6 +171,14 @@ def test_scoring_in_bfloat16_is_close_and_recorded() -> None:
     a, b = (made.errors(film(8)).values for made in (exact, short))
     assert not np.array_equal(a, b)
     np.testing.assert_allclose(a, b, rtol=0.02)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_what_is_explained_is_what_was_scored_in_the_same_precision(precision: str) -> None:
+    made = detector(precision=precision)
+    found, (_, per_pixel) = explain(made, film(8)), made.examined(film(8))
+    assert found.raw is not None
+    np.testing.assert_array_equal(found.raw[0].numpy(), per_pixel)
 
 
 def test_a_network_that_reconstructs_nothing_expects_nothing() -> None:
