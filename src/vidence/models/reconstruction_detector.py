@@ -65,7 +65,7 @@ class ReconstructionSettings(ABC):
     recipe: Recipe = "corrected"
     precision: Literal["float32", "bf16"] = "float32"
     svdd: Svdd = "none"
-    svdd_weight: float = 1e-4
+    svdd_weight: float = 1e-6
     partial: ClassVar[Partial] = "keep"  # of the last window; recurrent networks need whole ones
 
     def __post_init__(self) -> None:
