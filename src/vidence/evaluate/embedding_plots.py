@@ -99,10 +99,10 @@ def write_embeddings(
             dots = _thinned(held[found.anomalous == kind])
             axes.scatter(dots[:, 0], dots[:, 1], s=6, alpha=0.4, linewidths=0, color=colour, label=label)
         if centre is not None:
-            axes.plot(*pca.transform(centre[None])[0], marker="x", color="black", ms=9, ls="", label="centre")
+            axes.plot(*pca.transform(centre[None])[0], marker="x", color="black", ms=6, ls="", label="centre")
         axes.set(title=name, xlabel=f"axis 1 ({shares[0]:.0%} of the variance of untuned normal training frames)")
         axes.set_ylabel(f"axis 2 ({shares[1]:.0%})")
-        axes.legend(frameon=False, fontsize="small", markerscale=2)
+        axes.legend(frameon=False, fontsize="small", markerscale=1.5)
     with written_aside(path) as aside:
         figure.savefig(aside, format="png")
 

@@ -167,25 +167,27 @@ def chosen(rows: Sequence[Row]) -> Row:
 
 
 def write_heatmap(path: Path, rows: Sequence[Row]) -> None:
-    """Rates by epochs, each cell's AUC printed in it, as error and as distance; the chosen cell is framed."""
+    """Rates by epochs, each cell's AUC printed in it, as error and as distance, each with its own colours; the chosen
+    cell is framed.
+    """
     before, cells, best = rows[0], rows[1:], chosen(rows)
     if not cells:
         raise DataError("a heat-map needs at least one tuned setting; got none.")
     rates, marks = (sorted({row[name] for row in cells}) for name in ("rate", "epochs"))
-    figure = Figure(figsize=(4.5 + 1.3 * len(marks), 1.8 + 0.5 * len(rates)), dpi=120, layout="constrained")
+    figure = Figure(figsize=(6.0 + 1.3 * len(marks), 1.8 + 0.5 * len(rates)), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
-    held = [row[name] for row in rows for name in PANELS if np.isfinite(row[name])]
     for axes, (name, title) in zip(figure.subplots(1, 2), PANELS.items(), strict=True):
         table = np.full((len(rates), len(marks)), np.nan)
         for row in cells:
             table[rates.index(row["rate"]), marks.index(row["epochs"])] = row[name]
+        held = [row[name] for row in rows if np.isfinite(row[name])] or [0.0]
         image = axes.imshow(table, cmap="viridis", aspect="auto", vmin=min(held), vmax=max(held))
         _label(axes, table, rates, marks, middle=(min(held) + max(held)) / 2)
+        figure.colorbar(image, ax=axes, label="frame AUC")
         axes.set(title=f"{title}; untuned {before[name]:.3f}", xlabel="epochs", ylabel="learning rate")
         if best in cells:
             corner = marks.index(best["epochs"]) - 0.5, rates.index(best["rate"]) - 0.5
             axes.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor="#d55e00", linewidth=2.5))
-    figure.colorbar(image, ax=figure.axes, label="frame AUC")
     figure.suptitle(
         "Test AUC, live scores, shown to compare: it must not choose the settings.\n"
         + ("Framed: what normal validation footage chooses." if best in cells else "Validation footage chooses none.")
