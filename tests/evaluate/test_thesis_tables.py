@@ -56,10 +56,11 @@ def test_trivial_rows_are_run_once_and_kept(flashes: Flashes, tmp_path: Path, mo
     assert [run["row"] for run in runs] == ["random", "mean frame", "previous frame"]  # a seed changes nothing in them
     assert runs[1]["live_frame_auc"] > 0.9
     assert runs[1]["mse"] == pytest.approx(runs[1]["mean_frame_mse"], rel=1e-3)
-    assert (tmp_path / "detectors" / "mean-frame-0-default" / "detector.json").is_file()
+    assert (tmp_path / "detectors" / "flashes" / "corrected" / "mean-frame-0-default" / "detector.json").is_file()
     monkeypatch.setattr(thesis_tables, "evaluate", lambda *_, **__: pytest.fail("it was kept"))
     again = Bench("flashes", flashes, tmp_path).run(rows, seeds=3, epochs=None)
     assert [run["live_frame_auc"] for run in again] == [run["live_frame_auc"] for run in runs]
+    assert [run["row"] for run in bench.kept(rows[1:])] == ["mean frame", "previous frame"]
 
 
 def test_a_tuned_row_starts_from_the_trained_one(flashes: Flashes, tmp_path: Path) -> None:

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     type=click.Choice(["corrected", "thesis", "released"]),
     help="How is trained: see docs/detectors.md.",
 )
+@click.option(
+    "--kept", is_flag=True, help="Print what OUT holds already, whatever its seeds and epochs; train nothing."
+)
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for detectors, tables and plots.")
 def command(
     source: str,
@@ -34,6 +37,7 @@ def command(
     seeds: int,
     epochs: int | None,
     recipe: Recipe,
+    kept: bool,
     out: Path,
 ) -> None:
     """Train and measure the rows of a source's tables on one set, and print them beside the printed numbers.
@@ -55,7 +59,10 @@ def command(
 
     wanted = chosen(key, rows)
     bench = Bench(key, open_dataset(key, root=root), out, recipe=recipe)
-    runs = bench.run(wanted, seeds=seeds, epochs=epochs, tell=lambda said: click.echo(said, err=True))
+    if kept:
+        runs = bench.kept(wanted)
+    else:
+        runs = bench.run(wanted, seeds=seeds, epochs=epochs, tell=lambda said: click.echo(said, err=True))
     found = lines(key, wanted, runs)
     table = text(key, found)
     with written_aside(out / f"{key}.md") as aside:

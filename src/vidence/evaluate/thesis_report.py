@@ -17,9 +17,12 @@ from vidence.aside import written_aside
 from vidence.evaluate.thesis_rows import Row, printed
 
 BLUE, ORANGE, GRAY = "#0072b2", "#d55e00", "0.65"
-SCORES = ("live_frame_auc", "paper_frame_auc", "live_frame_ap", "live_eer", "paper_eer", "live_pixel_auc", "live_pro")
-COSTS = ("live_event_delay_s", "live_false_alarms_per_hour", "parameters", "flops_per_frame", "frames_per_s")
-ERRORS = ("mse", "mean_frame_mse")
+PAPER = ("paper_frame_auc", "paper_eer", "paper_precision", "paper_recall", "paper_f1", "class_mean_auc")
+LIVE = ("live_frame_auc", "live_frame_ap", "live_eer", "live_pixel_auc", "live_pro")
+ALARMS = ("live_event_delay_s", "live_false_alarms_per_hour")
+COSTS = ("parameters", "flops_per_frame", "frames_per_s", "peak_rss_mib")
+COLUMNS = (*PAPER, *LIVE, *ALARMS, *COSTS, "mse", "mean_frame_mse")
+THESIS = {"auc": "paper_frame_auc", "eer": "paper_eer", "f1": "paper_f1", "class_mean_auc": "class_mean_auc"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,33 +46,48 @@ class Line:
 
 
 def lines(dataset: str, rows: Sequence[Row], runs: Sequence[Mapping[str, Any]]) -> list[Line]:
-    """Bring the ledger's runs together; rows that were not run are left out."""
+    """Bring the ledger's runs together; rows that were not run are left out. Of a row that was trained for different
+    numbers of epochs, the longest trainings count.
+    """
     made = []
     for row in rows:
-        held = [run for run in runs if run["row"] == row.name]
-        if not held:
+        own = [run for run in runs if run["row"] == row.name]
+        if not own:
             continue
-        columns = {name: _finite([run[name] for run in held]) for name in (*SCORES, *COSTS, *ERRORS)}
+        epochs = max(int(run["epochs"]) for run in own)
+        held = [run for run in own if int(run["epochs"]) == epochs]
+        names = (*COLUMNS, *sorted({name for run in held for name in run if name.startswith("auc_")}))
+        columns = {name: _finite([run.get(name, math.nan) for run in held]) for name in names}
         means = {name: float(values.mean()) if len(values) else math.nan for name, values in columns.items()}
         spread = {name: float(values.std(ddof=1)) if len(values) > 1 else math.nan for name, values in columns.items()}
         plateau = all(str(run["plateau"]) == "True" for run in held)
-        epochs = max(int(run["epochs"]) for run in held)
         made.append(Line(row, len(held), epochs, plateau, means, spread, printed(dataset, row)))
     return made
 
 
 def text(dataset: str, found: Sequence[Line]) -> str:
-    """The table in Markdown, and what it says about the line to beat."""
-    names = "row, table, thesis AUC (its own), ours paper, ours live, EER live, pixel AUC, PRO, runs x epochs, state"
-    head = "| " + " | ".join(names.split(", ")) + " |"
-    body = [
-        f"| {each.row.name} | {each.row.table} | {_percent(each.thesis.get('auc', math.nan))} "
-        f"| {_spread(each, 'paper_frame_auc')} | {_spread(each, 'live_frame_auc')} | {_spread(each, 'live_eer')} "
-        f"| {_percent(each.means['live_pixel_auc'])} | {_percent(each.means['live_pro'])} "
-        f"| {each.runs} x {each.epochs} | {each.state} |"
-        for each in found
-    ]
-    return "\n".join([f"## {dataset}", "", head, "|---" * 10 + "|", *body, "", verdict(found)]) + "\n"
+    """The table in Markdown: in the paper's protocol beside what the thesis prints, then live; and what follows."""
+    pairs = [key for key in THESIS if any(key in each.thesis for each in found)]
+    classes = sorted({name for each in found for name in each.means if name.startswith("auc_")})
+    head = ["row", "table"]
+    head += [f"{key.replace('_', ' ')}: thesis / ours" for key in pairs] if pairs else ["auc, paper"]
+    head += ["live auc", "live eer", "pixel auc", "pro", "runs x epochs", "state"]
+    body = []
+    for each in found:
+        ours = [(each.thesis.get(key, math.nan), _spread(each, THESIS[key])) for key in pairs]
+        cells = [f"{_percent(thesis) or '-'} / {own or '-'}" for thesis, own in ours]
+        cells = cells or [_spread(each, "paper_frame_auc")]
+        cells += [_spread(each, name) for name in ("live_frame_auc", "live_eer", "live_pixel_auc", "live_pro")]
+        body.append([each.row.name, each.row.table, *cells, f"{each.runs} x {each.epochs}", each.state])
+    said = [f"## {dataset}", "", *_markdown(head, body), "", verdict(found)]
+    if len(classes) > 1:
+        rows = [[each.row.name, *(_spread(each, name) for name in classes)] for each in found]
+        said += ["", *_markdown(["AUC per class", *(name.removeprefix("auc_") for name in classes)], rows)]
+    return "\n".join(said) + "\n"
+
+
+def _markdown(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
+    return ["| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *body)]
 
 
 def verdict(found: Sequence[Line]) -> str:
@@ -92,16 +110,19 @@ def verdict(found: Sequence[Line]) -> str:
 
 
 def write_csv(path: Path, found: Sequence[Line]) -> None:
-    """All means and deviations, full digits."""
+    """All means and deviations, full digits, and what the thesis prints."""
+    names = list(dict.fromkeys(name for each in found for name in each.means))
     with written_aside(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
-        names = [name for key in (*SCORES, *COSTS, *ERRORS) for name in (key, f"{key}_sd")]
         writer = csv.writer(file)
-        writer.writerow(["row", "table", "line", "runs", "epochs", "plateau", "thesis_auc", "thesis_eer", *names])
+        about = ["row", "table", "line", "runs", "epochs", "plateau"]
+        printed = ["auc", "eer", "precision", "recall", "f1", "class_mean_auc"]
+        spread = [each for name in names for each in (name, f"{name}_sd")]
+        writer.writerow([*about, *(f"thesis_{key}" for key in printed), *spread])
         for each in found:
-            values = [value for key in (*SCORES, *COSTS, *ERRORS) for value in (each.means[key], each.deviations[key])]
-            thesis = [each.thesis.get(key, math.nan) for key in ("auc", "eer")]
-            plain = [each.row.name, each.row.table, each.row.line, each.runs, each.epochs, each.plateau, *thesis]
-            writer.writerow([*plain, *values])
+            plain = [each.row.name, each.row.table, each.row.line, each.runs, each.epochs, each.plateau]
+            thesis = [each.thesis.get(key, math.nan) for key in printed]
+            pairs = [(each.means.get(name, math.nan), each.deviations.get(name, math.nan)) for name in names]
+            writer.writerow([*plain, *thesis, *(value for pair in pairs for value in pair)])
 
 
 def draw(path: Path, dataset: str, found: Sequence[Line]) -> None:
@@ -141,5 +162,5 @@ def _percent(value: float) -> str:
 
 
 def _spread(line: Line, name: str) -> str:
-    mean, spread = _percent(line.means[name]), _percent(line.deviations[name])
+    mean, spread = _percent(line.means.get(name, math.nan)), _percent(line.deviations.get(name, math.nan))
     return f"{mean} ± {spread}" if mean and spread else mean

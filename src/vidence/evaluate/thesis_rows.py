@@ -24,6 +24,7 @@ PRINTED_SETS = {  # our key: its name in tables 4.8 and 4.9, its column in table
     "mvtec": ("MVTec", None),
     "driver": ("DDDS", None),
 }
+PRINTED = {"auc": "auc_roc", "eer": "eer", "precision": "precision", "recall": "recall", "f1": "f1"}
 CLASSWISE = {"ham10000": "thesis_4_6_ham10000_auc.csv", "driver": "thesis_4_7_ddds_auc.csv"}
 
 
@@ -62,11 +63,11 @@ KERNELS = (
     Row("KS-CAE, MSE", "4.6", "ks-cae(loss='mse')"),
     Row("KS-CAE, MSE + SSIM", "4.6", "ks-cae(loss='compound')"),
 )
-COMPARED = (
-    Row("Conv-AE [32]", "4.8", "conv-ae"),
-    Row("Conv3D AE [44]", "4.8", "conv3d-ae"),
-    Row("ConvLSTM AE [44]", "4.8", "convlstm-predict"),
-    Row("U-Net AE [61]", "4.8", "unet-predict"),
+COMPARED = (  # the thesis quotes these from other papers; ours are small versions
+    Row("Conv-AE [32]", "quoted", "conv-ae"),
+    Row("Conv3D AE [44]", "quoted", "conv3d-ae"),
+    Row("ConvLSTM AE [44]", "quoted", "convlstm-predict"),
+    Row("U-Net AE [61]", "quoted", "unet-predict"),
 )
 OURS = (
     Row("SSA CAE, mask in [.3, 1]", "ours", "ssa-cae(scaled=True)"),
@@ -99,21 +100,28 @@ def chosen(dataset: str, asked: Sequence[str]) -> tuple[Row, ...]:
 
 
 def printed(dataset: str, row: Row) -> dict[str, float]:
-    """What the thesis prints: `auc`, `eer`, as fractions; empty where it prints nothing."""
+    """What the thesis prints, as fractions: `auc`, `eer`, `precision`, `recall`, `f1` (weighted, at the best threshold
+    of the test set) and `class_mean_auc`, as far as it prints them.
+    """
     name, column = PRINTED_SETS.get(dataset, (None, None))
     if row.table == "4.13" and column:
         found = next(each for each in _table("thesis_4_13_auc_eer.csv") if each["model"] == row.name)
         return {"auc": float(found[f"{column}_auc"]), "eer": float(found[f"{column}_eer"])}
-    if row.table == "4.6" and dataset in CLASSWISE:
-        model, loss = (re.sub(r"\W", "", part) for part in row.name.split(", "))
-        for each in _table(CLASSWISE[dataset]):
-            same = re.sub(r"\W", "", each["model"]), re.sub(r"\W|proposed", "", each["loss"])
-            if same == (model, loss):
-                return {"auc": float(each["MEAN"])}
+    if row.table == "4.6":
+        return _class_mean(dataset, row)
     for each in _table("thesis_4_9_svdd.csv" if row.table == "4.9" else "thesis_4_8_attention.csv"):
         if (each["dataset"], each["model"]) == (name, row.name):
-            held = {"auc": each["auc_roc_pct"], "eer": each["eer_pct"]}
+            held = {key: each[f"{long}_pct"] for key, long in PRINTED.items()}
             return {key: float(value) / 100 for key, value in held.items() if value}
+    return {}
+
+
+def _class_mean(dataset: str, row: Row) -> dict[str, float]:
+    """Tables 4.6 and 4.7 print an AUC per class and their mean, which is not the AUC of all classes together."""
+    model, loss = (re.sub(r"\W", "", part) for part in row.name.split(", "))
+    for each in _table(CLASSWISE[dataset]) if dataset in CLASSWISE else ():
+        if (re.sub(r"\W", "", each["model"]), re.sub(r"\W|proposed", "", each["loss"])) == (model, loss):
+            return {"class_mean_auc": float(each["MEAN"])}
     return {}
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from vidence import spec
@@ -19,6 +20,7 @@ from vidence.training.ledger import Ledger, run_key
 from vidence.training.normal import fit_normal, settled
 from vidence.training.one_class_tuning import tune
 
+COSTS = ("parameters", "flops_per_frame", "frames_per_s", "peak_rss_mib")
 KEPT = (  # of `Evaluation.metrics`
     "frame_auc",
     "frame_ap",
@@ -44,7 +46,7 @@ class Bench:
         self, rows: Sequence[Row], *, seeds: int, epochs: int | None, tell: Callable[[str], None] = lambda text: None
     ) -> list[dict[str, Any]]:
         """One entry per row and seed, from the ledger where it has them; a stopped run goes on where it was."""
-        ledger = Ledger(self.out / f"{self.key}.csv")
+        ledger = Ledger(self._ledger)
         train, val, test = self.dataset.normal_split(self.split_seed)
         if not test:
             raise DataError("a table needs labelled clips to test on; this set has none.")
@@ -57,9 +59,19 @@ class Bench:
                 if key not in ledger:
                     tell(f"{row.name}, seed {seed}")
                     figures = self._one(row, seed, epochs, (train, val, test))
-                    ledger.add(key, {"row": row.name, "table": row.table, "seed": seed} | figures)
+                    about = {"row": row.name, "table": row.table, "line": row.line, "recipe": self.recipe, "seed": seed}
+                    ledger.add(key, about | figures)
                 found.append(ledger[key])
         return found
+
+    def kept(self, rows: Sequence[Row]) -> list[dict[str, Any]]:
+        """What the ledger has of the rows, with whatever seeds and epochs it was run; nothing is trained."""
+        names = {row.name for row in rows}
+        return [run for run in Ledger(self._ledger) if run["row"] in names and run["recipe"] == self.recipe]
+
+    @property
+    def _ledger(self) -> Path:
+        return self.out / f"{self.key}.csv"
 
     def _one(
         self,
@@ -97,9 +109,9 @@ class Bench:
         return settled(replace(settings, recipe=self.recipe), self.dataset)
 
     def _folder(self, name: str, seed: int, epochs: int | None) -> Path:
-        """Names that hold on any file system."""
+        """Names that hold on any file system; sets and recipes lie apart."""
         plain = "".join(sign if sign.isalnum() else "-" for sign in name.lower()).strip("-")
-        return self.out / "detectors" / f"{plain}-{seed}-{epochs or 'default'}"
+        return self.out / "detectors" / self.key / self.recipe / f"{plain}-{seed}-{epochs or 'default'}"
 
 
 def untrained(row: Row) -> bool:
@@ -108,16 +120,21 @@ def untrained(row: Row) -> bool:
 
 
 def figures(detector: Any, live: Mapping[str, Any], paper: Mapping[str, Any]) -> dict[str, Any]:
-    """What the ledger keeps of one run; NaN where a measure is undefined."""
+    """What the ledger keeps of one run; NaN where a measure is undefined. `paper_precision`, `_recall` and `_f1` are
+    weighted averages at the best threshold of the test data, as the thesis prints them; `auc_CLASS` is per class.
+    """
     kept = {f"live_{name}": _number(live.get(name)) for name in KEPT}
     kept |= {f"paper_{name}": _number(paper.get(name)) for name in ("frame_auc", "frame_ap", "eer")}
+    oracle = paper.get("oracle") or {}
+    kept |= {f"paper_{name}": _number(oracle.get(name, {}).get("weighted")) for name in ("precision", "recall", "f1")}
+    classes = {name: _number(value) for name, value in sorted((paper.get("class_auc") or {}).items())}
+    kept |= {"class_mean_auc": fmean(classes.values()) if classes else math.nan}
     cost, facts = live.get("cost", {}), detector.facts
-    kept |= {
-        name: _number(cost.get(name)) for name in ("parameters", "flops_per_frame", "frames_per_s", "peak_rss_mib")
-    }
+    kept |= {name: _number(cost.get(name)) for name in COSTS}
     val = facts.get("metrics", {}).get("val", {})
     kept |= {name: _number(val.get(name)) for name in ("mse", "mean_frame_mse")}
-    return kept | {"epochs": facts.get("epochs", 0), "plateau": bool(facts.get("plateau_reached", True))}
+    state = {"epochs": facts.get("epochs", 0), "plateau": bool(facts.get("plateau_reached", True))}
+    return kept | state | {f"auc_{name}": value for name, value in classes.items()}
 
 
 def _number(value: Any) -> float:
