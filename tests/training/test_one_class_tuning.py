@@ -18,12 +18,12 @@ from vidence.errors import DataError, SpecError
 from vidence.frames.source import open_source
 from vidence.models import load_detector
 from vidence.models.one_class import OneClass
-from vidence.models.reconstruction_detector import ReconstructionDetector
+from vidence.models.reconstruction_detector import Recipe, ReconstructionDetector
 from vidence.scoring.run import judge
 from vidence.training.normal import fit_normal
 from vidence.training.one_class_tuning import clips_of, footages, tune
 from vidence.training.schedule import Schedule
-from vidence.training.svdd_step import Tuning, codes, tuner_of
+from vidence.training.svdd_step import TUNINGS, Tuning, codes, tuner_of
 
 SCHEDULE = Schedule(epochs=3, batch=8, rate=0.02, decay=0.0, patience=None, plateau=0, factor=0.5)
 
@@ -117,6 +117,22 @@ def test_tuned_right_after_the_training(walks: list[Sample], fitted: Fitted, giv
     apart = tune(given, walks[:2], walks[2:])
     assert same(both.network.state_dict(), apart.network.state_dict())
     assert both.facts["calibration"] == pytest.approx(apart.facts["calibration"])
+
+
+@pytest.mark.parametrize("recipe", list(TUNINGS))
+def test_the_recipe_says_how_where_nothing_else_does(
+    walks: list[Sample], tiny_autoencoder: type[Any], recipe: Recipe, tmp_path: Path
+) -> None:
+    settings, options = tiny_autoencoder(recipe=recipe), {"schedule": SCHEDULE, "progress": False}
+    detector = settings.build()
+    after = tune(detector, walks[:2], walks[2:])
+    both = fit_normal(replace(settings, svdd="tuned"), walks[:2], walks[2:], out=tmp_path, **options)
+    for facts in (after.facts["svdd"], both.facts["svdd"]):
+        assert facts.items() >= vars(TUNINGS[recipe]).items()
+    now = state(after, "")
+    changed = {name for name, value in state(detector, "").items() if not torch.equal(value, now[name])}
+    assert (changed == {"encoder.1.weight", "encoder.1.bias"}) == (recipe == "thesis")
+    assert ("encoder.0.1.running_mean" in changed) == (recipe == "released")
 
 
 def test_joint_training_draws_codes_to_the_centre(walks: list[Sample], fitted: Fitted) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ from torch import Tensor, nn
 from vidence.errors import DataError, SpecError
 from vidence.models.one_class import centre_of
 from vidence.training.clips import ClipBatches, Footage
-from vidence.training.svdd_step import Tuned, Tuner, Tuning, collapse, spread, tune_network, tuned_parameters
+from vidence.training.svdd_step import TUNINGS, Tuned, Tuner, Tuning, collapse, spread, tune_network, tuned_parameters
+
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "svdd.md"
 
 
 class Own(nn.Module):
@@ -70,6 +73,14 @@ def frames(footage: Footage) -> Tensor:
     """All frames as one clip (1, c, t, h, w)."""
     pixels = np.concatenate(list(footage.sources)).transpose(3, 0, 1, 2)[None]
     return torch.from_numpy(pixels).float() / 255
+
+
+def test_the_recipes_differ_as_the_docs_say() -> None:
+    """What text and released code agree on is the same in all: Adam's weight decay of 1e-7 is a decay of half that."""
+    for recipe, how in TUNINGS.items():
+        assert (how.nu, how.rate, how.decay, how.batch, how.centre, how.warm_up) == (0.01, 5e-7, 5e-8, 128, "mean", 0)
+        (row,) = (line for line in DOCS.read_text().splitlines() if line.startswith(f"| `{recipe}` |"))
+        assert row.split("`")[3::2] == [how.scope, how.objective, how.norm]
 
 
 @pytest.mark.parametrize("objective", ["one-class", "soft-boundary"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -59,7 +60,8 @@ def command(
     from vidence.models.detector import load_detector
     from vidence.training import versions
     from vidence.training.adaptation import adapted, divided, footage_at
-    from vidence.training.svdd_step import Tuning
+    from vidence.training.one_class_tuning import reconstructing
+    from vidence.training.svdd_step import TUNINGS
 
     if undo:
         versions.undo(detector)
@@ -69,8 +71,9 @@ def command(
         return
     if not new:
         raise click.UsageError("adapt needs --normal CLIPS, new footage of what is normal, or --undo.")
-    model = load_detector(detector)
-    how = Tuning(**{name: value for name, value in chosen.items() if value is not None})
+    model = reconstructing(load_detector(detector))
+    given = {name: value for name, value in chosen.items() if value is not None}
+    how = replace(TUNINGS[model.settings.recipe], **given)
     samples, held = divided([each for path in new for each in footage_at(path, fps=fps)], seed=seed)
     before = _old(old, old_root, fps, seed=model.facts.get("seed", 0))
     tested = None if test is None else open_dataset(test, root=root)

@@ -26,13 +26,17 @@ fps_option = click.option("--fps", type=float, help="Frame rate of a folder of f
 
 
 def tuning_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """What a command that tunes an encoder asks for; None means the default of `Tuning`."""
+    """What a command that tunes an encoder asks for; None means what the detector's recipe says."""
     for option in (
-        click.option("--norm", type=click.Choice(["frozen", "drifting"]), help="Of batch norm [default: frozen]."),
+        click.option(
+            "--norm", type=click.Choice(["frozen", "drifting"]), help="Of batch norm [default: the recipe's]."
+        ),
         click.option("--centre", type=click.Choice(["mean", "off-zero", "zero"]), help="[default: mean]"),
         click.option("--nu", type=float, help="Share outside the soft boundary [default: 0.01]."),
-        click.option("--objective", type=click.Choice(["one-class", "soft-boundary"]), help="[default: one-class]"),
-        click.option("--scope", type=click.Choice(["last", "encoder"]), help="The layers tuned [default: encoder]."),
+        click.option("--objective", type=click.Choice(["one-class", "soft-boundary"]), help="[default: the recipe's]"),
+        click.option(
+            "--scope", type=click.Choice(["last", "encoder"]), help="The layers tuned [default: the recipe's]."
+        ),
     ):
         command = option(command)
     return command

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +40,12 @@ def command(
     from vidence.evaluate.svdd_ablation import Ablation, chosen, write_heatmap
     from vidence.models.detector import load_detector
     from vidence.training.one_class_tuning import reconstructing
-    from vidence.training.svdd_step import Tuning
+    from vidence.training.svdd_step import TUNINGS
 
-    how = Tuning(**{name: value for name, value in options.items() if value is not None})
     tried, epochs = _numbers("--rates", rates, float), _numbers("--epochs", marks, int)
     model = reconstructing(load_detector(detector))
+    given = {name: value for name, value in options.items() if value is not None}
+    how = replace(TUNINGS[model.settings.recipe], **given)
     dataset = open_dataset(data, root=root)
     ablation = Ablation(model, dataset, out, how, seed=seed, split_seed=model.facts.get("seed", 0))
     rows = ablation.run(tried, epochs, tell=click.echo)

@@ -21,7 +21,7 @@ from vidence.scoring.run import judge
 from vidence.scoring.thresholds import THRESHOLDS, Fixed, Quantile, ThresholdRule
 from vidence.training.calibration import HIGH
 from vidence.training.one_class_tuning import reconstructing, tune
-from vidence.training.svdd_step import Tuning
+from vidence.training.svdd_step import TUNINGS, Tuning
 
 HELD = 0.2  # share of new footage that is kept from tuning, to calibrate on
 QUANTILES = (0.5, 0.9, 0.99)
@@ -45,7 +45,8 @@ def adapted(
     threshold's rule stays, where it needs no labels. `facts['history']` gets an entry. Raises `SpecError` for a
     detector that does not reconstruct or has no encoder.
     """
-    detector, how = reconstructing(detector), how or Tuning()
+    detector = reconstructing(detector)
+    how = how or TUNINGS[detector.settings.recipe]
     if isinstance(detector.network, OneClass):
         how = replace(how, centre="kept")
     found = tune(

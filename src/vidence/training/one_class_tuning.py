@@ -19,7 +19,7 @@ from vidence.scoring.thresholds import Quantile, ThresholdRule
 from vidence.training.calibration import HIGH, calibrate, pixel_errors
 from vidence.training.clips import ClipBatches, Footage
 from vidence.training.frame_cache import FrameCache
-from vidence.training.svdd_step import Tuning, tuned
+from vidence.training.svdd_step import TUNINGS, Tuning, tuned
 
 FRAMES = 128  # at once, where nothing is learned
 
@@ -38,13 +38,14 @@ def tune(
 ) -> ReconstructionDetector:
     """A new detector, its encoder tuned on normal `train`, calibrated and with a threshold from normal `val`.
 
-    The one that is given stays as it is, and so does its decoder in the new one. `score` replaces its score
-    ('centre-distance' is that of Deep SVDD). `rule` is that of `fit_normal`. Frames are kept in `cache`, if there is
-    one. Raises `DataError` without samples, `SpecError` for a network without an encoder.
+    The one that is given stays as it is, and so does its decoder in the new one. Without `how`, it is tuned as its
+    recipe says. `score` replaces its score ('centre-distance' is that of Deep SVDD). `rule` is that of `fit_normal`.
+    Frames are kept in `cache`, if there is one. Raises `DataError` without samples, `SpecError` for a network without
+    an encoder.
     """
     if not train or not val:
         raise DataError(f"tuning needs normal samples to tune and to calibrate on; got {len(train)} and {len(val)}.")
-    how = how or Tuning()
+    how = how or TUNINGS[detector.settings.recipe]
     with footages(detector, [train, val], cache=cache, bar=progress) as (footage, held):
         with Bar(console=Console(stderr=True), disable=not progress, transient=True) as bar:
             task = bar.add_task("tuning", total=how.epochs)

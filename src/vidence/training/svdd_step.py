@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
@@ -26,7 +26,7 @@ from vidence.models.one_class import (
     soft_boundary_loss,
     squared_distance,
 )
-from vidence.models.reconstruction_detector import ReconstructionDetector, ReconstructionSettings
+from vidence.models.reconstruction_detector import Recipe, ReconstructionDetector, ReconstructionSettings
 from vidence.training.allocator import blocks_kept
 from vidence.training.clips import ClipBatches, Footage, as_input
 
@@ -75,6 +75,11 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "scope": ("last", "encoder"),
     "objective": ("one-class", "soft-boundary"),
     "norm": ("frozen", "drifting"),
+}
+TUNINGS: Mapping[Recipe, Tuning] = {  # where none is given
+    "corrected": Tuning(),
+    "thesis": Tuning(scope="last"),  # its text
+    "released": Tuning(objective="soft-boundary", norm="drifting"),  # its code
 }
 
 
@@ -239,13 +244,13 @@ def ended(
 ) -> ReconstructionDetector:
     """What the setting `svdd` asks for after the training; `variance` is what `begun` returned.
 
-    `tuned`: a new detector, tuned by the default `Tuning`. `joint` and `scratch`: the same, its radius measured.
+    `tuned`: a new detector, tuned as its recipe says. `joint` and `scratch`: the same, its radius measured.
     """
-    network, how = detector.network, Tuning(centre=START)
+    network, how = detector.network, TUNINGS[detector.settings.recipe]
     if not isinstance(network, OneClass):
         return detector
     if detector.settings.svdd == "tuned":
-        return tuned(detector, clips, Tuning(), seed=seed)
+        return tuned(detector, clips, how, seed=seed)
     held = codes(network, clips)
     network.radius2.copy_(boundary(squared_distance(held, network.centre), how.nu))
     left = spread(held)
