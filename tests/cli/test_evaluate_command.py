@@ -11,6 +11,8 @@ import pytest
 from click.testing import Result
 from sklearn.metrics import roc_auc_score
 
+from vidence.datasets.folder import Folder
+from vidence.models.detector import load_detector
 from vidence.models.trivial import PreviousFrame
 
 Call = Callable[..., Result]
@@ -94,6 +96,26 @@ def test_own_folders_are_measured_on_what_was_not_trained_on(
         assert done.exit_code == 0, done.output
         counts[more] = json.loads((out / "metrics.json").read_text())["sources"]
     assert counts == {(): 2, ("--all",): 8}
+
+
+def test_the_split_of_the_training_is_measured_whatever_its_seed(
+    call: Call, detector: Path, quiet_film: Path, tmp_path: Path
+) -> None:
+    """The seed of the start may be another one than that of the split: then the latter says what was held out."""
+    for number in range(12):
+        (tmp_path / "clips" / "normal").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "clips" / "normal" / f"{number}.mp4").symlink_to(quiet_film)
+    (tmp_path / "clips" / "odd").mkdir()
+    (tmp_path / "clips" / "odd" / "0.mp4").symlink_to(quiet_film)
+    made = load_detector(detector)
+    made.facts |= {"seed": 2, "split_seed": 1}
+    made.save(tmp_path / "detector")
+    tests = {seed: Folder(str(tmp_path / "clips")).normal_split(seed)[2] for seed in (1, 2)}
+    assert tests[1] != tests[2]
+    done = call("evaluate", tmp_path / "detector", tmp_path / "clips", "--out", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    with (tmp_path / "out" / "scores.csv").open(newline="") as file:
+        assert {row["source"] for row in csv.DictReader(file)} == {sample.path for sample in tests[1]}
 
 
 def test_mistakes_are_told(call: Call, detector: Path, tiny_ped2: Path, tmp_path: Path) -> None:

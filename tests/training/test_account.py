@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 
 from vidence.models.vae import VAE
-from vidence.training.account import fit_facts, fit_identity
+from vidence.training.account import fit_facts, fit_identity, split_seed
 from vidence.training.progress_file import Progress
 from vidence.training.schedule import Schedule
 
@@ -34,4 +34,13 @@ def test_what_decides_the_result_is_in_the_identity() -> None:
 def test_facts_do_not_tell_the_time() -> None:
     facts = fit_facts(Schedule(), Progress("id", epoch=3, best_epoch=2), "data", {"train": [], "val": []}, 5)
     assert (facts["identity"], facts["epochs"], facts["kept_epoch"], facts["seed"]) == ("id", 3, 2, 5)
-    assert set(facts) == {"training_data", "clips", "seed", "identity", "schedule", "epochs", "kept_epoch", "versions"}
+    names = {"training_data", "clips", "seed", "split_seed", "identity", "schedule", "epochs", "kept_epoch", "versions"}
+    assert set(facts) == names
+
+
+def test_the_seed_of_the_split_is_known_afterwards() -> None:
+    held, parts = (Schedule(), Progress("id"), "data"), {"train": [], "val": []}
+    assert split_seed(fit_facts(*held, parts, 5)) == 5
+    assert split_seed(fit_facts(*held, parts, 5, 0)) == 0
+    assert split_seed({"seed": 5}) == 5, "a detector of before"
+    assert split_seed({}) == 0

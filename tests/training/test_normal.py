@@ -120,6 +120,12 @@ def test_the_errors_written_down_are_those_of_the_definition(walks: list[Sample]
     assert errors["mean_frame_mse"] == pytest.approx(float((mean - x).square().mean()), rel=1e-4)
 
 
+def test_the_seed_of_the_split_is_written_down(walks: list[Sample], tmp_path: Path) -> None:
+    facts = fitted(walks, tmp_path / "out", seed=3, split_seed=1, epochs=1).facts
+    assert (facts["seed"], facts["split_seed"]) == (3, 1)
+    assert fitted(walks, tmp_path / "other", seed=3, epochs=1).facts["split_seed"] == 3
+
+
 def test_live_scores_of_validation_are_on_the_scale(walks: list[Sample], tmp_path: Path) -> None:
     """Half of the validation frames lie below 0, the .99 quantile is 1 and, by default, the threshold."""
     detector = fitted(walks, tmp_path / "out")

@@ -59,6 +59,7 @@ def command(
     from vidence.datasets.opened import open_dataset
     from vidence.models.detector import load_detector
     from vidence.training import versions
+    from vidence.training.account import split_seed
     from vidence.training.adaptation import adapted, divided, footage_at
     from vidence.training.one_class_tuning import reconstructing
     from vidence.training.svdd_step import TUNINGS
@@ -75,7 +76,7 @@ def command(
     given = {name: value for name, value in chosen.items() if value is not None}
     how = replace(TUNINGS[model.settings.recipe], **given)
     samples, held = divided([each for path in new for each in footage_at(path, fps=fps)], seed=seed)
-    before = _old(old, old_root, fps, seed=model.facts.get("seed", 0))
+    before = _old(old, old_root, fps, seed=split_seed(model.facts))
     tested = None if test is None else open_dataset(test, root=root)
     found = adapted(model, samples, held, old=before.normal, how=how, seed=seed, progress=True)
     place = _Place(tested, _tested(tested, [*samples, *held]), held)

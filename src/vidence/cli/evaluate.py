@@ -60,10 +60,11 @@ def command(
     from vidence.evaluate.evaluation import evaluate
     from vidence.evaluate.evaluation_files import FILES, write_evaluation
     from vidence.models.detector import load_detector
+    from vidence.training.account import split_seed
 
     model = load_detector(detector)
     dataset = open_dataset(data, root=root, group=group, normal=normal.split(",") if normal else None)
-    seed = model.facts.get("seed") or 0 if seed is None else seed
+    seed = split_seed(model.facts) if seed is None else seed
     samples = dataset.samples() if whole else _tested(model, dataset, seed)
     found = evaluate(model, dataset, samples, pixels=pixels, progress=True)
     write_evaluation(out, found, protocol=protocol)

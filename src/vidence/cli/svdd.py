@@ -39,6 +39,7 @@ def command(
     from vidence.datasets.opened import open_dataset
     from vidence.evaluate.svdd_ablation import Ablation, chosen, write_heatmap
     from vidence.models.detector import load_detector
+    from vidence.training.account import split_seed
     from vidence.training.one_class_tuning import reconstructing
     from vidence.training.svdd_step import TUNINGS
 
@@ -47,7 +48,7 @@ def command(
     given = {name: value for name, value in options.items() if value is not None}
     how = replace(TUNINGS[model.settings.recipe], **given)
     dataset = open_dataset(data, root=root)
-    ablation = Ablation(model, dataset, out, how, seed=seed, split_seed=model.facts.get("seed", 0))
+    ablation = Ablation(model, dataset, out, how, seed=seed, split_seed=split_seed(model.facts))
     rows = ablation.run(tried, epochs, tell=click.echo)
     if len(rows) < 2:
         raise SpecError("at least one rate must leave the loss finite; none did. Lower --rates.")

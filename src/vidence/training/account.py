@@ -35,17 +35,31 @@ def fit_identity(detector: Detector, schedule: Schedule, data: str, seed: int) -
 
 
 def fit_facts(
-    schedule: Schedule, done: Progress, data: str, parts: Mapping[str, Sequence[Sample]], seed: int
+    schedule: Schedule,
+    done: Progress,
+    data: str,
+    parts: Mapping[str, Sequence[Sample]],
+    seed: int,
+    split_seed: int | None = None,
 ) -> dict[str, Any]:
-    """Plain values for a detector's JSON; nothing in them depends on the machine's speed or the day."""
+    """Plain values for a detector's JSON; nothing in them depends on the machine's speed or the day.
+
+    `split_seed` is what `parts` were split with, by default the `seed` of start and order.
+    """
     versions = {name: version(name) for name in _NAMED}
     return {
         "training_data": data,
         "clips": {part: dict(sorted(Counter(each.label for each in held).items())) for part, held in parts.items()},
         "seed": seed,
+        "split_seed": seed if split_seed is None else split_seed,
         "identity": done.identity,
         "schedule": asdict(schedule),
         "epochs": done.epoch,
         "kept_epoch": done.best_epoch,
         "versions": versions | {"python": platform.python_version()},
     }
+
+
+def split_seed(facts: Mapping[str, Any]) -> int:
+    """The seed that a fit's parts were split with: another seed's test part holds what was trained on."""
+    return int(facts.get("split_seed", facts.get("seed")) or 0)

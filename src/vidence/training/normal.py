@@ -44,6 +44,7 @@ def fit_normal(
     *,
     out: Path,
     seed: int = 0,
+    split_seed: int | None = None,
     epochs: int | None = None,
     patience: int | None = None,
     resume: bool = False,
@@ -54,21 +55,20 @@ def fit_normal(
 ) -> ReconstructionDetector:
     """Train on normal `samples`, calibrate and choose the threshold on normal `val`, save into `out` and return it.
 
-    `out` also gets log.csv, curve.png and progress.pt, from which `resume` goes on. Frames are kept in `cache` (by
-    default `out`/cache), which fits of all seeds and networks with the same input share. `schedule` overrides that of
-    the settings' `recipe`, `epochs` and `patience` its values of that name (with a patience, the best epoch's weights
-    are kept). `rule` chooses the threshold on live scores (default: the .99 quantile). A network with a method
-    `learn(clips)` is given its clips once, one without parameters nothing; an ensemble's members are fitted first, each
-    into `out`/members/number. Raises `SpecError` for a rule that needs labels, `DataError` where a part is empty.
+    `out` also gets log.csv, curve.png and progress.pt, from which `resume` goes on. Frames are kept in `cache` (default
+    `out`/cache), which fits of all seeds and networks with the same input share. `split_seed` (default `seed`) is what
+    the parts were split with: the facts name it. `schedule` overrides that of the settings' `recipe`, `epochs` and
+    `patience` its values of that name (with a patience, the best epoch is kept). `rule` chooses the threshold on live
+    scores (default: the .99 quantile). A network with a method `learn(clips)` is given its clips once, one without
+    parameters nothing; an ensemble's members are fitted first, each into `out`/members/number.
+    Raises `SpecError` for a rule that needs labels, `DataError` where a part is empty.
     """
     rule = rule or Quantile(HIGH)
     _refuse_labels_and_no_samples(rule, samples, val)
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        detector = settings.build()
+    detector = _untrained(settings, seed)
     cache = cache or out / "cache"
     options: dict[str, Any] = {"epochs": epochs, "patience": patience, "schedule": schedule}
-    options |= {"resume": resume, "progress": progress}
+    options |= {"resume": resume, "progress": progress, "split_seed": split_seed}
     again = partial(fit_normal, samples=samples, val=val, seed=seed, rule=rule, cache=cache, **options)
     members = _members(detector, again, out / "members")
     data = digest([*samples, *val])
@@ -84,7 +84,7 @@ def fit_normal(
     elif any(each.requires_grad for each in detector.network.parameters()):
         done = bench.train(schedule, done.identity, out=out, resume=resume, bar=progress)
     detector.remember(None)
-    detector.facts = fit_facts(schedule, done, data, {"train": samples, "val": val}, seed) | {
+    detector.facts = fit_facts(schedule, done, data, {"train": samples, "val": val}, seed, split_seed) | {
         "validation": bench.recipe.validation,
         "frames": {"train": footage.frames, "val": held.frames},
         "plateau_reached": plateau_reached([row["val_loss"] for row in done.rows]),
@@ -97,6 +97,12 @@ def fit_normal(
     calibrate(detector, val, rule)
     detector.save(out)
     return detector
+
+
+def _untrained(settings: ReconstructionSettings, seed: int) -> ReconstructionDetector:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return settings.build()
 
 
 def _refuse_labels_and_no_samples(rule: ThresholdRule, samples: Sequence[Sample], val: Sequence[Sample]) -> None:
