@@ -11,6 +11,7 @@ import pytest
 from click.testing import Result
 from sklearn.metrics import roc_auc_score
 
+from vidence.datasets.dataset import digest
 from vidence.datasets.folder import Folder
 from vidence.models.detector import load_detector
 from vidence.models.trivial import PreviousFrame
@@ -114,8 +115,26 @@ def test_the_split_of_the_training_is_measured_whatever_its_seed(
     assert tests[1] != tests[2]
     done = call("evaluate", tmp_path / "detector", tmp_path / "clips", "--out", tmp_path / "out")
     assert done.exit_code == 0, done.output
+    assert "not trained on the other parts" not in done.stderr, "nothing is known of a training"
     with (tmp_path / "out" / "scores.csv").open(newline="") as file:
         assert {row["source"] for row in csv.DictReader(file)} == {sample.path for sample in tests[1]}
+
+
+def test_another_split_than_that_of_the_training_is_told(
+    call: Call, detector: Path, make_film: Callable[..., Path], tmp_path: Path
+) -> None:
+    for number in range(6):
+        label = "odd" if number > 4 else "normal"
+        (tmp_path / "clips" / label).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "clips" / label / f"{number}.mp4").symlink_to(make_film(f"split-{number}.mp4", seed=number))
+    train, val, _ = Folder(str(tmp_path / "clips")).normal_split(1)
+    made = load_detector(detector)
+    made.facts |= {"seed": 1, "training_data": digest([*train, *val])}
+    made.save(tmp_path / "detector")
+    asked = ("evaluate", tmp_path / "detector", tmp_path / "clips", "--out", tmp_path / "out")
+    told = {more: "not trained on the other parts" in call(*asked, *more).stderr for more in ((), ("--seed", 0))}
+    assert told == {(): False, ("--seed", 0): True}
+    assert "not trained" not in call(*asked, "--seed", 0, "--all").stderr
 
 
 def test_mistakes_are_told(call: Call, detector: Path, tiny_ped2: Path, tmp_path: Path) -> None:

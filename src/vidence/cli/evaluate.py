@@ -73,12 +73,24 @@ def command(
 
 
 def _tested(detector: Detector, dataset: Dataset, seed: int) -> Sequence[Sample]:
-    """The test part: a classifier's, or that of a training on normal samples. A set's own part needs no others."""
-    from vidence.datasets.publication import Published
+    """The test part: a classifier's, or that of a training on normal samples. An official one needs no others."""
+    from vidence.datasets.dataset import PARTS, digest
+    from vidence.datasets.publication import Official
 
-    if getattr(detector, "classes", ()) or isinstance(dataset, Published):
+    if isinstance(dataset, Official):
         return dataset.split("test", seed=seed)
-    return dataset.normal_split(seed)[2]
+    if getattr(detector, "classes", ()):
+        train, val, test = (dataset.split(name, seed=seed) for name in PARTS)
+    else:
+        train, val, test = dataset.normal_split(seed)
+    learned = detector.facts.get("training_data")
+    if learned is not None and learned != digest([*train, *val]):
+        click.echo(
+            "note: the detector was not trained on the other parts of this split, so it may know what it is measured "
+            "on; give the --seed, --group and --normal of the training, or --all for a set it has not seen.",
+            err=True,
+        )
+    return test
 
 
 def _told(figures: Mapping[str, Any]) -> str:
