@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
+from torch import Tensor
 
 from vidence.datasets.dataset import Sample
 from vidence.datasets.folder import Folder
@@ -17,7 +19,9 @@ from vidence.evaluate.pixel_level import PixelTally
 from vidence.evaluate.tracks import Maps, Track, follow
 from vidence.frames.source import open_source
 from vidence.frames.transforms import resize_map
+from vidence.models import reconstruction_detector
 from vidence.models.cnn_rnn import CnnRnnDetector
+from vidence.models.reconstruction import Reconstruction
 from vidence.models.reconstruction_detector import ReconstructionDetector
 from vidence.models.trivial import MeanFrame, PreviousFrame
 from vidence.scoring.run import judge
@@ -80,7 +84,7 @@ def test_maps_are_counted_at_their_frames(ped2: UcsdPed2, detector: Reconstructi
     held: dict[float, list[np.ndarray]] = {}
     for clip in detector.windows.cut(open_source(sample.path)):
         errors, density = detector.examined(clip)
-        for time, values in zip(errors.times.tolist(), density, strict=True):
+        for time, values in zip(errors.times.tolist(), density(), strict=True):
             held.setdefault(time, []).append(values)
     means = np.stack([np.mean(held[time], axis=0) for time in sorted(held)])
     masks = ped2.truth(sample, 20).masks
@@ -92,6 +96,42 @@ def test_maps_are_counted_at_their_frames(ped2: UcsdPed2, detector: Reconstructi
     assert found == {name: pytest.approx(value, abs=1e-5) for name, value in expected.measures().items()}
     assert found["pixel_auc"] > 0.8
     assert resize_map(means, affine, (48, 64)).shape == masks[:20].shape or len(means) == 19
+
+
+class Switched(Meter):
+    """Knows whether it runs."""
+
+    on = False
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        with super().running():
+            self.on = True
+            yield
+            self.on = False
+
+
+def test_maps_cost_no_time_and_no_second_pass(ped2: UcsdPed2, monkeypatch: pytest.MonkeyPatch) -> None:
+    detector, meter = overlapping(), Switched()
+    passes: list[bool] = []
+    maps: list[bool] = []
+    look, place = detector.network.forward, reconstruction_detector.density
+
+    def forward(x: Tensor) -> Reconstruction:
+        passes.append(meter.on)
+        return look(x)
+
+    def density(output: Reconstruction, x: Tensor, name: str) -> Tensor:
+        maps.append(meter.on)
+        return place(output, x, name)
+
+    monkeypatch.setattr(detector.network, "forward", forward)
+    monkeypatch.setattr(reconstruction_detector, "density", density)
+    sample = ped2.split("test")[0]
+    follow(detector, ped2, sample, meter=meter, tally=PixelTally())
+    windows = len(list(detector.windows.cut(open_source(sample.path))))
+    assert passes == [True] * windows
+    assert maps == [False] * windows
 
 
 def test_a_normal_source_without_masks_is_all_normal_pixels(ped2: UcsdPed2) -> None:

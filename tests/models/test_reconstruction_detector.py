@@ -176,9 +176,9 @@ def test_scoring_in_bfloat16_is_close_and_recorded() -> None:
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 def test_what_is_explained_is_what_was_scored_in_the_same_precision(precision: str) -> None:
     made = detector(precision=precision)
-    found, (_, per_pixel) = explain(made, film(8)), made.examined(film(8))
+    found, (_, density) = explain(made, film(8)), made.examined(film(8))
     assert found.raw is not None
-    np.testing.assert_array_equal(found.raw[0].numpy(), per_pixel)
+    np.testing.assert_array_equal(found.raw[0].numpy(), density())
 
 
 def test_a_network_that_reconstructs_nothing_expects_nothing() -> None:
@@ -214,7 +214,8 @@ def test_added_errors_are_each_divided_by_their_spread_on_normal_frames() -> Non
     )
     weights = [1 / spread for spread in made.facts["scales"].values()]
     assert made.score_line == f"sum(of=[squared-error, centre-distance], weights=[{weights[0]!r}, {weights[1]!r}])"
-    found, per_pixel = made.examined(shots[0])
+    found, density = made.examined(shots[0])
+    per_pixel = density()
     np.testing.assert_array_equal(found.values, made.errors(shots[0]).values)
     assert per_pixel is not None
     np.testing.assert_allclose(per_pixel.sum(axis=(1, 2)), raw[0][:8] / spreads[0], rtol=1e-4)
@@ -231,12 +232,13 @@ def test_an_error_without_spread_cannot_be_added() -> None:
 
 def test_examined_gives_the_errors_and_where_they_are() -> None:
     made = detector(length=5, first=2)
-    found, per_pixel = made.examined(film(5))
+    found, density = made.examined(film(5))
+    per_pixel = density()
     np.testing.assert_array_equal(found.values, made.errors(film(5)).values)
     assert per_pixel is not None
     assert per_pixel.shape == (3, 16, 16)
     np.testing.assert_allclose(per_pixel.sum(axis=(1, 2)), found.values, rtol=1e-5)
-    assert detector(score="centre-distance").examined(film(8))[1] is None
+    assert detector(score="centre-distance").examined(film(8))[1]() is None
 
 
 def test_saved_and_loaded_all_is_kept(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -211,23 +212,16 @@ class ReconstructionDetector:
 
     def errors(self, clip: Clip) -> FrameScores:
         """The raw errors of a window's scored frames: neither smoothed nor calibrated."""
-        x = self.prepare(clip)
-        return self._errors(self.output(x), x, clip)
+        return self.examined(clip)[0]
 
-    def examined(self, clip: Clip) -> tuple[FrameScores, Float32[np.ndarray, "s h w"] | None]:
-        """`errors` and, from the same forward pass, the error per pixel of the scored frames on the network's grid
-        (None for a distance between embeddings; of a sum, the parts that are sums over pixels).
+    def examined(self, clip: Clip) -> tuple[FrameScores, Callable[[], Float32[np.ndarray, "s h w"] | None]]:
+        """`errors` and what gives, when it is called, from the same forward pass, the error per pixel of the scored
+        frames on the network's grid (None for a distance between embeddings; of a sum, the parts that are sums over
+        pixels).
         """
         x = self.prepare(clip)
         output = self.output(x)
-        found = self._errors(output, x, clip)
-        weights = self._weights()
-        placed = {name: weight for name, weight in weights.items() if name in SUMMING or len(weights) == 1}
-        if not placed or PLACELESS in placed:
-            return found, None
-        frames = slice(*scored_frames(output))
-        per_pixel = sum(weight * density(output, x, name)[0, frames] for name, weight in placed.items())
-        return found, torch.as_tensor(per_pixel).float().cpu().numpy()
+        return self._errors(output, x, clip), partial(self._per_pixel, output, x)
 
     def expectation(self, clip: Clip) -> Expectation | None:
         """What the network expected instead of a window's frames; None where it reconstructs nothing."""
@@ -277,6 +271,15 @@ class ReconstructionDetector:
         weighted = [weight * frame_errors(output, x, name)[0] for name, weight in self._weights().items()]
         times = np.asarray(clip.times[slice(*scored_frames(output))], dtype=np.float64)
         return FrameScores(times=times, values=torch.stack(weighted).sum(dim=0).float().cpu().numpy())
+
+    def _per_pixel(self, output: Reconstruction, x: Tensor) -> Float32[np.ndarray, "s h w"] | None:
+        weights = self._weights()
+        placed = {name: weight for name, weight in weights.items() if name in SUMMING or len(weights) == 1}
+        if not placed or PLACELESS in placed:
+            return None
+        frames = slice(*scored_frames(output))
+        per_pixel = sum(weight * density(output, x, name)[0, frames] for name, weight in placed.items())
+        return torch.as_tensor(per_pixel).float().cpu().numpy()
 
     def start(self) -> Session:
         """A fresh session for one source."""
