@@ -89,6 +89,19 @@ def test_samples_that_are_learned_from_are_not_tested_on(
     assert "new AUC    - before" in done.output  # nothing normal is left to tell apart
 
 
+def test_what_is_learned_of_a_published_test_part_is_not_tested_on(
+    call: Call, folder: Path, tiny_ped2: Path, tmp_path: Path
+) -> None:
+    """What is left is anomalous throughout, so there is nothing to tell apart."""
+    own = tmp_path / "new"
+    own.mkdir()
+    for number in (1, 2, 4):
+        (own / f"{number}.mp4").symlink_to(tiny_ped2 / "test" / f"Test00{number}.mp4")
+    done = call("adapt", folder, "--normal", own, "--epochs", 1, "--test", "ucsd-ped2", "--root", tiny_ped2)
+    assert done.exit_code == 0, done.output
+    assert "new AUC    - before" in done.output
+
+
 def test_the_ablation(call: Call, untrained: Path, tiny_ped2: Path, tmp_path: Path) -> None:
     options = ("--root", tiny_ped2, "--rates", "1e-7,1e-5", "--epochs", "2,1", "--scope", "last", "--out", tmp_path)
     done = call("svdd", untrained, "ucsd-ped2", *options)

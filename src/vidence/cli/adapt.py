@@ -110,15 +110,14 @@ def _old(name: str | None, root: Path | None, fps: float | None, *, seed: int) -
 
 
 def _tested(dataset: Dataset | None, taken: Sequence[Sample]) -> Sequence[Sample]:
-    """A published set's own test part, or all samples of another that are not learned from."""
+    """A published set's own test part, or all samples of another; of both, those that are not learned from."""
     from vidence.datasets.publication import Published
 
     if dataset is None:
         return ()
-    if isinstance(dataset, Published):
-        return dataset.split("test")
+    samples = dataset.split("test") if isinstance(dataset, Published) else dataset.samples()
     paths = {Path(sample.path).resolve() for sample in taken}
-    return [sample for sample in dataset.samples() if Path(sample.path).resolve() not in paths]
+    return [sample for sample in samples if Path(sample.path).resolve() not in paths]
 
 
 def _told(before: Detector, after: ReconstructionDetector, places: Mapping[str, _Place]) -> Iterator[str]:
