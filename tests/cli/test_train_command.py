@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -143,6 +144,14 @@ def test_what_is_normal_of_a_published_set(call: Call, tiny_ped2: Path, tmp_path
     assert load_detector(tmp_path / "made").facts["epochs"] == 3
 
 
+def test_a_classifier_is_not_trained_on_one_class(call: Call, tiny_ped2: Path, tmp_path: Path) -> None:
+    done = call("train", "ucsd-ped2", "--root", tiny_ped2, "--detector", LINE, "--out", tmp_path / "made")
+    assert done.exit_code == 1
+    assert "holds normal alone" in done.stderr
+    assert "bcae1" in done.stderr
+    assert not (tmp_path / "made").exists()
+
+
 def test_what_is_normal_of_own_clips(call: Call, clips: Path, quiet_film: Path, tmp_path: Path) -> None:
     """The normal class, the group and the footage hold here too."""
     asked = ("--group", "camera", "--normal", "flicker", "--threshold", "quantile(q=0.5)", "--footage", quiet_film)
@@ -195,3 +204,14 @@ def test_ctrl_c_says_what_is_kept(call: Call, clips: Path, tmp_path: Path, monke
     done = call("train", clips, "--detector", SMALL, "--out", tmp_path / "made", "--epochs", 3)
     assert done.exit_code == 1
     assert "1 of 3 epochs are kept" in done.stderr
+
+
+def test_the_next_command_may_be_pasted_into_a_shell(call: Call, clips: Path, tmp_path: Path) -> None:
+    (tmp_path / "my clips").symlink_to(clips)
+    asked = ("--detector", SMALL, "--out", tmp_path / "it's made", "--epochs", 1, "--seed", 2)
+    done = call("train", tmp_path / "my clips", *asked)
+    assert done.exit_code == 0, done.output
+    (line,) = (line for line in done.stdout.splitlines() if line.startswith("next"))
+    words = shlex.split(line.removeprefix("next"))
+    places = [str(tmp_path / name) for name in ("it's made", "my clips")]
+    assert words == ["vidence", "evaluate", *places, "--seed", "2", "--out", "measured"]

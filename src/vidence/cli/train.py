@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -108,6 +109,7 @@ def _classifier(
 ) -> tuple[CnnRnnDetector, Parts, Mapping[str, float]]:
     """Train a classifier on the labels, and measure it on the test part."""
     from vidence.datasets.dataset import PARTS, classes_of, normal_classes
+    from vidence.errors import DataError
     from vidence.evaluate.held_out import measure
     from vidence.render.movie import write_movie
     from vidence.training.fit import fit
@@ -115,6 +117,12 @@ def _classifier(
     classes = classes_of(dataset.samples())
     normal = normal_classes(classes, dataset.normal)
     parts = {name: dataset.split(name, seed=seed) for name in PARTS}
+    learned = classes_of(parts["train"])
+    if len(learned) < 2:
+        raise DataError(
+            f"a classifier must learn from clips of at least two classes; the training part holds {', '.join(learned)} "
+            "alone. Take a detector of what is normal, such as bcae1."
+        )
     kinds: dict[str, Any] = {"classes": classes, "normal": normal, "film": write_movie if film else None}
     detector = fit(settings, parts["train"], parts["val"], out=out, seed=seed, **kinds, **how)
     _on_footage(detector, films, how["rule"])
@@ -198,5 +206,5 @@ def _written(out: Path) -> None:
 def _evaluate(out: Path, data: str, root: Path | None, group: str | None, normal: str | None, seed: int) -> str:
     """The command that measures on the same split."""
     asked = {"--root": root, "--group": group, "--normal": normal, "--seed": seed or None}
-    options = " ".join(f"{name} {value}" for name, value in asked.items() if value is not None)
-    return f"vidence evaluate {out} {data} {options} --out measured".replace("  ", " ")
+    options = [str(word) for name, value in asked.items() if value is not None for word in (name, value)]
+    return shlex.join(["vidence", "evaluate", str(out), data, *options, "--out", "measured"])
