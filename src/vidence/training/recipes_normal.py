@@ -44,7 +44,8 @@ class NormalRecipe:
         if not self.leaked:
             return "split by video"
         return (
-            f"{self.leaked:.0%} of the training clips, drawn at random: frames next to them are trained on, so it leaks"
+            f"{self.leaked:.0%} of the training clips, drawn at random: their own frames are trained on at other "
+            "strides and offsets, so it leaks"
         )
 
 
