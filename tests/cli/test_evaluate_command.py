@@ -7,12 +7,15 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from click.testing import Result
 from sklearn.metrics import roc_auc_score
 
 from vidence.datasets.dataset import digest
 from vidence.datasets.folder import Folder
+from vidence.models.convlstm_predict import ConvLSTMPredict
 from vidence.models.detector import load_detector
 from vidence.models.trivial import PreviousFrame
 
@@ -45,6 +48,17 @@ def test_both_protocols_are_printed_and_which_is_causal(measured: tuple[str, Pat
     assert lines[1].split()[:3] == ["causal", "yes", "no,"]
     assert lines[2].split() == ["AUC", f"{live['frame_auc']:.3f}", f"{live['other_protocol']['frame_auc']:.3f}"]
     assert "4 of 4 events found" in text
+
+
+def test_the_error_of_every_step_ahead_is_told(
+    call: Call, measured: tuple[str, Path], tiny_ped2: Path, tmp_path: Path
+) -> None:
+    ConvLSTMPredict(size=16, length=4, horizon=2).build().save(tmp_path / "detector")
+    done = call("evaluate", tmp_path / "detector", "ucsd-ped2", "--root", tiny_ped2, "--out", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    first, second = json.loads((tmp_path / "out" / "metrics.json").read_text())["error_per_step"]
+    assert f"\nahead      error {first:.4g}, {second:.4g} by step\n" in done.stdout
+    assert "\nahead" not in measured[0]
 
 
 def test_the_files_are_written_whole(measured: tuple[str, Path]) -> None:
@@ -135,6 +149,23 @@ def test_another_split_than_that_of_the_training_is_told(
     told = {more: "not trained on the other parts" in call(*asked, *more).stderr for more in ((), ("--seed", 0))}
     assert told == {(): False, ("--seed", 0): True}
     assert "not trained" not in call(*asked, "--seed", 0, "--all").stderr
+
+
+def test_own_frames_have_the_rate_that_is_given(call: Call, detector: Path, tmp_path: Path) -> None:
+    for name in ("normal/a", "normal/b", "odd/c"):
+        (tmp_path / "clips" / name).mkdir(parents=True)
+        for t in range(8):
+            cv2.imwrite(str(tmp_path / "clips" / name / f"{t}.png"), np.full((32, 32, 3), 30 * t, np.uint8))
+    times = {}
+    for more in ((), ("--fps", 4)):
+        asked = ("evaluate", detector, tmp_path / "clips", "--all", "--out", tmp_path / "out", *more)
+        done = call(*asked)
+        assert done.exit_code == 0, done.output
+        assert done.stderr.count("no frame rate was given") == (0 if more else 3)
+        with (tmp_path / "out" / "scores.csv").open(newline="") as file:
+            times[more] = [float(row["time_s"]) for row in csv.DictReader(file)]
+    assert times[()][:3] == [1, 2, 3]
+    assert times[("--fps", 4)][:3] == [0.25, 0.5, 0.75]
 
 
 def test_mistakes_are_told(call: Call, detector: Path, tiny_ped2: Path, tmp_path: Path) -> None:

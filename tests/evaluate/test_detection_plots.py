@@ -22,7 +22,7 @@ def track(name: str, truth: str, *, seed: int = 0) -> Track:
     rng, frames = np.random.default_rng(seed), np.arange(len(truth))
     live = anomalous + rng.normal(0, 0.2, len(truth))
     sample = Sample(f"test/{name}", "cart" if anomalous.any() else "normal", name)
-    return Track(sample, frames, live, live * 50 + 3, frames / 10, anomalous, 0.7)
+    return Track(sample, frames, live, live * 50 + 3, frames / 10, anomalous, np.empty((0, 0)), 0.7)
 
 
 def found(*tracks: Track, threshold: float | None = 0.5) -> Evaluation:

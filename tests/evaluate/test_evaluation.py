@@ -44,6 +44,7 @@ OURS = {
     "frames_scored",
     "sources",
     "window_s",
+    "error_per_step",
     "detector",
     "weights",
     "data",

@@ -15,14 +15,17 @@ from vidence.datasets.folder import Folder
 from vidence.datasets.ucsd import UcsdPed2
 from vidence.errors import DataError
 from vidence.evaluate.cost import Meter
+from vidence.evaluate.evaluation import evaluate
 from vidence.evaluate.pixel_level import PixelTally
 from vidence.evaluate.tracks import Maps, Track, follow
 from vidence.frames.source import open_source
 from vidence.frames.transforms import resize_map
 from vidence.models import reconstruction_detector
 from vidence.models.cnn_rnn import CnnRnnDetector
+from vidence.models.convlstm_predict import ConvLSTMPredict
 from vidence.models.reconstruction import Reconstruction
 from vidence.models.reconstruction_detector import ReconstructionDetector
+from vidence.models.recurrent_autoencoder import ConvRecurrent
 from vidence.models.trivial import MeanFrame, PreviousFrame
 from vidence.scoring.run import judge
 
@@ -179,3 +182,26 @@ def test_scores_that_are_not_finite_are_refused(ped2: UcsdPed2) -> None:
     detector.network.mean.fill_(float("nan"))  # type: ignore[operator, union-attr]
     with pytest.raises(DataError, match=r"finite; those of .*Test001"):
         track(detector, ped2)
+
+
+@pytest.mark.parametrize("two_heads", [False, True])
+def test_errors_are_told_by_how_far_ahead_a_frame_was_predicted(ped2: UcsdPed2, two_heads: bool) -> None:
+    """Slow twin: frame by frame over all windows, the last of which is moved back."""
+    detector = ConvRecurrent(mode="seq2seq", size=64, seeds=3, horizon=2, two_heads=two_heads).build()
+    sample = ped2.split("test")[0]
+    held: dict[int, list[float]] = {0: [], 1: []}
+    for clip in detector.windows.cut(open_source(sample.path)):
+        errors = detector.errors(clip)
+        for time, value in zip(errors.times.tolist(), errors.values.tolist(), strict=True):
+            step = clip.times.index(time) - 3
+            if step >= 0 and not 8 <= round(time * 10) <= 15:
+                held[step].append(value)
+    assert min(map(len, held.values())) > 1
+    found = evaluate(detector, ped2, [sample], pixels=False).error_per_step
+    assert found == [pytest.approx(np.mean(held[step])) for step in (0, 1)]
+
+
+def test_frames_that_are_not_predicted_ahead_have_no_steps(ped2: UcsdPed2) -> None:
+    nearest = ConvLSTMPredict(size=16, length=4, horizon=1).build()
+    for detector in (nearest, PreviousFrame(size=16, length=5).build(), overlapping()):
+        assert evaluate(detector, ped2, ped2.split("test")[:1], pixels=False).error_per_step is None

@@ -17,7 +17,6 @@ from vidence.models.recurrent_autoencoder import (
     ConvRecurrent,
     RecurrentAutoencoder,
     RecurrentPredictor,
-    step_errors,
 )
 from vidence.spec import build, line
 
@@ -244,17 +243,16 @@ class TestPredictor:
         with pytest.raises(ShapeError, match="longer clips"):
             network(x[:, :, :2])
 
-    def test_errors_per_step(self) -> None:
-        network = made(mode="seq2seq", seeds=2, horizon=3)
+    def test_errors_of_what_is_predicted_come_last(self) -> None:
         x = clips(t=5, n=2)
-        output = network(x)
-        expected = (x[:, :, 2:] - output.x_hat).square().sum(dim=(1, 3, 4))
-        torch.testing.assert_close(step_errors(output, x), expected)
-        absolute = (x[:, :, 2:] - output.x_hat).abs().sum(dim=(1, 3, 4))
-        torch.testing.assert_close(step_errors(output, x, error="absolute-error"), absolute)
-        two = made(mode="seq2seq", seeds=2, horizon=3, two_heads=True)(x)
-        assert step_errors(two, x).shape == (2, 3)
-        assert frame_errors(two, x, "squared-error").shape == (2, 5)
+        for two_heads, count in ((False, 3), (True, 5)):
+            network = made(mode="seq2seq", seeds=2, horizon=3, two_heads=two_heads)
+            output = network(x)
+            ahead = output.prediction or output
+            found = frame_errors(output, x, "squared-error")
+            assert found.shape == (2, count)
+            expected = (x[:, :, 2:] - ahead.x_hat).square().sum(dim=(1, 3, 4))
+            torch.testing.assert_close(found[:, network.predicts_from - network.first_frame :], expected)
 
 
 class TestSettings:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from vidence.cli.options import out_option
+from vidence.cli.options import fps_option, out_option
 
 if TYPE_CHECKING:
     from vidence.datasets.dataset import Dataset, Sample
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 @out_option
 @click.option("--group", metavar="COLUMN", help="CSV column whose values stay on one side of every split.")
 @click.option("--normal", metavar="CLASS[,...]", help="The normal classes of own data.")
+@fps_option
 @click.option("--seed", type=int, help="Seed of the split of a set without official parts [default: the training's].")
 @click.option("--all", "whole", is_flag=True, help="Measure on every sample, of a set that was not trained on.")
 @click.option("--pixels/--no-pixels", default=True, show_default=True, help="Measure maps where there are masks.")
@@ -40,6 +41,7 @@ def command(
     out: Path,
     group: str | None,
     normal: str | None,
+    fps: float | None,
     seed: int | None,
     whole: bool,
     pixels: bool,
@@ -63,11 +65,14 @@ def command(
     from vidence.training.account import split_seed
 
     model = load_detector(detector)
-    dataset = open_dataset(data, root=root, group=group, normal=normal.split(",") if normal else None)
+    dataset = open_dataset(data, root=root, group=group, normal=normal.split(",") if normal else None, fps=fps)
     seed = split_seed(model.facts) if seed is None else seed
     samples = dataset.samples() if whole else _tested(model, dataset, seed)
     found = evaluate(model, dataset, samples, pixels=pixels, progress=True)
     write_evaluation(out, found, protocol=protocol)
+    for track in found.tracks:
+        for note in track.notes:
+            click.echo(f"note: {track.sample.path}: {note}", err=True)
     click.echo(_told(found.metrics(protocol)))
     click.echo(f"written    {out}  ({', '.join(FILES)})")
 
@@ -106,13 +111,14 @@ def _told(figures: Mapping[str, Any]) -> str:
         table.append([f"AUC of {name}", *(_number(each["class_auc"][name]) for each in columns)])
     wide = max(len(row[0]) for row in table) + 2
     lines = [f"{first:{wide}}{live:20}{paper}" for first, live, paper in table]
-    cost, live = figures["cost"], both["live"]
+    cost, live, steps = figures["cost"], both["live"], figures["error_per_step"]
     lines += [
         "",
         f"detector   {figures['detector']}",
         f"frames     {figures['frames_scored']} scored of {figures['frames']}, {figures['sources']} sources",
         f"pixels     AUC {_number(figures['pixel_auc'])}, AP {_number(figures['pixel_ap'])}, "
         f"PRO {_number(figures['pro'])}",
+        *([] if steps is None else [f"ahead      error {', '.join(_number(each, '.4g') for each in steps)} by step"]),
         f"alarms     {_alarms(live)}",
         f"cost       {_number(cost['frames_per_s'], '.1f')} frames a second on {cost['threads']} threads, "
         f"{cost['parameters']} parameters, {_number(cost['flops_per_frame'], '.3g')} operations a frame, "

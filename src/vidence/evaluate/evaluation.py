@@ -52,6 +52,13 @@ class Evaluation:
         """Which scored frames are anomalous, track by track."""
         return [track.truth for track in self.tracks]
 
+    @property
+    def error_per_step(self) -> list[float | None] | None:
+        """The mean raw error of normal frames, one step ahead, two, ...; None where no window predicts two steps."""
+        steps = np.concatenate([track.ahead for track in self.tracks]).T
+        means = [float(each[~np.isnan(each)].mean()) if (~np.isnan(each)).any() else None for each in steps]
+        return means if len(means) > 1 else None
+
     def metrics(self, protocol: Protocol = "live") -> dict[str, Any]:
         """Plain values as `metrics.json` holds them: fractions in [0, 1], None where undefined (see
         docs/evaluation.md); the other protocol's under `other_protocol`.
@@ -59,6 +66,7 @@ class Evaluation:
         return {
             **self._figures(protocol),
             **self.pixels,
+            "error_per_step": self.error_per_step,
             "frames": sum(len(track.times) for track in self.tracks),
             "frames_scored": sum(len(track.frames) for track in self.tracks),
             "sources": len(self.tracks),

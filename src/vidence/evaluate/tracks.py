@@ -16,6 +16,7 @@ from vidence.evaluate.pixel_level import PixelTally
 from vidence.frames.clip import Clip, Frame
 from vidence.frames.source import Source
 from vidence.models.detector import Detector, FrameScores, Session
+from vidence.models.reconstruction import ReconstructionNetwork
 from vidence.models.reconstruction_detector import LiveScores, ReconstructionDetector
 from vidence.scoring.timeline import Curve, curve
 
@@ -26,7 +27,9 @@ class Track:
 
     `times` and `anomalous` are those of all frames of the source, `window_s` is how much later than its first frame a
     window is complete, which is when its frames get their scores; a frame that several windows hold has the mean of
-    their errors, and the highest of their live scores, as in a timeline.
+    their errors, and the highest of their live scores, as in a timeline. `ahead` are the raw errors of each window's
+    normal frames by how many steps ahead they were predicted, nan for the others; k is 0 where nothing is.
+    `notes` say what went wrong while the source was read.
     """
 
     sample: Sample
@@ -35,7 +38,9 @@ class Track:
     raw: Float[np.ndarray, " s"]
     times: Float[np.ndarray, " t"]
     anomalous: Bool[np.ndarray, " t"]
+    ahead: Float[np.ndarray, "w k"]
     window_s: float
+    notes: tuple[str, ...] = ()
 
     @property
     def truth(self) -> Bool[np.ndarray, " s"]:
@@ -146,7 +151,8 @@ def follow(
     truth = dataset.truth(sample, len(source.times))
     if maps is not None and tally is not None and not (truth.masks is None and truth.anomalous.any()):
         _count(tally, detector, source, maps.before(np.inf), masks=truth.masks)
-    return _track(sample, source, raw, live, truth, window_s=window_s)
+    ahead = _ahead(detector, source.times, raw, truth)
+    return _track(sample, source, raw, live, truth, ahead=ahead, window_s=window_s)
 
 
 def _look(
@@ -190,6 +196,21 @@ def _chosen(
     return masks[places[0] : places[-1] + 1] if together else masks[places]
 
 
+def _ahead(
+    detector: Detector, known: Sequence[float], raw: list[FrameScores], truth: Truth
+) -> Float[np.ndarray, "w k"]:
+    """A frame's place in its window says how many steps ahead it was predicted."""
+    network = detector.network
+    if not isinstance(network, ReconstructionNetwork) or network.predicts_from is None:
+        return np.empty((len(raw), 0))
+    found = np.full((len(raw), detector.windows.length - network.predicts_from), np.nan)
+    for row, each in zip(found, raw, strict=True):
+        anomalous = truth.anomalous[np.searchsorted(known, each.times)]
+        errors = np.where(anomalous, np.nan, each.values)[network.predicts_from - network.first_frame :]
+        row[: len(errors)] = errors
+    return found
+
+
 def _track(
     sample: Sample,
     source: Timed,
@@ -197,6 +218,7 @@ def _track(
     live: list[FrameScores],
     truth: Truth,
     *,
+    ahead: Float[np.ndarray, "w k"],
     window_s: float,
 ) -> Track:
     errors = curve(((each.times.tolist(), each.values.tolist()) for each in raw), overlap="mean")
@@ -205,4 +227,5 @@ def _track(
         raise DataError(f"scores must be finite; those of {sample.path} are not. Train the detector again.")
     times = np.array(source.times, dtype=np.float64)
     frames = np.searchsorted(times, scores.times)
-    return Track(sample, frames, scores.values, errors.values, times, truth.anomalous, window_s)
+    held = (times, truth.anomalous, ahead, window_s, tuple(source.notes))
+    return Track(sample, frames, scores.values, errors.values, *held)

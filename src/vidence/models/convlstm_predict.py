@@ -50,7 +50,7 @@ class ConvLSTMPredictNetwork(ReconstructionNetwork):
 
     def __init__(self, channels: int, *, context: int, side: int) -> None:
         super().__init__()
-        self.channels, self.first_frame = channels, context
+        self.channels, self.first_frame, self.predicts_from = channels, context, context
         self.shrink = nn.Sequential(*halvings((channels, *WIDTHS)))
         self.reader, self.forecaster = (
             Stack(

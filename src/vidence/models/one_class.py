@@ -36,7 +36,7 @@ class OneClass(ReconstructionNetwork):
         super().__init__()
         embedding(network)
         self.network = network
-        self.first_frame = network.first_frame
+        self.first_frame, self.predicts_from = network.first_frame, network.predicts_from
         self.weight, self.reconstructs = weight, reconstructs
         self.register_buffer("centre", torch.zeros(width))
         self.register_buffer("radius2", torch.zeros(()))

@@ -43,10 +43,13 @@ class Reconstruction:
 class ReconstructionNetwork(nn.Module, ABC):
     """A network whose output is a `Reconstruction`. `first_frame` of a window is the first that gets one.
 
-    Where `reconstructs` is False, training minimises the penalty alone.
+    From the frame `predicts_from` on, each is predicted one step further ahead of the last frame that was seen; None
+    where it looks no further ahead than one step, or does not say. Where `reconstructs` is False, training minimises
+    the penalty alone.
     """
 
     first_frame: int = 0
+    predicts_from: int | None = None
     reconstructs: bool = True
 
     @abstractmethod

@@ -30,7 +30,7 @@ from vidence.models.conv_recurrent import (
     State,
     time_distributed,
 )
-from vidence.models.reconstruction import Reconstruction, ReconstructionNetwork, coloured, frame_errors
+from vidence.models.reconstruction import Reconstruction, ReconstructionNetwork, coloured
 from vidence.models.reconstruction_detector import ReconstructionSettings
 
 ENCODER = ((64, 2), (64, 2), (64, 2), (96, 2), (96, 1))  # channels and stride; kernels of 3, no padding
@@ -170,6 +170,7 @@ class RecurrentPredictor(RecurrentNetwork):
     def __init__(self, settings: ConvRecurrent) -> None:
         super().__init__(settings)
         self.first_frame = 0 if settings.two_heads else settings.seeds
+        self.predicts_from = settings.seeds
         self.decoder = _decoder(settings, _picture(self.channels)) if settings.two_heads else None
         self.predictor = _decoder(settings, _wide_picture(self.channels))
         recurrent = settings.decoder == "recurrent"
@@ -204,13 +205,6 @@ class RecurrentPredictor(RecurrentNetwork):
             held |= ended
             maps.append(made)
         return self.predictor(torch.cat(maps), n, states=held, layers=slice(1, None))[0]
-
-
-def step_errors(
-    output: Reconstruction, x: Float[Tensor, "n c t h w"], *, error: str = "squared-error"
-) -> Float[Tensor, "n horizon"]:
-    """The error of each predicted frame, the nearest first; see `frame_errors`."""
-    return frame_errors(output if output.prediction is None else output.prediction, x, error)
 
 
 def _encoder(settings: ConvRecurrent, channels: int) -> Stack:
