@@ -208,10 +208,10 @@ def test_ctrl_c_says_what_is_kept(call: Call, clips: Path, tmp_path: Path, monke
 
 def test_the_next_command_may_be_pasted_into_a_shell(call: Call, clips: Path, tmp_path: Path) -> None:
     (tmp_path / "my clips").symlink_to(clips)
-    asked = ("--detector", SMALL, "--out", tmp_path / "it's made", "--epochs", 1, "--seed", 2)
+    asked = ("--detector", SMALL, "--out", tmp_path / "it's made", "--epochs", 1, "--seed", 2, "--fps", 5)
     done = call("train", tmp_path / "my clips", *asked)
     assert done.exit_code == 0, done.output
     (line,) = (line for line in done.stdout.splitlines() if line.startswith("next"))
     words = shlex.split(line.removeprefix("next"))
     places = [str(tmp_path / name) for name in ("it's made", "my clips")]
-    assert words == ["vidence", "evaluate", *places, "--seed", "2", "--out", "measured"]
+    assert words == ["vidence", "evaluate", *places, "--fps", "5.0", "--seed", "2", "--out", "measured"]

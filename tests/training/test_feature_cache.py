@@ -75,6 +75,12 @@ def test_the_key_holds_all_that_matters() -> None:
     assert plain.key("a", PLAIN) == cache_in(Path("elsewhere"), Encoder()).key("a", PLAIN)
 
 
+def test_another_rate_gives_other_times(clips: list[Sample], tmp_path: Path) -> None:
+    cache = cache_in(tmp_path, Encoder())
+    first, second = (cache.entry(replace(clips[0], fps=fps)).times for fps in (5.0, 10.0))
+    np.testing.assert_allclose(first, 2 * second)
+
+
 @pytest.mark.parametrize("damage", ["cut", "flip", "empty", "times", "pickle"])
 def test_a_damaged_entry_is_made_again(clips: list[Sample], tmp_path: Path, damage: str) -> None:
     whole = np.array(cache_in(tmp_path, Encoder()).entry(clips[0]).x)

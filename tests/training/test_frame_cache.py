@@ -52,6 +52,12 @@ def test_the_key_holds_all_that_matters(tmp_path: Path) -> None:
     assert replace(plain, folder=tmp_path / "elsewhere").key("a") == plain.key("a")
 
 
+def test_at_another_rate_other_frames_are_taken(clips: list[Sample], tmp_path: Path) -> None:
+    cache = FrameCache(tmp_path, Fit(16), 5.0, 1)
+    counts = [len(cache.entry(replace(clips[0], fps=fps)).x) for fps in (5.0, 10.0, 5.0)]
+    assert counts == [6, 3, 6]
+
+
 @pytest.mark.parametrize("damage", ["cut", "flip", "empty", "times", "header"])
 def test_a_damaged_entry_is_made_again(clips: list[Sample], tmp_path: Path, damage: str) -> None:
     cache = FrameCache(tmp_path, Fit(16), None, 1)

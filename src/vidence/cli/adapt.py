@@ -56,6 +56,7 @@ def command(
     vidence adapt detector --normal new --old ucsd-ped2 --old-root ped2 --test new.csv
     vidence adapt detector --undo
     """
+    from vidence.datasets import DATASETS
     from vidence.datasets.opened import open_dataset
     from vidence.models.detector import load_detector
     from vidence.training import versions
@@ -77,7 +78,7 @@ def command(
     how = replace(TUNINGS[model.settings.recipe], **given)
     samples, held = divided([each for path in new for each in footage_at(path, fps=fps)], seed=seed)
     before = _old(old, old_root, fps, seed=split_seed(model.facts))
-    tested = None if test is None else open_dataset(test, root=root)
+    tested = None if test is None else open_dataset(test, root=root, fps=None if test in DATASETS else fps)
     found = adapted(model, samples, held, old=before.normal, how=how, seed=seed, progress=True)
     place = _Place(tested, _tested(tested, [*samples, *held]), held)
     told = list(_told(model, found, {"old": before, "new": place}))  # what fails, fails before the folder changes
@@ -104,7 +105,7 @@ def _old(name: str | None, root: Path | None, fps: float | None, *, seed: int) -
         return _Place()
     if name not in DATASETS and root is None and Path(name).suffix.lower() != ".csv":
         return _Place(normal=footage_at(name, fps=fps))
-    dataset = open_dataset(name, root=root)
+    dataset = open_dataset(name, root=root, fps=None if name in DATASETS else fps)
     _, normal, test = dataset.normal_split(seed)
     return _Place(dataset if test else None, test, normal)
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vidence.cli.options import fps_option
+
 if TYPE_CHECKING:
     from vidence.datasets.dataset import Dataset, Sample
     from vidence.frames.source import Source
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     metavar="SOURCE",
     help="Normal footage to fit --threshold on instead of validation clips; may be repeated.",
 )
+@fps_option
 @click.option("--seed", default=0, show_default=True, help="Seed of split, start and order.")
 @click.option("--epochs", type=click.IntRange(1), help="Most epochs [default: the schedule's].")
 @click.option(
@@ -60,6 +63,7 @@ def command(
     normal: str | None,
     rule: str | None,
     footage: tuple[str, ...],
+    fps: float | None,
     film: bool,
     **how: Any,
 ) -> None:
@@ -87,15 +91,15 @@ def command(
 
     settings = spec.build(line, DETECTORS)
     chosen: ThresholdRule | None = spec.build(rule, THRESHOLDS) if rule else None
-    films = _films(footage, chosen)
-    dataset = open_dataset(data, root=root, group=group, normal=normal.split(",") if normal else None)
+    films = _films(footage, chosen, fps)
+    dataset = open_dataset(data, root=root, group=group, normal=normal.split(",") if normal else None, fps=fps)
     how |= {"out": out, "rule": chosen}
     if isinstance(settings, ReconstructionSettings):
         _refuse(settings, weights=weights, film=film)
         detector, parts = _normal(settings, dataset, films, **how)
         _tell(detector, parts, _learned(detector))
         _written(out)
-        click.echo(f"next       {_evaluate(out, data, root, group, normal, how['seed'])}")
+        click.echo(f"next       {_evaluate(out, data, root, group, normal, fps, how['seed'])}")
         return
     classifier, parts, figures = _classifier(settings, dataset, films, weights=weights, film=film, **how)
     classes = f"{', '.join(classifier.classes)}; normal: {', '.join(classifier.normal)}"
@@ -143,13 +147,13 @@ def _normal(
     return detector, parts
 
 
-def _films(names: Sequence[str], rule: ThresholdRule | None) -> list[Source]:
+def _films(names: Sequence[str], rule: ThresholdRule | None, fps: float | None) -> list[Source]:
     """Open the normal footage before the training starts: what is wrong with it is told now."""
     from vidence.frames.source import open_source
 
     if names and (rule is None or rule.needs_labels):
         raise click.UsageError("--footage needs a --threshold rule that takes no labels, such as false-alarm-budget.")
-    return [open_source(name) for name in names]
+    return [open_source(name, fps=fps) for name in names]
 
 
 def _refuse(settings: ReconstructionSettings, *, weights: Path | None, film: bool) -> None:
@@ -203,8 +207,10 @@ def _written(out: Path) -> None:
     click.echo(f"written    {out}  ({', '.join(files)})")
 
 
-def _evaluate(out: Path, data: str, root: Path | None, group: str | None, normal: str | None, seed: int) -> str:
+def _evaluate(
+    out: Path, data: str, root: Path | None, group: str | None, normal: str | None, fps: float | None, seed: int
+) -> str:
     """The command that measures on the same split."""
-    asked = {"--root": root, "--group": group, "--normal": normal, "--seed": seed or None}
+    asked = {"--root": root, "--group": group, "--normal": normal, "--fps": fps, "--seed": seed or None}
     options = [str(word) for name, value in asked.items() if value is not None for word in (name, value)]
     return shlex.join(["vidence", "evaluate", str(out), data, *options, "--out", "measured"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -21,16 +21,17 @@ _IGNORED = {".csv", ".txt", ".md", ".json", ".npz", ".npy", ".xml", ".db", ".ini
 @dataclass(frozen=True)
 class Folder(Dataset):
     """A folder of class folders, or a CSV with the columns file,label; `group` names a column of the CSV, `calm` the
-    normal classes (None: by their names, see `normal_classes`).
+    normal classes (None: by their names, see `normal_classes`), `rate` the frame rate of folders of frames.
     """
 
     path: str
     group: str | None = None
     calm: tuple[str, ...] | None = None
+    rate: float | None = None
 
     def samples(self) -> list[Sample]:
         """See `read_folder`; one class will do, since a detector of the abnormal needs normal samples only."""
-        return read_folder(self.path, group=self.group, least=1)
+        return [replace(sample, fps=self.rate) for sample in read_folder(self.path, group=self.group, least=1)]
 
     @cached_property
     def normal(self) -> tuple[str, ...]:

@@ -13,13 +13,19 @@ from vidence.errors import DataError
 
 
 def open_dataset(
-    name_or_path: str, *, root: Path | None, group: str | None = None, normal: Sequence[str] | None = None
+    name_or_path: str,
+    *,
+    root: Path | None,
+    group: str | None = None,
+    normal: Sequence[str] | None = None,
+    fps: float | None = None,
 ) -> Dataset:
     """The set of a key of `DATASETS` below the folder `root`, or a folder of class folders or a CSV by its path.
 
-    A key wins over a path of the same name; `./name` is a path. `group` (a column of a CSV) and `normal` (classes) are
-    for own data. Raises `DataError`.
+    A key wins over a path of the same name; `./name` is a path. `group` (a column of a CSV), `normal` (classes) and
+    `fps` (of folders of frames) are for own data: a published set knows them. Raises `DataError`.
     """
+    calm = None if normal is None else tuple(normal)
     keys = ", ".join(sorted(DATASETS))
     if name_or_path not in DATASETS:
         if root is not None:
@@ -29,7 +35,7 @@ def open_dataset(
                 f"the data must be a folder of class folders, a CSV, or a published set with --root DIR; there is "
                 f"nothing at {name_or_path!r}, and the published sets are: {keys}."
             )
-        return Folder(name_or_path, group, None if normal is None else tuple(normal))
+        return Folder(name_or_path, group, calm, fps)
     if root is None:
         raise DataError(
             f"the set {name_or_path!r} needs --root DIR, the folder it lies in. "
@@ -37,10 +43,11 @@ def open_dataset(
         )
     kind = DATASETS[name_or_path]
     if kind is Folder:
-        return Folder(str(root), group, None if normal is None else tuple(normal))
-    if group is not None or normal is not None:
+        return Folder(str(root), group, calm, fps)
+    if group is not None or normal is not None or fps is not None:
         raise DataError(
-            f"the set {name_or_path!r} knows its groups and normal classes; leave out --group and --normal."
+            f"the set {name_or_path!r} knows its groups, normal classes and frame rate; leave out --group, --normal "
+            "and --fps."
         )
     if not root.is_dir():
         layout = (

@@ -101,8 +101,8 @@ def footage_at(path: str | Path, *, fps: float | None = None) -> list[Sample]:
         return [_normal(one, fps) for one in files]
     if files or (place.is_file() and place.suffix.lower() != ".csv"):
         return [_normal(place, fps)]
-    dataset = Folder(str(place))
-    return [replace(sample, fps=fps) for sample in dataset.samples() if sample.label in dataset.normal]
+    dataset = Folder(str(place), rate=fps)
+    return [sample for sample in dataset.samples() if sample.label in dataset.normal]
 
 
 def error_quantiles(detector: ReconstructionDetector, samples: Sequence[Sample]) -> dict[str, float]:

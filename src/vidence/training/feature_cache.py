@@ -58,7 +58,7 @@ class FeatureCache:
     def entry(self, sample: Sample, view: View = PLAIN) -> Entry:
         """The sample's windows, read if whole, made otherwise. Raises `DataError` for a source without frames."""
         source = sample.open()
-        name = self.key(source.digest, view)
+        name = self.key(source.digest if sample.fps is None else f"{source.digest} {sample.fps}", view)
         store = None if self.folder is None else EntryStore(self.folder)
         found = None if store is None else store.read(name)
         if found is not None:
@@ -70,7 +70,7 @@ class FeatureCache:
         return made if store is None else store.write(name, [made])
 
     def key(self, source: str, view: View) -> str:
-        """SHA-256 of all that decides an entry's content; `source` is the digest of the file's bytes."""
+        """SHA-256 of all that decides an entry's content; `source` is the digest of the file, and its given rate."""
         facts: dict[str, Any] = {
             "vidence": __version__,
             "source": source,

@@ -52,7 +52,8 @@ class FrameCache:
     def entry(self, sample: Sample) -> Entry:
         """The sample's frames, read if whole, made otherwise. Raises `DataError` for a source without frames."""
         source, store = sample.open(), EntryStore(self.folder)
-        name = self.key(source.digest)
+        timed = self.rate is not None and sample.fps is not None  # then the times decide which frames are taken
+        name = self.key(f"{source.digest} {sample.fps}" if timed else source.digest)
         found = store.read(name)
         if found is not None:
             return found
@@ -62,7 +63,7 @@ class FrameCache:
             raise DataError(f"{sample.path}: {error}") from error
 
     def key(self, source: str) -> str:
-        """SHA-256 of all that decides the frames; `source` is the digest of the file's bytes."""
+        """SHA-256 of all that decides the frames; `source` is the digest of the file, and its rate if that counts."""
         facts = {
             "vidence": __version__,
             "frames": "uint8",
