@@ -68,11 +68,9 @@ class Ensemble(ReconstructionSettings):
                 )
 
     def members(self) -> tuple[ReconstructionSettings, ...]:
-        """The members' settings as they are trained."""
-        return tuple(
-            replace(each, crop=self.crop, channels=each.channels or self.channels, precision=self.precision)
-            for each in self.of
-        )
+        """The members' settings as they are trained; not smoothed, so that their calibration is that of raw errors."""
+        changes: dict[str, Any] = {"smooth": 1, "crop": self.crop, "precision": self.precision}
+        return tuple(replace(each, channels=each.channels or self.channels, **changes) for each in self.of)
 
     def network(self) -> EnsembleNetwork:
         """The untrained members."""
