@@ -8,26 +8,32 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _TRIM, _MMAP = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
-_USUAL = 128 * 1024  # glibc's own value of both
+_LARGEST = 32 * 2**20  # for M_MMAP_THRESHOLD: older ones refuse more, and none raises it further by itself
+_NEVER = 2**31 - 1
 
 
 @contextmanager
 def blocks_kept() -> Iterator[None]:
     """Inside, freed memory is kept for the next allocation instead of going back to the system at once.
 
-    Activations of a few MiB are allocated and freed all the time in training. By default each comes from `mmap` and
-    goes by `munmap`, so the kernel hands out and clears the same pages again in every step. Nothing happens where the
-    C library is not glibc. Afterwards both thresholds have their usual values, and free memory goes back.
+    Activations of up to 32 MiB are allocated and freed all the time in training. By default most of them go back at
+    once, so the kernel hands out and clears the same pages again in every step. Nothing happens where the C library is
+    not glibc, or refuses.
+
+    glibc starts with 128 KiB for both thresholds and raises them as larger blocks are freed, until one of them is set:
+    then never again. So afterwards they have the highest values that it would have raised them to, 32 and 64 MiB, and
+    what is free goes back.
     """
     if platform.libc_ver()[0] != "glibc":
         yield
         return
     libc = ctypes.CDLL(None)
-    libc.mallopt(_MMAP, 2**30)
-    libc.mallopt(_TRIM, 2**31 - 1)
+    if not libc.mallopt(_MMAP, _LARGEST):
+        yield
+        return
+    libc.mallopt(_TRIM, _NEVER)
     try:
         yield
     finally:
-        libc.mallopt(_MMAP, _USUAL)
-        libc.mallopt(_TRIM, _USUAL)
+        libc.mallopt(_TRIM, 2 * _LARGEST)
         libc.malloc_trim(0)
