@@ -42,7 +42,7 @@ class Reconstructor(Lesson):
         return self.network(x)
 
     def training_step(self, batch: UInt8[Tensor, "n t h w c"], index: int) -> Float[Tensor, ""]:
-        """The loss of the clean frames, and the network's penalty."""
+        """The loss against the clean frames, and the network's penalty, which knows them alone."""
         x = as_input(batch)
         loss = self._loss(self.recipe.noised(x), x)
         self._train.append((self.finite(loss), batch.shape[0] * batch.shape[1]))
@@ -71,7 +71,7 @@ class Reconstructor(Lesson):
     def _loss(self, given: Tensor, x: Tensor) -> Float[Tensor, ""]:
         network: Any = self.network
         output = network(given)
-        penalty = network.penalty(output, given)
+        penalty = network.penalty(output, x)
         if not network.reconstructs:
             return penalty
         return reconstruction_loss(output, x, self.loss, weights=self.recipe.weights) + penalty
