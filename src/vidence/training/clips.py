@@ -89,9 +89,9 @@ class Footage:
 class ClipBatches:
     """Lightning's loader: uint8 clips (n, t, h, w, c), up to `frames` frames in a batch, at least one clip.
 
-    With a `seed` an epoch's clips are drawn from seed and epoch (see `Footage.drawn`), less those in `without`; a last
-    batch that is not full is left out if there is a full one, because few frames are a poor sample for batch norm.
-    Without a seed `places` come as they are. Clips of different lengths are never in one batch.
+    With a `seed` an epoch's clips are drawn from seed and epoch (see `Footage.drawn`), less those in `without`; clips
+    that do not fill a batch are left out if another one of their length is full: few frames are a poor sample for batch
+    norm. Without a seed `places` come as they are. Clips of different lengths are never in one batch.
     """
 
     footage: Footage
@@ -129,7 +129,7 @@ def as_input(pixels: UInt8[Tensor, "n t h w c"]) -> Float[Tensor, "n c t h w"]:
 
 
 def _dealt(places: Sequence[Place], frames: int, *, whole: bool) -> list[list[Place]]:
-    """Places of one length together, up to `frames` frames a batch; `whole`: full batches only, if there are any."""
+    """Places of one length together, up to `frames` frames a batch; `whole`: of lengths with a full batch no other."""
     held: dict[int, list[Place]] = defaultdict(list)
     made = []
     for place in places:
@@ -138,5 +138,6 @@ def _dealt(places: Sequence[Place], frames: int, *, whole: bool) -> list[list[Pl
         if len(batch) == max(1, frames // place.length):
             made.append(batch)
             held[place.length] = []
-    rest = [batch for batch in held.values() if batch]
-    return made if whole and made else made + rest
+    full = {batch[0].length for batch in made}
+    rest = [batch for length, batch in held.items() if batch and not (whole and length in full)]
+    return made + rest
