@@ -227,5 +227,6 @@ def _track(
         raise DataError(f"scores must be finite; those of {sample.path} are not. Train the detector again.")
     times = np.array(source.times, dtype=np.float64)
     frames = np.searchsorted(times, scores.times)
-    held = (times, truth.anomalous, ahead, window_s, tuple(source.notes))
-    return Track(sample, frames, scores.values, errors.values, *held)
+    return Track(
+        sample, frames, scores.values, errors.values, times, truth.anomalous, ahead, window_s, tuple(source.notes)
+    )
