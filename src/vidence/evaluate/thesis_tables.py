@@ -97,6 +97,7 @@ class Bench:
                 val,
                 out=folder,
                 seed=seed,
+                split_seed=self.split_seed,
                 epochs=epochs,
                 resume=True,
                 cache=self.out / "cache",
