@@ -15,6 +15,8 @@ import pytest
 from click.testing import Result
 
 from vidence.frames.source import open_source
+from vidence.models import DETECTORS
+from vidence.models.asymmetric import AsymmetricBlock
 from vidence.models.detector import load_detector
 from vidence.models.reconstruction_detector import ReconstructionDetector
 from vidence.models.trivial import MeanFrame, MeanFrameNetwork, PreviousFrame
@@ -155,6 +157,28 @@ def test_replay_takes_the_recorded_precision(
     done = call("replay", tmp_path / "out" / "records.db", entry.id[:12])
     assert done.exit_code == 0, done.output
     assert set(asked) == {"bf16"}
+
+
+def test_asymmetric_blocks_are_fused_for_use(
+    call: Call, make_film: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, source = tmp_path / "detector", make_film("short.mp4", (), frames=2, seed=3)
+    build("cae(kernel='acb', length=2)", DETECTORS).build().save(folder)
+    digest = load_detector(folder).weights_digest
+
+    def refused(block: AsymmetricBlock, x: object) -> None:
+        raise AssertionError("the block was not fused")
+
+    monkeypatch.setattr(AsymmetricBlock, "forward", refused)
+    for command, more in (("score", ("--explain", "grad-cam")), ("explain", ("--explainer", "grad-cam"))):
+        out = tmp_path / command
+        done = call(command, source, "--detector", folder, "--threshold", 0, "--out", out, *more)
+        assert done.exit_code == 0, done.output
+        (entry,) = Store.open(out / "records.db").records()
+        assert entry.readable().detection.weights == digest
+        done = call("replay", out / "records.db", entry.id[:12])
+        assert done.exit_code == 0, done.output
+        assert done.output.count("agrees") == 2
 
 
 def test_info_describes_it(call: Call, folder: Path) -> None:

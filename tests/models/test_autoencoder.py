@@ -1,17 +1,21 @@
 """Ravi's autoencoders: parameter counts to the last one, sizes, codes, masks, what cannot be."""
 
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from vidence.errors import SpecError
+from vidence.errors import SpecError, WeightsError
+from vidence.frames.clip import Clip
 from vidence.models import DETECTORS
-from vidence.models.asymmetric import AsymmetricBlock, fuse
+from vidence.models.asymmetric import AsymmetricBlock
 from vidence.models.autoencoder import Cae, CaeNetwork
+from vidence.models.detector_folder import state_digest
 from vidence.models.plans import PLANS
-from vidence.models.reconstruction import frame_errors
+from vidence.record.facts import ClipRef
 from vidence.spec import build
 
 # as published or counted in the released code (methods C.2 to C.5); the rest are ours, here so that a change is seen
@@ -153,14 +157,24 @@ def test_kernel_variant_and_place_reach_the_blocks() -> None:
     assert {each.vertical.at for each in blocks} == {0}
 
 
-def test_a_fused_network_scores_the_same() -> None:
+def test_a_deployed_detector_scores_the_same_as_itself_and_is_not_saved(tmp_path: Path) -> None:
     detector = build("cae-all(length=1)", DETECTORS).build()
-    x = torch.rand(1, 3, 1, 128, 128)
-    with torch.no_grad():
-        plain, fused = (
-            frame_errors(each(x), x, "squared-error") for each in (detector.network, fuse(detector.network))
-        )
-    torch.testing.assert_close(fused, plain, rtol=1e-5, atol=0)
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 128, 128, 3), dtype=np.uint8)
+    clip = Clip(ClipRef("a.mp4", "0" * 64, 0, (0.0,)), pixels)
+    detector.facts, detector.threshold = {"calibration": {"low": 1.0, "high": 2.0}}, {"value": 1.0}
+    detector.precision = "bf16"
+    quick = detector.deployed()
+    assert (quick.facts, quick.threshold, quick.precision) == (detector.facts, detector.threshold, "bf16")
+    assert (quick.spec, quick.weights_digest) == (detector.spec, detector.weights_digest)
+    assert quick.weights_digest != state_digest(quick.network)
+    detector.precision = quick.precision = "float32"
+    np.testing.assert_allclose(quick.errors(clip).values, detector.errors(clip).values, rtol=1e-5)
+    assert not any(isinstance(each, AsymmetricBlock) for each in quick.network.modules())
+    assert any(isinstance(each, AsymmetricBlock) for each in detector.network.modules())
+    assert quick.deployed() is quick
+    with pytest.raises(WeightsError, match="deployed from"):
+        quick.save(tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from vidence.frames.clip import Clip
-from vidence.models.detector import load_detector
+from vidence.models.detector import load_deployed
 from vidence.pipeline import Reasons, default_line
 
 WAITING = 16  # clips that may wait for explanation: bounds memory; a full queue holds the scoring up
@@ -24,7 +24,7 @@ class Beside:
     def __init__(self, detector: Path, asked: str, score: str | None) -> None:
         self._on = asked != "off"
         self._score = score
-        self._model = load_detector(detector)
+        self._model = load_deployed(detector)
         self._lines = () if not self._on else (default_line(self._model, score) if asked == "alarms" else asked,)
         self._error: Exception | None = None
         Reasons(self._model, self._lines, score)  # a wrong line is refused before any work

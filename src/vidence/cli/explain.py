@@ -56,13 +56,13 @@ def command(
     vidence explain street.mp4 --detector detector --from 12 --to 15 --score "contrast(class='fight')" --out why
     """
     from vidence.cli.sources import over
-    from vidence.models.detector import load_detector
+    from vidence.models.detector import load_deployed
     from vidence.pipeline import Reasons, default_line
     from vidence.record.store import Store
     from vidence.review.report import write_report
     from vidence.scoring.decisions import threshold_of
 
-    model = load_detector(detector)
+    model = load_deployed(detector)
     asked = lines or (default_line(model, score),)
     Reasons(model, asked, score)  # a wrong line is refused before any work
     limit = threshold_of(model, threshold)

@@ -29,7 +29,7 @@ def command(
     vidence replay why/records.db 3fa91c --source /mnt/archive/street.mp4
     """
     from vidence.frames.source import open_source
-    from vidence.models.detector import load_detector
+    from vidence.models.detector import load_deployed
     from vidence.record.store import Store
     from vidence.replaying import replayed
 
@@ -40,7 +40,7 @@ def command(
         place[name] = given or entry.place.get(name)
         if place[name] is None:
             raise click.UsageError(f"this record does not say where its {name} lies; pass --{name}.")
-    model = load_detector(str(place["detector"]))
+    model = load_deployed(str(place["detector"]))
     found = replayed(held, model, open_source(str(place["source"]), fps=fps), folder=store.parent)
     for check in found:
         agrees = check.difference <= tolerance

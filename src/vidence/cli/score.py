@@ -54,12 +54,12 @@ def command(
     from vidence.cli.beside import Beside
     from vidence.cli.sources import keep, over
     from vidence.cli.table import Table
-    from vidence.models.detector import load_detector
+    from vidence.models.detector import load_deployed
     from vidence.record.store import Store
     from vidence.scoring.decisions import threshold_of
     from vidence.scoring.run import judge
 
-    model = load_detector(detector)
+    model = load_deployed(detector)
     limit = threshold_of(model, threshold)
     beside = Beside(detector, asked, score)
     store = Store.open(out / "records.db", create=True)

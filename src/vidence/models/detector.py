@@ -88,3 +88,11 @@ def load_detector(folder: str | Path) -> Detector:
 
     line = read_facts(folder, known=DETECTORS)["detector"]
     return DETECTORS[parse(line).key].load(folder)
+
+
+def load_deployed(folder: str | Path) -> Detector:
+    """Open a detector's folder for use alone: see `ReconstructionDetector.deployed`."""
+    from vidence.models.reconstruction_detector import ReconstructionDetector  # it imports this module
+
+    found = load_detector(folder)
+    return found.deployed() if isinstance(found, ReconstructionDetector) else found

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self, cast
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from vidence.errors import DataError, SpecError, WeightsError
 from vidence.frames.clip import Clip
 from vidence.frames.transforms import Fit
 from vidence.frames.windows import Partial, Windows
+from vidence.models.asymmetric import AsymmetricBlock, fuse
 from vidence.models.detector import FrameScores, Session
 from vidence.models.detector_folder import fill_from_folder, read_facts, state_digest, write_detector
 from vidence.models.evaluating import evaluating
@@ -156,6 +157,7 @@ class ReconstructionDetector:
             partial=settings.partial,
         )
         self._digest: str | None = None
+        self._fused = False
 
     @property
     def spec(self) -> str:
@@ -174,6 +176,18 @@ class ReconstructionDetector:
     def remember(self, digest: str | None) -> None:
         """Say that the weights are those of a file with this SHA-256; None after they were changed."""
         self._digest = digest
+
+    def deployed(self) -> ReconstructionDetector:
+        """The detector for use: each asymmetric block of its network is one convolution. Itself where there is none.
+
+        Settings, threshold, facts and the digest of the weights stay this one's; scores are the same up to rounding.
+        """
+        if not any(isinstance(each, AsymmetricBlock) for each in self.network.modules()):
+            return self
+        network = cast(ReconstructionNetwork, fuse(self.network))
+        made = ReconstructionDetector(self.settings, network, threshold=self.threshold, facts=self.facts)
+        made.precision, made._digest, made._fused = self.precision, self.weights_digest, True
+        return made
 
     def prepare(self, clip: Clip) -> Float[Tensor, "1 c t h w"]:
         """The network's input, float32 RGB in [0, 1], on the network's device."""
@@ -286,7 +300,15 @@ class ReconstructionDetector:
         return LiveScores(self)
 
     def save(self, folder: str | Path) -> None:
-        """Write `model.safetensors` and `detector.json`, each whole or not at all."""
+        """Write `model.safetensors` and `detector.json`, each whole or not at all.
+
+        Raises `WeightsError` for a deployed detector whose network is fused.
+        """
+        if self._fused:
+            raise WeightsError(
+                "what is saved must be the network of the settings; this one's blocks are fused for use. Save the "
+                "detector that it was deployed from."
+            )
         cut = self.windows
         described: dict[str, Any] = {
             "detector": self.spec,
