@@ -61,7 +61,7 @@ class ReconstructionNetwork(nn.Module, ABC):
         return {}
 
     def penalty(self, output: Reconstruction, x: Float[Tensor, "n c t h w"]) -> Float[Tensor, ""]:
-        """What training adds to the reconstruction loss; nothing by default."""
+        """What training adds to the reconstruction loss; nothing by default. x is without noise."""
         return output.x_hat.new_zeros(())
 
 
