@@ -8,7 +8,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vidence.training.clips import STRIDES, ClipBatches, Footage, Place, as_input
+from vidence.models import DETECTORS
+from vidence.spec import build
+from vidence.training.clips import STRIDES, ClipBatches, Footage, Place, as_input, clips_of, least_frames
 
 
 def footage(*lengths: int) -> Footage:
@@ -66,6 +68,23 @@ def test_clips_of_a_predictor_share_frames() -> None:
     assert [shown(place) for place in places] == [[0, 1, 2, 3], [3, 4, 5, 6], [6, 7, 8]]
     assert [shown(place) for place in footage(7).plain(4, shared=1, least=2)] == [[0, 1, 2, 3], [3, 4, 5, 6]]
     assert footage(1).plain(4, shared=1, least=2) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "least", "expected"),
+    [
+        ("mean-frame(length=4)", 1, [(0, 4), (4, 4), (8, 1)]),
+        ("previous-frame(length=4)", 2, [(0, 4), (3, 4), (6, 3)]),
+        ("conv-recurrent(length=4, size=64)", 4, [(0, 4), (4, 4)]),
+        ("conv-recurrent(mode='seq2seq', seeds=2, horizon=2, size=64)", 4, [(0, 4), (2, 4), (4, 4)]),
+    ],
+)
+def test_clips_are_what_the_network_can_take(line: str, least: int, expected: list[tuple[int, int]]) -> None:
+    detector = build(line, DETECTORS).build()
+    assert least_frames(detector) == least
+    clips = clips_of(detector, footage(9), frames=8)
+    assert [(place.first, place.length) for place in clips.places] == expected
+    assert clips.frames == 8
 
 
 def test_seed_and_epoch_alone_decide() -> None:

@@ -20,8 +20,9 @@ from vidence.models import load_detector
 from vidence.models.one_class import OneClass
 from vidence.models.reconstruction_detector import Recipe, ReconstructionDetector
 from vidence.scoring.run import judge
+from vidence.training.clips import clips_of
 from vidence.training.normal import fit_normal
-from vidence.training.one_class_tuning import clips_of, footages, tune
+from vidence.training.one_class_tuning import footages, tune
 from vidence.training.schedule import Schedule
 from vidence.training.svdd_step import TUNINGS, Tuning, codes, tuner_of
 

@@ -25,9 +25,9 @@ from vidence.models.reconstruction import PLACELESS, added, frame_errors, scored
 from vidence.models.reconstruction_detector import LiveScores, ReconstructionDetector
 from vidence.scoring.timeline import curve
 from vidence.training.calibration import pixel_errors
-from vidence.training.clips import Footage
+from vidence.training.clips import Footage, clips_of
 from vidence.training.ledger import Ledger, run_key
-from vidence.training.one_class_tuning import clips_of, footages, tune
+from vidence.training.one_class_tuning import footages, tune
 from vidence.training.svdd_step import Tuned, Tuner, Tuning, carrying, codes, tuner_of
 
 GROWN = 0.05  # by how much the validation error may grow, for a setting to be chosen

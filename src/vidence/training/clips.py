@@ -13,7 +13,10 @@ from einops import rearrange
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from vidence.models.reconstruction_detector import ReconstructionDetector
+
 STRIDES = (1, 2, 4, 8, 16)
+FRAMES = 128  # at once, where nothing is learned
 
 
 class Place(NamedTuple):
@@ -121,6 +124,21 @@ class ClipBatches:
         drawn = self.footage.drawn(self.length, self.strides, order, least=self.least)
         shuffled = [drawn[place] for place in order.permutation(len(drawn)) if drawn[place] not in self.without]
         return _dealt(shuffled, self.frames, whole=True)
+
+
+def clips_of(detector: ReconstructionDetector, footage: Footage, *, frames: int = FRAMES) -> ClipBatches:
+    """Every frame in the clips that a detector without a stride of its own cuts, up to `frames` frames in a batch.
+
+    A source's last frames are left out if they are too few for a clip of their own.
+    """
+    shared, least = detector.network.first_frame, least_frames(detector)
+    return ClipBatches(footage, frames, places=footage.plain(detector.windows.length, shared=shared, least=least))
+
+
+def least_frames(detector: ReconstructionDetector) -> int:
+    """How many frames a clip must have for the detector's network."""
+    alone = detector.windows.partial == "keep"
+    return detector.network.first_frame + 1 if alone else detector.windows.length
 
 
 def as_input(pixels: UInt8[Tensor, "n t h w c"]) -> Float[Tensor, "n c t h w"]:

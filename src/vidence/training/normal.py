@@ -22,9 +22,9 @@ from vidence.scoring.thresholds import THRESHOLDS, Quantile, ThresholdRule
 from vidence.training.account import fit_facts, fit_identity
 from vidence.training.allocator import blocks_kept
 from vidence.training.calibration import HIGH, calibrate, pixel_errors
-from vidence.training.clips import ClipBatches, Footage, Place, as_input
+from vidence.training.clips import ClipBatches, Footage, Place, as_input, clips_of, least_frames
 from vidence.training.frame_cache import FrameCache
-from vidence.training.loop import fast_precision, train
+from vidence.training.loop import Precision, fast_precision, train
 from vidence.training.progress_file import Progress
 from vidence.training.recipes_normal import CLIPS, NORMAL_RECIPES, NormalRecipe
 from vidence.training.schedule import Schedule
@@ -52,6 +52,7 @@ def fit_normal(
     schedule: Schedule | None = None,
     rule: ThresholdRule | None = None,
     cache: Path | None = None,
+    precision: Precision | None = None,
 ) -> ReconstructionDetector:
     """Train on normal `samples`, calibrate and choose the threshold on normal `val`, save into `out` and return it.
 
@@ -59,8 +60,9 @@ def fit_normal(
     `out`/cache), which fits of all seeds and networks with the same input share. `split_seed` (default `seed`) is what
     the parts were split with: the facts name it. `schedule` overrides that of the settings' `recipe`, `epochs` and
     `patience` its values of that name (with a patience, the best epoch is kept). `rule` chooses the threshold on live
-    scores (default: the .99 quantile). A network with a method `learn(clips)` is given its clips once, one without
-    parameters nothing; an ensemble's members are fitted first, each into `out`/members/number.
+    scores (default: the .99 quantile). `precision` is the arithmetic of the training (default: `fast_precision`). A
+    network with a method `learn(clips)` is given its clips once, one without parameters nothing; an ensemble's members
+    are fitted first, each into `out`/members/number.
     Raises `SpecError` for a rule that needs labels, `DataError` where a part is empty.
     """
     rule = rule or Quantile(HIGH)
@@ -68,13 +70,13 @@ def fit_normal(
     detector = _untrained(settings, seed)
     cache = cache or out / "cache"
     options: dict[str, Any] = {"epochs": epochs, "patience": patience, "schedule": schedule}
-    options |= {"resume": resume, "progress": progress, "split_seed": split_seed}
+    options |= {"resume": resume, "progress": progress, "split_seed": split_seed, "precision": precision}
     again = partial(fit_normal, samples=samples, val=val, seed=seed, rule=rule, cache=cache, **options)
     members = _members(detector, again, out / "members")
     data = digest([*samples, *val])
     frames = FrameCache(cache, detector.fit, detector.windows.rate, settings.channels or 3)
     footage, held = frames.footages([samples, val], bar=progress)
-    bench = _Bench(detector, footage, held, seed)
+    bench = _Bench(detector, footage, held, seed, precision or fast_precision())
     schedule = bench.schedule(schedule).asked(epochs=epochs, patience=patience)
     done = Progress(fit_identity(detector, schedule, data, seed))
     clips = bench.all(footage, schedule.batch)
@@ -84,12 +86,8 @@ def fit_normal(
     elif any(each.requires_grad for each in detector.network.parameters()):
         done = bench.train(schedule, done.identity, out=out, resume=resume, bar=progress)
     detector.remember(None)
-    detector.facts = fit_facts(schedule, done, data, {"train": samples, "val": val}, seed, split_seed) | {
-        "validation": bench.recipe.validation,
-        "frames": {"train": footage.frames, "val": held.frames},
-        "plateau_reached": plateau_reached([row["val_loss"] for row in done.rows]),
-        **members,
-    }
+    facts = fit_facts(schedule, done, data, {"train": samples, "val": val}, seed, split_seed)
+    detector.facts = facts | bench.facts(done) | members
     detector = ended(detector, clips, variance, seed=seed)
     if detector.network.reconstructs:
         errors = pixel_errors(detector.network, bench.all(held, schedule.batch), footage.mean())
@@ -155,6 +153,7 @@ class _Bench:
     footage: Footage
     val: Footage
     seed: int
+    precision: Precision
 
     @property
     def recipe(self) -> NormalRecipe:
@@ -166,9 +165,7 @@ class _Bench:
 
     @property
     def least(self) -> int:
-        """The frames that a clip must have."""
-        alone = self.detector.settings.partial == "keep"
-        return self.detector.network.first_frame + 1 if alone else self.length
+        return least_frames(self.detector)
 
     def schedule(self, asked: Schedule | None) -> Schedule:
         """What is asked for, else the recipe's; networks that see frames together get a few clips a step."""
@@ -179,14 +176,10 @@ class _Bench:
 
     def all(self, footage: Footage, frames: int) -> ClipBatches:
         """Every frame, in order."""
-        return ClipBatches(footage, frames, places=self.plain(footage))
-
-    def plain(self, footage: Footage) -> list[Place]:
-        """The clips that the detector would cut."""
-        return footage.plain(self.length, shared=self.detector.network.first_frame, least=self.least)
+        return clips_of(self.detector, footage, frames=frames)
 
     def train(self, schedule: Schedule, identity: str, *, out: Path, resume: bool, bar: bool) -> Progress:
-        """Run the loop in the fastest arithmetic that the machine has, weights in float32."""
+        """Run the loop, weights in float32."""
         network, settings = self.detector.network, self.detector.settings
         held = self.all(self.val, schedule.batch)
         if self.recipe.leaked:
@@ -231,12 +224,21 @@ class _Bench:
                 folder=out,
                 resume=resume,
                 bar=bar,
-                precision=fast_precision(),
+                precision=self.precision,
             )
+
+    def facts(self, done: Progress) -> dict[str, Any]:
+        """What is written down of the training; without steps there was no arithmetic."""
+        return {
+            "validation": self.recipe.validation,
+            "frames": {"train": self.footage.frames, "val": self.val.frames},
+            "plateau_reached": plateau_reached([row["val_loss"] for row in done.rows]),
+            "training_precision": self.precision if done.rows else None,
+        }
 
     def leaked(self) -> list[Place]:
         """The clips, drawn at random, that the recipe validates on; at least one."""
-        places = self.plain(self.footage)
+        places = clips_of(self.detector, self.footage).places
         count = max(1, round(self.recipe.leaked * len(places)))
         order = np.random.default_rng(self.seed).permutation(len(places))
         return [places[place] for place in sorted(order[:count])]

@@ -17,11 +17,9 @@ from vidence.models.detector import Detector
 from vidence.models.reconstruction_detector import ReconstructionDetector
 from vidence.scoring.thresholds import Quantile, ThresholdRule
 from vidence.training.calibration import HIGH, calibrate, pixel_errors
-from vidence.training.clips import ClipBatches, Footage
+from vidence.training.clips import Footage, clips_of
 from vidence.training.frame_cache import FrameCache
 from vidence.training.svdd_step import TUNINGS, Tuning, tuned
-
-FRAMES = 128  # at once, where nothing is learned
 
 
 def tune(
@@ -74,10 +72,3 @@ def reconstructing(detector: Detector) -> ReconstructionDetector:
     if not isinstance(detector, ReconstructionDetector):
         raise SpecError("the SVDD step needs a detector that reconstructs, such as bcae1; this one is a classifier.")
     return detector
-
-
-def clips_of(detector: ReconstructionDetector, footage: Footage) -> ClipBatches:
-    """The clips that the detector would cut of the footage."""
-    length, first = detector.windows.length, detector.network.first_frame
-    least = first + 1 if detector.windows.partial == "keep" else length
-    return ClipBatches(footage, FRAMES, places=footage.plain(length, shared=first, least=least))
