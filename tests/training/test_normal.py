@@ -213,7 +213,7 @@ def test_what_has_no_gradient_learns_once_or_nothing(walks: list[Sample], tmp_pa
     mean = fit_normal(MeanFrame(size=32, channels=1), walks[:2], walks[2:], out=tmp_path / "mean", **options)
     errors = mean.facts["metrics"]["val"]
     assert errors["mse"] == pytest.approx(errors["mean_frame_mse"], rel=1e-4)
-    assert (mean.facts["epochs"], mean.facts["plateau_reached"]) == (0, True)
+    assert (mean.facts["epochs"], mean.facts["plateau_reached"], mean.facts["training_precision"]) == (0, True, None)
     previous = fit_normal(PreviousFrame(size=32, channels=1), walks[:2], walks[2:], out=tmp_path / "last", **options)
     assert previous.facts["calibration"]["frames"] == 19
     assert previous.threshold is not None
@@ -276,12 +276,11 @@ def test_what_cannot_be_done_is_refused_before_any_work(walks: list[Sample], tmp
         fitted([*walks[:2], *short], tmp_path / "out", replace(SETTINGS, ahead=1))
 
 
-def test_bf16_and_float32_agree(walks: list[Sample], tmp_path: Path, monkeypatch: Any) -> None:
+def test_bf16_and_float32_agree(walks: list[Sample], tmp_path: Path) -> None:
     """Training losses of the first epochs from the same start differ by less than 2 %."""
 
     def losses(precision: str) -> np.ndarray:
-        monkeypatch.setattr("vidence.training.normal.fast_precision", lambda: precision)
-        fitted(walks, tmp_path / precision)
+        assert fitted(walks, tmp_path / precision, precision=precision).facts["training_precision"] == precision
         rows = (tmp_path / precision / "log.csv").read_text().splitlines()[1:]
         return np.array([float(row.split(",")[1]) for row in rows])
 
@@ -290,6 +289,8 @@ def test_bf16_and_float32_agree(walks: list[Sample], tmp_path: Path, monkeypatch
     np.testing.assert_allclose(fast, exact, rtol=0.02)
     assert not np.array_equal(fast, exact)
     assert loop.fast_precision() in ("32-true", "bf16-mixed")
+    default = fitted(walks, tmp_path / "default", epochs=1)
+    assert default.facts["training_precision"] == loop.fast_precision()
 
 
 def test_plateau() -> None:
