@@ -41,6 +41,40 @@ def test_an_epoch_shows_every_frame_at_most_once_and_most_of_them(t: int, length
         assert len(range(start, t, stride)) - len(of_start) < length
 
 
+@given(t=st.integers(1, 90), length=st.integers(1, 9))
+def test_the_clips_of_all_strides_are_those_of_the_definition(t: int, length: int) -> None:
+    """For each stride and start, consecutive groups that do not overlap; what two strides have in common once."""
+    wanted = set()
+    for stride in (1, 2, 4, 8, 16):
+        for start in range(stride):
+            of_start = list(range(start, t, stride))
+            wanted |= {tuple(of_start[k : k + length]) for k in range(0, len(of_start) - length + 1, length)}
+    found = [tuple(shown(place)) for place in footage(t).every(length, STRIDES)]
+    assert len(found) == len(set(found))
+    assert set(found) == (wanted or {tuple(range(t))})
+    assert footage(t).every(length, STRIDES, least=length) == ([] if t < length else footage(t).every(length, STRIDES))
+
+
+def test_without_stride_1_a_video_that_is_too_short_for_the_others_is_cut_plainly() -> None:
+    held = footage(9, 11)
+    clips = held.every(6, (2, 4), least=2)
+    assert clips == [Place(0, 0, 1, 6), Place(0, 6, 1, 3), Place(1, 0, 2, 6)]
+    assert Counter(frame for place in footage(64).every(8, (2, 4, 8)) for frame in shown(place)) == dict.fromkeys(
+        range(64), 3
+    )
+
+
+def test_an_epoch_of_all_strides_shows_every_clip() -> None:
+    held = footage(64)
+    loader = ClipBatches(held, 16, length=4, strides=(1, 2, 4), all_strides=True, seed=0)
+    batches = loader.batches()
+    assert {len(places) for places in batches} == {4}
+    assert sorted(place for places in batches for place in places) == sorted(held.every(4, (1, 2, 4)))
+    assert loader.steps == len(batches) == 12
+    loader.epoch = 2
+    assert loader.batches() != batches, "shuffled anew"
+
+
 def test_all_strides_and_offsets_come_up() -> None:
     held = footage(40)
     drawn = [held.drawn(4, STRIDES, np.random.default_rng(seed)) for seed in range(60)]

@@ -20,6 +20,16 @@ def test_all_follow_the_thesis_in_what_it_says() -> None:
     assert NORMAL_RECIPES["thesis"].schedule.epochs == 300
 
 
+def test_text_and_code_take_all_strides_in_large_batches() -> None:
+    for name in ("thesis", "released"):
+        recipe = NORMAL_RECIPES[name]  # type: ignore[index]
+        assert (recipe.schedule.batch, recipe.clips) == (256, 32)
+        assert recipe.strides_for(alone=False) == (1, 2, 4, 8, 16)
+        assert recipe.strides_for(alone=True) == (2, 4, 8, 16)
+    corrected = NORMAL_RECIPES["corrected"]
+    assert corrected.strides_for(alone=True) == corrected.strides_for(alone=False) == STRIDES
+
+
 def test_only_the_released_recipe_adds_noise_and_leaks() -> None:
     released = NORMAL_RECIPES["released"]
     assert (released.noise, released.noisy, released.leaked, released.weights) == (0.1, 0.5, 0.1, (1.0, 1.0))
@@ -46,4 +56,6 @@ def test_the_docs_have_a_row(name: str) -> None:
     recipe = NORMAL_RECIPES[name]  # type: ignore[index]
     (row,) = (line for line in DOCS.read_text().splitlines() if line.startswith(f"| `{name}` |"))
     assert f"| {recipe.schedule.epochs} |" in row
-    assert ("leak" in row) == bool(recipe.leaked) == ("frames are trained on at other strides and offsets" in row)
+    assert ("leak" in row) == bool(recipe.leaked) == ("frames are trained on at other strides:" in row)
+    assert f"| {recipe.schedule.batch} frames or {recipe.clips} clips |" in row
+    assert ("| all strides |" in row) == recipe.all_strides == ("| one stride a video |" not in row)

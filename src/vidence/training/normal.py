@@ -26,7 +26,7 @@ from vidence.training.clips import ClipBatches, Footage, Place, as_input, clips_
 from vidence.training.frame_cache import FrameCache
 from vidence.training.loop import Precision, fast_precision, train
 from vidence.training.progress_file import Progress
-from vidence.training.recipes_normal import CLIPS, NORMAL_RECIPES, NormalRecipe
+from vidence.training.recipes_normal import NORMAL_RECIPES, NormalRecipe
 from vidence.training.schedule import Schedule
 from vidence.training.svdd_step import begun, ended
 
@@ -167,11 +167,15 @@ class _Bench:
     def least(self) -> int:
         return least_frames(self.detector)
 
+    @property
+    def strides(self) -> tuple[int, ...]:
+        return self.recipe.strides_for(alone=self.least == 1)
+
     def schedule(self, asked: Schedule | None) -> Schedule:
         """What is asked for, else the recipe's; networks that see frames together get a few clips a step."""
         schedule = asked or self.recipe.schedule
         if asked is None and self.least > 1:
-            schedule = replace(schedule, batch=CLIPS * self.length)
+            schedule = replace(schedule, batch=self.recipe.clips * self.length)
         return schedule
 
     def all(self, footage: Footage, frames: int) -> ClipBatches:
@@ -189,7 +193,8 @@ class _Bench:
             schedule.batch,
             length=self.length,
             least=self.least,
-            strides=self.recipe.strides,
+            strides=self.strides,
+            all_strides=self.recipe.all_strides,
             seed=self.seed,
             without=frozenset(held.places) if self.recipe.leaked else frozenset(),
         )
@@ -238,7 +243,7 @@ class _Bench:
 
     def leaked(self) -> list[Place]:
         """The clips, drawn at random, that the recipe validates on; at least one."""
-        places = clips_of(self.detector, self.footage).places
+        places = self.footage.every(self.length, self.strides, least=self.least)
         count = max(1, round(self.recipe.leaked * len(places)))
         order = np.random.default_rng(self.seed).permutation(len(places))
         return [places[place] for place in sorted(order[:count])]
