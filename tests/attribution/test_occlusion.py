@@ -6,7 +6,7 @@ from captum.attr import Occlusion as CaptumOcclusion
 from torch import nn
 
 from vidence.attribution import FrameOcclusion, Occlusion
-from vidence.attribution.perturb import occlusion
+from vidence.attribution.perturb import boxes, fills, occlusion
 from vidence.errors import SpecError
 from vidence.scoring.scores import Logit
 
@@ -83,7 +83,7 @@ def test_small_chunks_change_nothing(monkeypatch):
     torch.manual_seed(0)
     model, x = Whole(Stages().eval()), torch.rand(1, 3, 5, 8, 6)
     at_once = Occlusion(box=(2, 4, 3))(model, x, Logit(1))
-    monkeypatch.setattr(occlusion, "PIXELS_AT_ONCE", 1)
+    monkeypatch.setattr(boxes, "PIXELS_AT_ONCE", 1)
     torch.testing.assert_close(Occlusion(box=(2, 4, 3))(model, x, Logit(1)), at_once)
 
 
@@ -99,10 +99,10 @@ def test_frames_of_a_linear_model():
 def test_fills():
     x = torch.zeros(1, 1, 5, 9, 9)
     x[:, :, 2] = 1
-    assert occlusion.filled_with(x, "mean").unique().item() == pytest.approx(0.2)
-    assert not occlusion.filled_with(x, "median").any()
-    assert torch.equal(occlusion.filled_with(x, "blur")[:, :, 2], torch.ones(1, 1, 9, 9))
-    assert occlusion.filled_with(x[:, :, 2:3], "median").unique().item() == 1
+    assert fills.filled_with(x, "mean").unique().item() == pytest.approx(0.2)
+    assert not fills.filled_with(x, "median").any()
+    assert torch.equal(fills.filled_with(x, "blur")[:, :, 2], torch.ones(1, 1, 9, 9))
+    assert fills.filled_with(x[:, :, 2:3], "median").unique().item() == 1
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,12 @@ from torch import nn
 
 from vidence.attribution.activation import activation_maps
 from vidence.attribution.cam import GradCAM
-from vidence.attribution.explainer import Attributions, Explainer, TwoStage
+from vidence.attribution.explainer import Attributions, Explainer
 from vidence.attribution.feature_visualisation import FeatureVisualisation
 from vidence.attribution.gradient import Gradient
 from vidence.attribution.perturb.occlusion import FrameOcclusion, Occlusion
 from vidence.attribution.residual import Residual
+from vidence.attribution.two_stage import TwoStage
 from vidence.attribution.when_where import WhenWhere
 from vidence.models.reconstruction import ReconstructionNetwork
 from vidence.scoring.scores import ScoreFunction, has_places

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 from vidence.attribution.activation import Activation, in_frames, with_activation
 from vidence.attribution.calls import RecurrentCalls
-from vidence.attribution.explainer import Attributions, Explainer, TwoStage, score_rows
+from vidence.attribution.explainer import Attributions, Explainer
+from vidence.attribution.outputs import score_rows
+from vidence.attribution.two_stage import TwoStage
 from vidence.errors import ExplainError, SpecError
 from vidence.record.facts import Certificate
 from vidence.scoring.scores import ScoreFunction

@@ -10,7 +10,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vidence.attribution.calls import GradientOn
-from vidence.attribution.explainer import Attributions, Explainer, score_rows
+from vidence.attribution.explainer import Attributions, Explainer
+from vidence.attribution.outputs import score_rows
 from vidence.errors import SpecError
 from vidence.record.facts import Certificate
 from vidence.scoring.scores import ScoreFunction

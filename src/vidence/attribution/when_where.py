@@ -15,14 +15,7 @@ from torch import Tensor, nn
 
 from vidence.attribution.activation import Activation, in_frames, with_activation
 from vidence.attribution.calls import RecurrentCalls, per_call, per_frame
-from vidence.attribution.explainer import (
-    Attributions,
-    Explainer,
-    TwoStage,
-    first_row,
-    joined_outputs,
-    score_rows,
-)
+from vidence.attribution.explainer import Attributions, Explainer
 from vidence.attribution.hidden_frames import (
     agreement,
     bridged,
@@ -31,8 +24,10 @@ from vidence.attribution.hidden_frames import (
     mean_over_runs,
     shapley,
 )
-from vidence.attribution.perturb.occlusion import hide
+from vidence.attribution.outputs import first_row, joined_outputs, score_rows
+from vidence.attribution.perturb.boxes import hide
 from vidence.attribution.reference import Kind, detailed, distributed, reference_features, reference_maps
+from vidence.attribution.two_stage import TwoStage
 from vidence.errors import SpecError
 from vidence.record.facts import Certificate
 from vidence.scoring.scores import ScoreFunction

@@ -1,0 +1,67 @@
+"""The clip, the model and the score that an explainer asks again and again: every pass of many goes through here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from vidence.attribution.calls import GradientOn
+from vidence.attribution.outputs import one_each
+from vidence.attribution.progress import counted
+from vidence.scoring.scores import ScoreFunction, pinned
+
+PIXELS_AT_ONCE = 32 * 224 * 224  # frames x height x width in one pass without a gradient; a gradient keeps 4 x as much
+Rows: TypeAlias = Callable[[int, int], Tensor]  # (first, last) -> rows (last - first, c, t, h, w)
+
+
+@dataclass(eq=False)
+class Subject:
+    """One clip x (1, c, t, h, w) of `model` under `score`, which is pinned on the clip as it is by the first pass.
+
+    `chunk` is how many rows (variants of the clip) one pass takes; None: as many as a fixed memory budget allows.
+    """
+
+    model: nn.Module
+    x: Float[Tensor, "1 c t h w"]
+    score: ScoreFunction
+    chunk: int | None = None
+    output: Any = field(init=False)
+    whole: Float[Tensor, " 1"] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """One forward pass of the clip as it is."""
+        with torch.no_grad():
+            self.output = self.model(self.x)
+            self.score = pinned(self.score, self.output, self.x)
+            self.whole = one_each(self.score(self.output, self.x), 1).float()
+
+    def at(self, rows: Float[Tensor, "v c t h w"]) -> Float[Tensor, " v"]:
+        """The scores of variants, with the graph down to them where they ask for one; all in one pass."""
+        with GradientOn() if rows.requires_grad else torch.no_grad():
+            return one_each(self.score(self.model(rows), rows), len(rows))
+
+    def scores(self, rows: Rows, count: int, *, label: str) -> Float[Tensor, " count"]:
+        """The scores of `count` variants, made chunk by chunk; no gradient."""
+        return torch.cat([self.at(rows(first, last)) for first, last in self._chunks(count, 1, label)]).float()
+
+    def gradients(
+        self, rows: Rows, count: int, *, label: str
+    ) -> Iterator[tuple[slice, Float[Tensor, " v"], Float[Tensor, "v c t h w"]]]:
+        """Chunk by chunk: which rows, their scores, and the gradient of each row's score in its own pixels."""
+        for first, last in self._chunks(count, 4, label):
+            asked = rows(first, last).detach().clone().requires_grad_()
+            values = self.at(asked)
+            gradient = torch.zeros_like(asked)
+            if values.requires_grad:
+                gradient = torch.autograd.grad(values.sum(), asked, materialize_grads=True)[0]
+            yield slice(first, last), values.detach(), gradient
+
+    def _chunks(self, count: int, weight: int, label: str) -> Iterator[tuple[int, int]]:
+        step = self.chunk or max(1, PIXELS_AT_ONCE // (weight * self.x[0, 0].numel()))
+        for first in counted(range(0, count, step), label=label):
+            yield first, min(first + step, count)
