@@ -15,7 +15,10 @@ CLASS_AGNOSTIC: set[str] = set()  # keys whose map is the same for every score
 REFUSES: dict[str, set[str]] = {"residual": {"recurrent", "volume", "frames", "transformer"}}
 
 
-def check(key, model, x, scores=(Logit(0), Logit(1))):
+LOGITS = (Logit(0), Logit(1))
+
+
+def check(key, model, x, scores=LOGITS):
     explainer = EXPLAINERS[key].quick()
     if family_of(model) in REFUSES.get(key, ()):
         with pytest.raises(ExplainError):
