@@ -4,15 +4,62 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from vidence.attribution.explainer import Explainer
+from vidence.attribution.outputs import mapped
 from vidence.scoring.scores import Logit, ScoreFunction
 
-__all__ = ["assert_no_residue", "check_explainer"]
+__all__ = ["Passes", "assert_no_residue", "check_explainer", "counted_passes"]
+
+
+@dataclass(slots=True)
+class Passes:
+    """Clip rows that went forward through a model, and rows whose backward pass was run from its output."""
+
+    forwards: int = 0
+    gradients: int = 0
+
+
+@contextmanager
+def counted_passes(model: nn.Module) -> Iterator[Passes]:
+    """Count the rows of every call of `model` inside the block and of every backward pass from what it returned.
+
+    A call of `encode` or `decide` is no call of the model. Of an output of several tensors the busiest one counts.
+    """
+    passes = Passes()
+
+    def count(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
+        rows = len(next(part for part in (*args, *kwargs.values()) if isinstance(part, Tensor)))
+        passes.forwards += rows
+        runs: dict[int, int] = {}  # tensor of the output -> backward passes seen at it
+
+        def watched(part: Tensor) -> Tensor:
+            if not part.requires_grad:
+                return part
+            place = len(runs)
+            runs[place] = 0
+
+            def ran(gradient: Tensor) -> None:
+                before = max(runs.values())
+                runs[place] += 1
+                passes.gradients += rows * (max(runs.values()) - before)
+
+            seen = part.view_as(part)  # a hook of our own, on no tensor of the user's
+            seen.register_hook(ran)
+            return seen
+
+        return mapped(output, watched)
+
+    handle = model.register_forward_hook(count, with_kwargs=True)
+    try:
+        yield passes
+    finally:
+        handle.remove()
 
 
 @contextmanager
