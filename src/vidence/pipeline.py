@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -49,21 +49,23 @@ def explain(
     *,
     explainer: Explainer | str | None = None,
     score: ScoreFunction | str | None = None,
+    certify: bool = True,
 ) -> Attributions:
     """Explain what a model says of a clip.
 
     `model` is any video model of yours (wrap it in `Adapted` if it speaks another axis order or value range) or a
     detector; `clip` a `Clip`, or x (n, c, t, h, w) in [0, 1]. `explainer` and `score` are objects or spec lines; by
     default `when-where` for recurrent models, else `grad-cam`, of the predicted class's logit; `residual` of the
-    squared error (a detector's own score) where the network reconstructs. Raises `ExplainError` where the model has
-    nothing to look into.
+    squared error (a detector's own score) where the network reconstructs. `certify` hides every frame once, to measure
+    how the map agrees with that. Raises `ExplainError` where the model has nothing to look into, or the pair makes no
+    sense.
     """
     network = _network(model)
     x = clip if isinstance(clip, Tensor) else _input(model, clip)
     asked = score_of(score, model)
     chosen = explainer_of(explainer) if explainer is not None else default_for(network, asked)
     with getattr(model, "arithmetic", nullcontext)(x):
-        return chosen.attribute(network, x, asked)
+        return chosen.attribute(network, x, asked, certify=certify)
 
 
 def default_line(detector: Detector, score: str | None = None) -> str:
@@ -135,10 +137,10 @@ class Reasons:
         """Whether a window was explained."""
         return any(window.ref.first in reason.certificates for reason in self.by_line.values())
 
-    def add(self, clip: Clip) -> None:
+    def add(self, clip: Clip, *, certify: bool = True) -> None:
         """Explain one window."""
         for line, explainer in self._explainers.items():
-            found = explain(self._detector, clip, explainer=explainer, score=self._score)
+            found = explain(self._detector, clip, explainer=explainer, score=self._score, certify=certify)
             reason = self.by_line[line]
             frames = slice(*found.extra.get("scored", (None,)))  # a residual is silent of frames without a score
             reason.maps.add(clip.times[frames], found.values[0, frames].cpu().numpy())
@@ -168,13 +170,20 @@ class Reasons:
         )
 
     def add_all(
-        self, source: Source, chosen: Iterable[ScoredWindow], *, step: Callable[[], None] = lambda: None
+        self,
+        source: Source,
+        chosen: Iterable[ScoredWindow],
+        *,
+        certified: Container[int] = (),
+        step: Callable[[], None] = lambda: None,
     ) -> None:
-        """Decode the source once more and explain the chosen windows; `step` is called after each."""
+        """Decode the source once more and explain the chosen windows; `step` is called after each. The certificates of
+        those that begin at a frame of `certified` say how the map agrees with hiding frames, at a pass a frame.
+        """
         wanted = {window.ref.first for window in chosen}
         for clip in self._detector.windows.cut(source) if wanted else ():
             if clip.ref.first in wanted:
-                self.add(clip)
+                self.add(clip, certify=clip.ref.first in certified)
                 step()
                 wanted.remove(clip.ref.first)
             if not wanted:

@@ -59,6 +59,6 @@ class Beside:
         while (clip := clips.get()) is not None:
             if self._error is None:  # after an error the rest is only taken off the queue
                 try:
-                    reasons.add(clip)
+                    reasons.add(clip, certify=False)  # hiding frames would hold the scoring up
                 except Exception as error:  # raised again in `finish`, on the caller's side
                     self._error = error

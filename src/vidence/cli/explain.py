@@ -112,7 +112,8 @@ class _Work:
         chosen = judged.anomalous if self.span is None else judged.during(*self.span)
         explaining = bars.add(f"explaining {source.name}", len(chosen), "windows")
         reasons = Reasons(self.model, self.lines, self.score)
-        reasons.add_all(source, chosen, step=lambda: bars.progress.advance(explaining))
+        deciding = {judged.peak(event).ref.first for event in (*judged.events, None)}
+        reasons.add_all(source, chosen, certified=deciding, step=lambda: bars.progress.advance(explaining))
         ids = keep(self.store, self.model, self.folder, source, judged, reasons, self.out)
         bars.progress.remove_task(explaining)
         counts = f"{len(judged.events)} alarms, {len(chosen)} of {len(judged.windows)} windows explained"
