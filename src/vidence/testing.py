@@ -50,7 +50,7 @@ def counted_passes(model: nn.Module) -> Iterator[Passes]:
                 passes.gradients += rows * (max(runs.values()) - before)
 
             seen = part.view_as(part)  # a hook of our own, on no tensor of the user's
-            seen.register_hook(ran)
+            seen.register_hook(ran)  # type: ignore[no-untyped-call]
             return seen
 
         return mapped(output, watched)
