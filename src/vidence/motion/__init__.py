@@ -1,0 +1,1 @@
+"""What moves where between frames."""
