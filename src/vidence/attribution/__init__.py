@@ -5,11 +5,16 @@ from __future__ import annotations
 from torch import nn
 
 from vidence.attribution.activation import activation_maps
+from vidence.attribution.averaging import SmoothGrad, SmoothGradSquared, VarGrad
 from vidence.attribution.cam import GradCAM
 from vidence.attribution.explainer import Attributions, Explainer
 from vidence.attribution.feature_visualisation import FeatureVisualisation
-from vidence.attribution.gradient import Gradient
+from vidence.attribution.gradient import Gradient, InputXGradient
+from vidence.attribution.gradient_shap import GradientSHAP
+from vidence.attribution.guided import DeconvNet, GuidedBackprop
+from vidence.attribution.path import BlurIG, IntegratedGradients
 from vidence.attribution.perturb.occlusion import FrameOcclusion, Occlusion
+from vidence.attribution.perturb.rise import RISE
 from vidence.attribution.residual import Residual
 from vidence.attribution.two_stage import TwoStage
 from vidence.attribution.when_where import WhenWhere
@@ -17,11 +22,21 @@ from vidence.models.reconstruction import ReconstructionNetwork
 from vidence.scoring.scores import ScoreFunction, has_places
 
 EXPLAINERS: dict[str, type[Explainer]] = {
+    "blur-ig": BlurIG,
+    "deconvnet": DeconvNet,
     "frame-occlusion": FrameOcclusion,
     "grad-cam": GradCAM,
     "gradient": Gradient,
+    "gradient-shap": GradientSHAP,
+    "guided-backprop": GuidedBackprop,
+    "input-x-gradient": InputXGradient,
+    "integrated-gradients": IntegratedGradients,
     "occlusion": Occlusion,
     "residual": Residual,
+    "rise": RISE,
+    "smooth-grad": SmoothGrad,
+    "smooth-grad-squared": SmoothGradSquared,
+    "var-grad": VarGrad,
     "when-where": WhenWhere,
 }
 ON_ANY_SCORE = tuple(key for key in EXPLAINERS if key != "residual")  # residual needs a density over pixels
@@ -31,15 +46,25 @@ __all__ = [
     "COMBINE",
     "EXPLAINERS",
     "ON_ANY_SCORE",
+    "RISE",
     "Attributions",
+    "BlurIG",
+    "DeconvNet",
     "Explainer",
     "FeatureVisualisation",
     "FrameOcclusion",
     "GradCAM",
     "Gradient",
+    "GradientSHAP",
+    "GuidedBackprop",
+    "InputXGradient",
+    "IntegratedGradients",
     "Occlusion",
     "Residual",
+    "SmoothGrad",
+    "SmoothGradSquared",
     "TwoStage",
+    "VarGrad",
     "WhenWhere",
     "activation_maps",
     "default_for",
