@@ -2,13 +2,16 @@
 
 import pytest
 import torch
+from captum.attr import FeatureAblation
 from captum.attr import Occlusion as CaptumOcclusion
 from torch import nn
 
 from vidence.attribution import FrameOcclusion, Occlusion
 from vidence.attribution.perturb import boxes, fills, occlusion
 from vidence.errors import SpecError
-from vidence.scoring.scores import Logit
+from vidence.models.reconstruction import Reconstruction, ReconstructionNetwork
+from vidence.scoring.scores import PSNR, Logit, SquaredError
+from vidence.testing import counted_passes
 
 
 class Linear(nn.Module):
@@ -62,6 +65,74 @@ def test_overlaps_are_averaged_as_captum_does():
     torch.testing.assert_close(ours, theirs[:, 0].float(), rtol=1e-4, atol=1e-5)
 
 
+def test_hidden_frames_are_captums_ablated_features():
+    torch.manual_seed(0)
+    model, x = Linear(), torch.rand(1, 3, 4, 8, 6)
+    ours = FrameOcclusion(fill=0.0)(model, x, Logit(0))
+    frames = torch.arange(4)[:, None, None].expand(3, 4, 8, 6)[None]
+    theirs = FeatureAblation(model).attribute(x, feature_mask=frames, target=0)
+    torch.testing.assert_close(ours, theirs[:, 0].float(), rtol=1e-4, atol=1e-5)
+
+
+def test_a_box_may_be_a_tube_and_sides_may_be_left_out():
+    torch.manual_seed(0)
+    model, x = Linear(), torch.rand(1, 3, 4, 8, 6)
+    tube = Occlusion(box=("all", None, 3))(model, x, Logit(0))
+    torch.testing.assert_close(tube, Occlusion(box=(4, 2, 3), stride=(4, 1, 2))(model, x, Logit(0)))
+    assert torch.equal(tube[:, :1].expand_as(tube), tube)
+    frames = Occlusion(box=(1, "all", "all"), fill="median")(model, x, Logit(0))
+    torch.testing.assert_close(frames, FrameOcclusion()(model, x, Logit(0)))
+    with pytest.raises(SpecError, match="missed"):
+        Occlusion(stride=(None, 7, None))(model, x, Logit(0))  # the default box has 2 rows
+
+
+@pytest.mark.parametrize(
+    "explainer", [Occlusion(), Occlusion(box=(1, 3, 6), chunk=2), FrameOcclusion(), FrameOcclusion(length=3)]
+)
+def test_prices(explainer):
+    model, x = Linear(), torch.rand(1, 3, 4, 8, 6)
+    with counted_passes(model) as passes:
+        explainer(model, x, Logit(0))
+    price = explainer.price(4, 8, 6)
+    assert (passes.forwards, passes.gradients) == (price.forwards, price.gradients)
+
+
+class Smearing(ReconstructionNetwork):
+    """Expects of each pixel the mean of its column of three: an anomaly is wrong where it is and beside it."""
+
+    def forward(self, x):
+        return Reconstruction(nn.functional.avg_pool3d(x, (1, 3, 1), stride=1, padding=(0, 1, 0)))
+
+
+def test_effects_are_direct_or_contextual():
+    torch.manual_seed(0)
+    model, x = Smearing(), torch.rand(1, 3, 2, 4, 4)
+    found = Occlusion(box=(1, 2, 2), stride=(1, 2, 2), fill=0.5).attribute(model, x, SquaredError())
+    torch.testing.assert_close(found.extra["direct"] + found.extra["contextual"], found.values)
+    changed = x.clone()
+    changed[:, :, 0, :2, :2] = 0.5
+    before, after = (SquaredError().density(model(each), each)[0] for each in (x, changed))
+    torch.testing.assert_close(found.extra["direct"][0, 0, 0, 0], (before - after)[0, :2, :2].sum())
+    torch.testing.assert_close(found.values[0, 0, 0, 0], (before - after).sum())
+    assert float(found.extra["contextual"].abs().max()) > 0
+    assert "direct" not in Occlusion().attribute(model, x, PSNR()).extra  # its density is of another quantity
+    assert "direct" not in Occlusion().attribute(Linear(), torch.rand(1, 3, 4, 8, 6), Logit(0)).extra
+
+
+def test_an_autoencoders_boxes_show_what_it_expected():
+    x = torch.full((1, 3, 4, 8, 8), 0.5)
+    x[:, :, 1, 2:4, 2:4] = 1
+
+    class Clean(ReconstructionNetwork):
+        def forward(self, x):
+            return Reconstruction(torch.full_like(x, 0.5))
+
+    values = Occlusion(box=(1, 2, 2), stride=(1, 2, 2))(Clean(), x, SquaredError())
+    expected = torch.zeros(1, 4, 8, 8)
+    expected[:, 1, 2:4, 2:4] = 3 * 4 * 0.25  # the whole score: positive where the anomaly is
+    torch.testing.assert_close(values, expected)
+
+
 def test_the_last_box_reaches_the_end():
     assert occlusion._starts(10, 4, 3) == [0, 3, 6]
     assert occlusion._starts(11, 4, 3) == [0, 3, 6, 7]
@@ -110,6 +181,7 @@ def test_fills():
     [
         lambda: Occlusion(box=(0, 2, 2)),
         lambda: Occlusion(box=(2, 2)),
+        lambda: Occlusion(box=("whole", 2, 2)),
         lambda: Occlusion(box=(2, 2, 2), stride=(3, 2, 2)),
         lambda: Occlusion(fill="grey"),
         lambda: FrameOcclusion(length=0),

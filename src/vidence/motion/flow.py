@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -36,7 +37,7 @@ def dense_flow(x: Float[Tensor, "c t h w"]) -> Float[Tensor, "s 2 h w"]:
     gray = frames @ LUMA if frames.shape[-1] == len(LUMA) else frames.mean(axis=-1)
     pixels = np.rint(255 * gray).astype(np.uint8)
     flow = np.zeros((len(pixels) - 1, *pixels.shape[1:], 2), np.float32)
-    for step, (now, following) in enumerate(zip(pixels[:-1], pixels[1:], strict=True)):
+    for step, (now, following) in enumerate(pairwise(pixels)):
         cv2.calcOpticalFlowFarneback(now, following, flow[step], PYRAMID, LEVELS, WINDOW, ROUNDS, NEIGHBOURS, SIGMA, 0)
     return rearrange(torch.from_numpy(flow[..., ::-1].copy()), "s h w d -> s d h w").to(x.device)
 

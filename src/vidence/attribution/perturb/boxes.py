@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from vidence.attribution.perturb.fills import Fill, filled_with
 from vidence.attribution.progress import counted
+from vidence.attribution.subject import PIXELS_AT_ONCE
 from vidence.attribution.two_stage import TwoStage
-from vidence.scoring.scores import ScoreFunction, pinned
+from vidence.scoring.scores import Placed, ScoreFunction, has_places, pinned
 
 Box: TypeAlias = tuple[int, int, int]  # frames, rows, columns
-PIXELS_AT_ONCE = 32 * 224 * 224  # in one pass of the model: bounds memory
 
 
 def hide(
@@ -24,28 +24,77 @@ def hide(
     corners: list[tuple[int, ...]],
     box: Box,
     fill: Fill,
+    *,
+    chunk: int | None = None,
 ) -> Float[Tensor, " boxes"]:
-    """Loss of the score for each box hidden, by its first (frame, row, column); no gradient."""
-    at_once = max(
-        1, PIXELS_AT_ONCE // (x[0, 0].numel() if not isinstance(model, TwoStage) else box[0] * x[0, 0, 0].numel())
-    )
-    losses = []
+    """Loss of the score for each box hidden, by its first (frame, row, column); no gradient.
+
+    `chunk` is how many boxes one pass of the model takes; None: as many as a fixed memory budget allows.
+    """
+    return _losses(model, x, score, corners, box, fill, chunk=chunk, placed=False)[0]
+
+
+def hide_in_places(
+    model: nn.Module,
+    x: Float[Tensor, "1 c t h w"],
+    score: Placed,
+    corners: list[tuple[int, ...]],
+    box: Box,
+    fill: Fill,
+    *,
+    chunk: int | None = None,
+) -> tuple[Float[Tensor, " boxes"], Float[Tensor, " boxes"]]:
+    """As `hide`, of a score that has places, and how much of each loss is of the score's density inside the box.
+
+    The passes are the same: the density is read off their outputs. The rest of a loss is contextual: what hiding the
+    box does to the score elsewhere, and to parts of the score that have no places.
+    """
+    losses, direct = _losses(model, x, score, corners, box, fill, chunk=chunk, placed=True)
+    return losses, direct
+
+
+def _losses(
+    model: nn.Module,
+    x: Tensor,
+    score: ScoreFunction,
+    corners: list[tuple[int, ...]],
+    box: Box,
+    fill: Fill,
+    *,
+    chunk: int | None,
+    placed: bool,
+) -> tuple[Tensor, Tensor]:
+    pixels = x[0, 0].numel() if not isinstance(model, TwoStage) else box[0] * x[0, 0, 0].numel()
+    at_once = chunk or max(1, PIXELS_AT_ONCE // pixels)
+    losses, inside = [], []
     with torch.no_grad():
         stages = model if isinstance(model, TwoStage) else None
         features = x if stages is None else stages.encode(x)
         output = model(x) if stages is None else stages.decide(features)
         score = pinned(score, output, x)
         whole, filled = score(output, x), filled_with(x, fill, output)
+        density = score.density(output, x) if placed and has_places(score) else None
         for first in counted(range(0, len(corners), at_once), label="boxes hidden"):
-            chunk = corners[first : first + at_once]
+            part = corners[first : first + at_once]
             if stages is None:
-                rows = _hidden(x, filled, chunk, box)
+                rows = _hidden(x, filled, part, box)
                 output = model(rows)
             else:
-                rows = x.expand(len(chunk), -1, -1, -1, -1)
-                output = _decided(stages, x, features, filled, chunk, box)
+                rows = x.expand(len(part), -1, -1, -1, -1)
+                output = _decided(stages, x, features, filled, part, box)
             losses.append(whole - score(output, rows))
-    return torch.cat(losses).float()
+            if density is not None and has_places(score):
+                inside.append(_inside(density - score.density(output, rows), part, box))
+    return torch.cat(losses).float(), torch.cat(inside).float() if inside else torch.zeros(0)
+
+
+def _inside(values: Float[Tensor, "v t h w"], corners: list[tuple[int, ...]], box: Box) -> Float[Tensor, " v"]:
+    """What each row's box sums to."""
+    sums = [
+        row[i : i + box[0], j : j + box[1], k : k + box[2]].sum()
+        for row, (i, j, k) in zip(values, corners, strict=True)
+    ]
+    return torch.stack(sums)
 
 
 def _hidden(x: Tensor, filled: Tensor, corners: list[tuple[int, ...]], box: Box) -> Float[Tensor, "v c t h w"]:

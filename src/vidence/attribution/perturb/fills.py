@@ -48,6 +48,13 @@ def filled_with(x: Float[Tensor, "1 c t h w"], fill: Fill, output: Any = None) -
     return torch.full_like(x, float(fill))
 
 
+def shown_through(
+    x: Float[Tensor, "1 c t h w"], filled: Float[Tensor, "1 c t h w"], keep: Float[Tensor, "v t h w"]
+) -> Float[Tensor, "v c t h w"]:
+    """Variants of the clip: x where `keep` is 1, `filled` where it is 0, and a blend in between."""
+    return torch.lerp(filled, x, keep[:, None])
+
+
 def _expected(x: Tensor, output: Any) -> Float[Tensor, "1 c t h w"]:
     """The reconstruction in the clip's channels; frames that have none stay as they are."""
     if not isinstance(output, Reconstruction):
