@@ -55,7 +55,7 @@ class Shown:
 def shown_clip(detector: Detector, video: Path | None, at: float | None, label: str) -> Clip:
     """The window of a video that decided, or a synthetic clip with an event, at the network's own size."""
     if video is None:
-        made = Synthetic(event_frames=5).clip(label, SEED)
+        made = Synthetic(event_frames=8).clip(label, SEED)
         clip = Clip(ClipRef(label, "0" * 64, 0, made.times), made.pixels)
         return clip if len(clip.pixels) == detector.windows.length else _cut(clip, detector.windows.length, made.mask)
     source = open_source(video)
@@ -72,7 +72,7 @@ def _cut(clip: Clip, length: int, mask: np.ndarray) -> Clip:
     return Clip(ClipRef(clip.ref.source, clip.ref.digest, first, times), clip.pixels[first : first + length])
 
 
-def maps(detector: Detector, clip: Clip, keys: Sequence[str], *, full: bool) -> Iterator[Shown]:
+def maps(detector: Detector, clip: Clip, keys: Sequence[str], score: str, *, full: bool) -> Iterator[Shown]:
     """The clip itself, the controls, and each explainer's map."""
     x = detector.prepare(clip)
     frames = np.ascontiguousarray((x[0].permute(1, 2, 3, 0).cpu().numpy() * 255).round().astype(np.uint8))
@@ -84,7 +84,7 @@ def maps(detector: Detector, clip: Clip, keys: Sequence[str], *, full: bool) -> 
         explainer = KINDS[key]() if full else KINDS[key].quick()
         begun = time.monotonic()
         try:
-            found = explain(detector, clip, explainer=explainer, certify=False)
+            found = explain(detector, clip, explainer=explainer, score=score, certify=False)
         except ExplainError as error:
             yield Shown(key, None, str(error))
             continue
@@ -113,17 +113,19 @@ def main() -> None:
     parser.add_argument("--at", type=float, help="seconds")
     parser.add_argument("--event", default="cyclist", help="class of the synthetic clip")
     parser.add_argument("--explainer", action="append", choices=KINDS)
+    parser.add_argument("--score", help="what is explained; by default the detector's own score")
     parser.add_argument("--full", action="store_true")
     parser.add_argument("--threads", type=int, default=2)
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     detector = load_detector(asked.detector)
     clip = shown_clip(detector, asked.video, asked.at, asked.event)
-    found = list(maps(detector, clip, asked.explainer or list(KINDS), full=asked.full))
+    score = asked.score or default_score(detector)
+    found = list(maps(detector, clip, asked.explainer or list(KINDS), score, full=asked.full))
     drawn = [each for each in found if each.pixels is not None]
     asked.out.parent.mkdir(parents=True, exist_ok=True)
     title = f"{len(drawn) - 3} explainers of {spec.parse(detector.spec).key}"
-    text = f"explained: {default_score(detector)}; frames from left to right; each map on one scale over the clip"
+    text = f"explained: {score}; frames from left to right; each map on one scale over the clip"
     strips, names = [strip(each.pixels) for each in drawn], [each.name for each in drawn]
     write_sheet(asked.out, strips, names, title=title, text=text, columns=2)
     for each in found:
