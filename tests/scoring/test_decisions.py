@@ -9,18 +9,18 @@ import pytest
 
 from vidence.errors import SpecError
 from vidence.frames.source import open_source
-from vidence.models.cnn_rnn import CnnRnnDetector
+from vidence.models.classifier_detector import ClassifierDetector
 from vidence.record.decision import DecisionRecord
 from vidence.scoring.decisions import record, threshold_of
 from vidence.scoring.run import judge
 
 
 @pytest.fixture
-def detector(detector_folder: Path) -> CnnRnnDetector:
-    return CnnRnnDetector.load(detector_folder)
+def detector(detector_folder: Path) -> ClassifierDetector:
+    return ClassifierDetector.load(detector_folder)
 
 
-def test_a_record_tells_one_alarm(detector: CnnRnnDetector, film: Path) -> None:
+def test_a_record_tells_one_alarm(detector: ClassifierDetector, film: Path) -> None:
     source = open_source(film)
     judged = judge(detector, source, threshold=0.5)
     made = record(detector, source, judged, judged.events[1])
@@ -42,7 +42,7 @@ def test_a_record_tells_one_alarm(detector: CnnRnnDetector, film: Path) -> None:
     assert record(detector, open_source(film), judged, judged.events[1]).id == made.id
 
 
-def test_a_record_of_no_alarm_shows_the_whole_curve(detector: CnnRnnDetector, quiet_film: Path) -> None:
+def test_a_record_of_no_alarm_shows_the_whole_curve(detector: ClassifierDetector, quiet_film: Path) -> None:
     source = open_source(quiet_film)
     judged = judge(detector, source, threshold=0.5)
     made = record(detector, source, judged, None)
@@ -51,7 +51,7 @@ def test_a_record_of_no_alarm_shows_the_whole_curve(detector: CnnRnnDetector, qu
     assert made.detection.value == max(window.value for window in judged.windows)
 
 
-def test_the_users_threshold_has_no_promise(detector: CnnRnnDetector, film: Path) -> None:
+def test_the_users_threshold_has_no_promise(detector: ClassifierDetector, film: Path) -> None:
     promised = {"value": 0.5, "rule": "false-alarm-budget", "origin": "footage", "low": 0.1, "high": 2.0}
     detector.threshold = promised
     source = open_source(film)
@@ -63,14 +63,14 @@ def test_the_users_threshold_has_no_promise(detector: CnnRnnDetector, film: Path
     assert (outcomes[1].false_alarms, outcomes[1].rule, outcomes[1].origin) == (None, "fixed", "set by the user")
 
 
-def test_a_threshold_set_by_hand_may_be_a_bare_value(detector: CnnRnnDetector, film: Path) -> None:
+def test_a_threshold_set_by_hand_may_be_a_bare_value(detector: ClassifierDetector, film: Path) -> None:
     detector.threshold = {"value": 0.5}
     source = open_source(film)
     judged = judge(detector, source, threshold=threshold_of(detector, None))
     assert record(detector, source, judged, judged.events[0]).outcome.origin == "set by the user"
 
 
-def test_the_threshold_in_force(detector: CnnRnnDetector) -> None:
+def test_the_threshold_in_force(detector: ClassifierDetector) -> None:
     assert threshold_of(detector, None) == 0.5
     assert threshold_of(detector, 0.0) == 0.0
     for wrong in (math.nan, math.inf):

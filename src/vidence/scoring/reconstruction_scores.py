@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -11,21 +11,34 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vidence.errors import ShapeError, SpecError
-from vidence.models.reconstruction import SUMMING, density, frame_errors, scored_frames
+from vidence.models.reconstruction import (
+    PLACELESS,
+    SUMMING,
+    density,
+    frame_errors,
+    parts,
+    scored_frames,
+)
 
 Mode = Literal["live", "fixed"]
+Part = Literal["reconstruction", "prediction"]
+Frames = int | tuple[int, int] | None
 
 
 @dataclass(frozen=True)
 class _FrameError(ABC):
-    """An error summed over the scored frames of a window, or of the one `frame` (its place in the window, from 0).
+    """An error summed over the scored frames of a window, or of the one `frame` (its place in the window, from 0), or
+    of the frames `(first, last)`, the last one excluded.
 
     `mode` says what the reconstruction is compared with once the clip is perturbed or differentiated: `live`, with the
     changed clip, as the deployed detector does; `fixed`, with the original that the score was pinned on.
+    `part` takes one head of a two-headed network alone: its `reconstruction` or its `prediction`, which is also all
+    that a predictor has.
     """
 
-    frame: int | None = None
+    frame: Frames = None
     mode: Mode = "live"
+    part: Part | None = None
     error: ClassVar[str]  # one of `vidence.models.reconstruction.ERRORS`
 
     @property
@@ -37,8 +50,20 @@ class _FrameError(ABC):
         """Refuse frames and modes that do not exist."""
         if self.mode not in ("live", "fixed"):
             raise SpecError(f"mode must be 'live' or 'fixed'; got {self.mode!r}.")
-        if self.frame is not None and (isinstance(self.frame, bool) or not isinstance(self.frame, int)):
-            raise SpecError(f"frame must be a place in the window, counted from 0; got {self.frame!r}.")
+        if self.part not in (None, "reconstruction", "prediction"):
+            raise SpecError(f"part must be 'reconstruction' or 'prediction'; got {self.part!r}.")
+        asked = self.frame if isinstance(self.frame, tuple) else (0 if self.frame is None else self.frame,)
+        whole = all(isinstance(each, int) and not isinstance(each, bool) for each in asked)
+        if not whole or (isinstance(self.frame, tuple) and (len(asked) != 2 or asked[0] >= asked[1])):
+            raise SpecError(
+                f"frame must be a place in the window, counted from 0, or (first, last) with the last one excluded; "
+                f"got {self.frame!r}."
+            )
+
+    @property
+    def placed(self) -> bool:
+        """Whether there is a density over pixels."""
+        return self.error != PLACELESS
 
     def __call__(self, output: Any, x: Float[Tensor, "n c t h w"]) -> Float[Tensor, " n"]:
         """Score each clip, (n,)."""
@@ -46,27 +71,51 @@ class _FrameError(ABC):
 
     def frames(self, output: Any, x: Float[Tensor, "n c t h w"]) -> Float[Tensor, "n s"]:
         """The error of each frame that counts; they sum to the score."""
+        output = self._asked(output)
         found = frame_errors(output, x, self.error)
-        return found if self.frame is None else found[:, self._place(output), None]
+        return found if self.frame is None else found[:, self._places(output)]
 
     def density(self, output: Any, x: Float[Tensor, "n c t h w"]) -> Float[Tensor, "n t h w"]:
         """The error per pixel of the frames that count, 0 in all others. Raises `SpecError` where it has no places."""
-        found = density(output, x, self.error)
+        found = density(self._asked(output), x, self.error)
         if self.frame is None:
             return found
         counts = torch.zeros_like(found)
-        counts[:, scored_frames(output)[0] + self._place(output)] = 1
+        counts[:, slice(*self.scored(output))] = 1
         return found * counts
+
+    def scored(self, output: Any) -> tuple[int, int]:
+        """The first frame of the clip that counts, and the one after the last."""
+        output = self._asked(output)
+        first, last = scored_frames(output)
+        if self.frame is None:
+            return first, last
+        places = self._places(output)
+        return first + places.start, first + places.stop
 
     def pin(self, output: Any, x: Float[Tensor, "n c t h w"]) -> _FrameError | _Pinned:
         """Hold the original as what reconstructions are compared with, where the mode is `fixed`."""
         return self if self.mode == "live" else _Pinned(self, x.detach())
 
-    def _place(self, output: Any) -> int:
+    def _asked(self, output: Any) -> Any:
+        """The head of the network that is asked for."""
+        if self.part is None:
+            return output
+        held = parts(output)
+        chosen = held[0] if self.part == "reconstruction" else held[-1]
+        if (chosen.first_frame > 0) != (self.part == "prediction"):
+            raise SpecError(
+                f"part={self.part!r} needs a network that does so; this one has no such head. Leave part out."
+            )
+        return replace(chosen, prediction=None)
+
+    def _places(self, output: Any) -> slice:
+        """The frames that count, among those that have a reconstruction."""
         first, last = scored_frames(output)
-        if self.frame is None or not first <= self.frame < last:
+        asked = self.frame if isinstance(self.frame, tuple) else (self.frame, (self.frame or 0) + 1)
+        if asked[0] is None or not first <= asked[0] < asked[1] <= last:
             raise SpecError(f"frame must be one that has a reconstruction, {first} to {last - 1}; got {self.frame}.")
-        return self.frame - first
+        return slice(asked[0] - first, asked[1] - first)
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +132,19 @@ class _Pinned:
     def complete(self) -> bool:
         """Whether the density over pixels sums to the score."""
         return self.score.complete
+
+    @property
+    def mode(self) -> Mode:
+        """The sub-mode: `fixed`."""
+        return self.score.mode
+
+    def frames(self, output: Any, x: Tensor) -> Float[Tensor, "n s"]:
+        """The error of each frame that counts."""
+        return self.score.frames(output, self._target(x))
+
+    def scored(self, output: Any) -> tuple[int, int]:
+        """The first frame that counts, and the one after the last."""
+        return self.score.scored(output)
 
     def density(self, output: Any, x: Tensor) -> Float[Tensor, "n t h w"]:
         """The error per pixel."""
@@ -134,3 +196,5 @@ class CentreDistance(_FrameError):
         super().__post_init__()
         if self.mode != "live":
             raise SpecError("centre-distance compares embeddings with a centre, not pictures; leave mode='live'.")
+        if self.part is not None:
+            raise SpecError("centre-distance has one embedding a frame, whatever the network's heads; leave part out.")

@@ -8,9 +8,9 @@ on one clip broadcasts over rows; pinned on n clips it serves batches whose size
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeAlias, TypeGuard, runtime_checkable
+from typing import Any, ClassVar, TypeAlias
 
 import torch
 from jaxtyping import Float, Int
@@ -18,35 +18,26 @@ from torch import Tensor
 
 from vidence.errors import ShapeError, SpecError
 from vidence.scoring.reconstruction_scores import PSNR, SSIM, AbsoluteError, CentreDistance, SquaredError
+from vidence.scoring.score import (
+    Held,
+    Pinnable,
+    Placed,
+    ScoreFunction,
+    frames_of,
+    has_places,
+    is_sum_over_pixels,
+    pinned,
+    scored_by,
+)
+from vidence.scoring.targets import FrameContrast, NormalisedError, Region
+
+__all__ = [
+    "PSNR", "SCORES", "SSIM", "AbsoluteError", "Anomaly", "CentreDistance", "Contrast", "FrameContrast", "Logit",
+    "NormalisedError", "Output", "Pinnable", "Placed", "Probability", "Region", "ScoreFunction", "SquaredError", "Sum",
+    "Target", "has_places", "index_of", "logits_of", "pinned",
+]  # fmt: skip
 
 Target: TypeAlias = int | str | None
-ScoreFunction: TypeAlias = Callable[[Any, Tensor], Tensor]
-
-
-@runtime_checkable
-class Pinnable(Protocol):
-    """A score that depends on the original clip until it is pinned."""
-
-    def pin(self, output: Any, x: Tensor) -> ScoreFunction:
-        """Return the same score with everything taken from the original held fixed."""
-        ...
-
-
-class Placed(Protocol):
-    """A score that says where in the picture it comes from."""
-
-    def __call__(self, output: Any, x: Tensor) -> Tensor:
-        """Score each clip, (n,)."""
-        ...
-
-    def density(self, output: Any, x: Tensor) -> Tensor:
-        """The score per pixel, (n, t, h, w)."""
-        ...
-
-
-def pinned(score: ScoreFunction, output: Any, x: Tensor) -> ScoreFunction:
-    """`score.pin(output, x)` where a score has it, else the score itself."""
-    return score.pin(output, x) if isinstance(score, Pinnable) else score
 
 
 def logits_of(output: Any) -> Float[Tensor, "n k"]:
@@ -151,6 +142,8 @@ class Probability(_ClassScore):
 class Contrast(_ClassScore):
     """Why this class rather than that one: z_c - z_c', by default against the strongest other class."""
 
+    flips_at: ClassVar[float] = 0.0  # below, the model says the other class
+
     against: Target = None
 
     def named(self, classes: Sequence[str]) -> Contrast:
@@ -177,6 +170,8 @@ class Contrast(_ClassScore):
 
 @dataclass(frozen=True)
 class _PinnedContrast:
+    flips_at: ClassVar[float] = 0.0
+
     target: Int[Tensor, " n"]
     rival: Int[Tensor, " n"]
 
@@ -240,14 +235,27 @@ class Sum:
 
     def density(self, output: Any, x: Tensor) -> Float[Tensor, "n t h w"]:
         """What the parts that are sums over pixels say of them; the rest of the score is nowhere."""
-        placed = [(weight, part) for weight, part in self._weighted if _summing(part)]
+        placed = [(weight, part) for weight, part in self._weighted if is_sum_over_pixels(part)]
         if not placed:
             raise SpecError("none of the scores that are added is spread over pixels. Ask for a gradient or occlusion.")
         return torch.stack([weight * part.density(output, x) for weight, part in placed]).sum(dim=0)
 
+    @property
+    def placed(self) -> bool:
+        """Whether a part is a sum over pixels."""
+        return any(is_sum_over_pixels(part) for part in self.of)
+
+    def frames(self, output: Any, x: Float[Tensor, "n c t h w"]) -> Float[Tensor, "n s"]:
+        """The sum per frame. Raises `SpecError` where a part has no value per frame."""
+        return torch.stack([weight * frames_of(part, output, x) for weight, part in self._weighted]).sum(dim=0)
+
+    def scored(self, output: Any) -> tuple[int, int]:
+        """The first frame that counts, and the one after the last: of every part."""
+        return scored_by(self.of[0], output)
+
     def pin(self, output: Any, x: Tensor) -> ScoreFunction:
         """Pin every part."""
-        return _PinnedSum(replace(self, of=tuple(pinned(part, output, x) for part in self.of)))
+        return Held(replace(self, of=tuple(pinned(part, output, x) for part in self.of)))
 
     def named(self, classes: Sequence[str]) -> Sum:
         """Replace class names by their indices."""
@@ -257,33 +265,6 @@ class Sum:
     @property
     def _weighted(self) -> list[tuple[float, Any]]:
         return list(zip(self.weights or (1.0,) * len(self.of), self.of, strict=True))
-
-
-@dataclass(frozen=True)
-class _PinnedSum:
-    """A sum of which nothing moves any more."""
-
-    held: Sum
-
-    def __call__(self, output: Any, x: Tensor) -> Float[Tensor, " n"]:
-        return self.held(output, x)
-
-    def density(self, output: Any, x: Tensor) -> Float[Tensor, "n t h w"]:
-        """What the parts that have places say of them."""
-        return self.held.density(output, x)
-
-
-def has_places(score: ScoreFunction) -> TypeGuard[Placed]:
-    """Whether a score has a density over pixels, `score.density(output, x)`, or a sum a part that is one."""
-    if isinstance(score, _PinnedSum):
-        return has_places(score.held)
-    if isinstance(score, Sum):
-        return any(_summing(part) for part in score.of)
-    return hasattr(score, "density") and not isinstance(score, CentreDistance)
-
-
-def _summing(score: ScoreFunction) -> bool:
-    return has_places(score) and getattr(score, "complete", True)
 
 
 SCORES: dict[str, type] = {
@@ -298,4 +279,7 @@ SCORES: dict[str, type] = {
     "psnr": PSNR,
     "centre-distance": CentreDistance,
     "sum": Sum,
+    "region": Region,
+    "frame-contrast": FrameContrast,
+    "normalised-error": NormalisedError,
 }
