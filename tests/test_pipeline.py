@@ -14,7 +14,7 @@ from vidence.attribution import EXPLAINERS, ON_ANY_SCORE, GradCAM, WhenWhere
 from vidence.errors import ExplainError, SpecError, VidenceError
 from vidence.frames.clip import Clip
 from vidence.frames.source import open_source
-from vidence.models.cnn_rnn import CnnRnnDetector
+from vidence.models.classifier_detector import ClassifierDetector
 from vidence.models.detector import load_detector
 from vidence.pipeline import Reasons, default_line, explain, write_down
 from vidence.record.facts import ClipRef
@@ -50,8 +50,8 @@ def clip() -> Clip:
 
 
 @pytest.fixture(scope="module")
-def detector(detector_folder: Path) -> CnnRnnDetector:
-    return CnnRnnDetector.load(detector_folder)
+def detector(detector_folder: Path) -> ClassifierDetector:
+    return ClassifierDetector.load(detector_folder)
 
 
 def as_input(clip: Clip) -> Tensor:
@@ -86,7 +86,7 @@ def test_a_model_without_recurrence_gets_grad_cam(clip: Clip) -> None:
     assert torch.equal(found.values, GradCAM().attribute(averaged, as_input(clip), Logit()).values)
 
 
-def test_a_detector_prepares_the_clip_itself(detector: CnnRnnDetector, film: Path) -> None:
+def test_a_detector_prepares_the_clip_itself(detector: ClassifierDetector, film: Path) -> None:
     clip = next(detector.windows.cut(open_source(film)))
     found = explain(detector, clip)
     assert default_line(detector) == "when-where"
@@ -95,7 +95,7 @@ def test_a_detector_prepares_the_clip_itself(detector: CnnRnnDetector, film: Pat
     assert torch.equal(explain(detector, x).values, found.values)
 
 
-def test_lines_name_classes(detector: CnnRnnDetector, film: Path) -> None:
+def test_lines_name_classes(detector: ClassifierDetector, film: Path) -> None:
     clip = next(detector.windows.cut(open_source(film)))
     lines = explain(detector, clip, explainer="grad-cam", score="contrast(class='normal', against='flash')")
     objects = explain(detector, clip, explainer=GradCAM(), score=Contrast(1, against=0))
@@ -124,7 +124,7 @@ def test_wrong_settings_are_told(model: Looped, clip: Clip, asked: dict[str, str
         explain(model, clip, **asked)
 
 
-def test_unknown_classes_of_a_detector_are_told(detector: CnnRnnDetector, film: Path) -> None:
+def test_unknown_classes_of_a_detector_are_told(detector: ClassifierDetector, film: Path) -> None:
     clip = next(detector.windows.cut(open_source(film)))
     for wrong in ("'fight'", "2", "-3"):
         with pytest.raises(SpecError, match="flash, normal"):

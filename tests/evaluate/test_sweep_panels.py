@@ -14,22 +14,22 @@ from vidence.evaluate.concentration import concentration
 from vidence.evaluate.sweep_panels import COLUMNS, HEIGHT, Panels
 from vidence.frames.clip import Clip
 from vidence.frames.source import open_source
-from vidence.models.cnn_rnn import CnnRnnDetector
+from vidence.models.classifier_detector import ClassifierDetector
 from vidence.scoring.scores import Logit
 
 
 @pytest.fixture(scope="module")
-def detector(detector_folder: Path) -> CnnRnnDetector:
-    return CnnRnnDetector.load(detector_folder)
+def detector(detector_folder: Path) -> ClassifierDetector:
+    return ClassifierDetector.load(detector_folder)
 
 
 @pytest.fixture(scope="module")
-def clips(detector: CnnRnnDetector, film: Path) -> list[Clip]:
+def clips(detector: ClassifierDetector, film: Path) -> list[Clip]:
     source = open_source(film)
     return [detector.windows.at(source, first) for first in (0, 10)]
 
 
-def test_a_point_is_measured_as_by_hand(detector: CnnRnnDetector, clips: list[Clip], tmp_path: Path) -> None:
+def test_a_point_is_measured_as_by_hand(detector: ClassifierDetector, clips: list[Clip], tmp_path: Path) -> None:
     found = Panels("units", tmp_path, clips)(8, 0, detector)
     assert tuple(sorted(found)) == tuple(sorted(COLUMNS))
     for method in ("grad-cam", "when-where"):
@@ -41,7 +41,7 @@ def test_a_point_is_measured_as_by_hand(detector: CnnRnnDetector, clips: list[Cl
             assert found[f"{name}_{method}"] == pytest.approx(value)
 
 
-def test_rows_of_one_seed_make_the_panel(detector: CnnRnnDetector, clips: list[Clip], tmp_path: Path) -> None:
+def test_rows_of_one_seed_make_the_panel(detector: ClassifierDetector, clips: list[Clip], tmp_path: Path) -> None:
     panels = Panels("units", tmp_path, clips, drawn=1)
     panels(8, 0, detector)
     assert list(tmp_path.iterdir()) == []  # another seed's

@@ -10,8 +10,10 @@ from torch import nn
 from vidence.errors import ShapeError, SpecError
 from vidence.frames.clip import Clip
 from vidence.models.backbones import BACKBONES
-from vidence.models.cnn_rnn import FRAMES_AT_ONCE, CnnRnn, CnnRnnDetector, CnnRnnNetwork
+from vidence.models.classifier_detector import ClassifierDetector
+from vidence.models.cnn_rnn import CnnRnn, CnnRnnNetwork
 from vidence.models.evaluating import evaluating
+from vidence.models.framewise import FRAMES_AT_ONCE
 from vidence.models.mobilenet import MobileNetV2
 from vidence.models.vgg import VGG19
 from vidence.record.facts import ClipRef
@@ -25,10 +27,10 @@ def network(classes: int = 3, **settings: Any) -> CnnRnnNetwork:
     return CnnRnnNetwork(CnnRnn(**given).resolved(weights=False), classes).eval()
 
 
-def detector(**settings: Any) -> CnnRnnDetector:
+def detector(**settings: Any) -> ClassifierDetector:
     made = network(length=6, stride=3, **settings)
     given: dict[str, Any] = {"backbone": "small", "size": 32, "length": 6, "stride": 3} | settings
-    return CnnRnnDetector(CnnRnn(**given).resolved(weights=False), made, classes=CLASSES, normal=["normal"])
+    return ClassifierDetector(CnnRnn(**given).resolved(weights=False), made, classes=CLASSES, normal=["normal"])
 
 
 def clip(first: int = 0, t: int = 6, *, seed: int = 0) -> Clip:
@@ -147,7 +149,7 @@ def test_evaluating_gives_every_module_its_own_mode_back_also_after_an_error() -
 def test_the_anomaly_score_is_one_minus_the_normal_classes() -> None:
     made = detector()
     assert made.anomaly(torch.tensor([[0.5, 0.3, 0.2]])).tolist() == pytest.approx([0.5])
-    two = CnnRnnDetector(made.settings, made.network, classes=CLASSES, normal=["normal", "fall"])
+    two = ClassifierDetector(made.settings, made.network, classes=CLASSES, normal=["normal", "fall"])
     assert two.anomaly(torch.tensor([[0.5, 0.3, 0.2]])).tolist() == pytest.approx([0.3])
 
 
@@ -158,7 +160,7 @@ def test_the_anomaly_score_is_one_minus_the_normal_classes() -> None:
 def test_classes_must_make_sense(classes: tuple[str, ...], normal: tuple[str, ...]) -> None:
     made = detector()
     with pytest.raises(SpecError, match="two or more different classes"):
-        CnnRnnDetector(made.settings, made.network, classes=classes, normal=normal)
+        ClassifierDetector(made.settings, made.network, classes=classes, normal=normal)
 
 
 def test_a_session_scores_overlapping_windows_as_fresh_ones_and_encodes_each_frame_once() -> None:

@@ -14,7 +14,8 @@ import torch
 
 from vidence.errors import OutputError, WeightsError
 from vidence.models import CnnRnn, load_detector
-from vidence.models.cnn_rnn import CnnRnnDetector, CnnRnnNetwork
+from vidence.models.classifier_detector import ClassifierDetector
+from vidence.models.cnn_rnn import CnnRnnNetwork
 from vidence.models.detector_folder import FACTS_FILE, WEIGHTS_FILE, serialised, state_digest
 from vidence.models.mobilenet import MobileNetV2
 
@@ -22,7 +23,7 @@ THRESHOLD = {"value": 0.7, "rule": "best-f1", "origin": "validation clips", "low
 
 
 @pytest.fixture(scope="module")
-def built() -> CnnRnnDetector:
+def built() -> ClassifierDetector:
     torch.manual_seed(0)
     made = CnnRnn(backbone="small", size=32, units=8, length=4, rate=5).build(["fight", "nofight"], normal=["nofight"])
     made.threshold = THRESHOLD
@@ -31,7 +32,7 @@ def built() -> CnnRnnDetector:
 
 
 @pytest.fixture(scope="module")
-def pristine(built: CnnRnnDetector, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def pristine(built: ClassifierDetector, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("detector")
     built.save(folder)
     return folder
@@ -56,9 +57,9 @@ def reweigh(folder: Path, edit: Callable[[dict[str, torch.Tensor]], Any]) -> Non
     change(folder, weights=hashlib.sha256((folder / WEIGHTS_FILE).read_bytes()).hexdigest())
 
 
-def test_everything_that_was_saved_comes_back(built: CnnRnnDetector, saved: Path) -> None:
+def test_everything_that_was_saved_comes_back(built: ClassifierDetector, saved: Path) -> None:
     loaded = load_detector(saved)
-    assert isinstance(loaded, CnnRnnDetector)
+    assert isinstance(loaded, ClassifierDetector)
     assert loaded.spec == built.spec
     assert (loaded.classes, loaded.normal) == (("fight", "nofight"), ("nofight",))
     assert (loaded.threshold, loaded.facts) == (THRESHOLD, built.facts)
@@ -68,7 +69,7 @@ def test_everything_that_was_saved_comes_back(built: CnnRnnDetector, saved: Path
         assert torch.equal(tensor, loaded.network.state_dict()[name]), name
 
 
-def test_the_digest_is_the_files(built: CnnRnnDetector, saved: Path) -> None:
+def test_the_digest_is_the_files(built: ClassifierDetector, saved: Path) -> None:
     digest = hashlib.sha256((saved / WEIGHTS_FILE).read_bytes()).hexdigest()
     assert digest == built.weights_digest == load_detector(saved).weights_digest
     assert digest == state_digest(built.network) == json.loads((saved / FACTS_FILE).read_text())["weights"]
@@ -93,10 +94,10 @@ def test_mobilenets_padding_and_normalisation_are_kept(tmp_path: Path) -> None:
     settings = CnnRnn(backbone="mobilenet-v2", size=32, units=4, length=2).resolved(weights=True)
     backbone = MobileNetV2(padding="same", mean=(0.498, 0.498, 0.498), std=(0.5, 0.51, 0.52))
     network = CnnRnnNetwork(settings, 2, backbone=backbone)
-    made = CnnRnnDetector(settings, network, classes=("a", "b"), normal=("a",))
+    made = ClassifierDetector(settings, network, classes=("a", "b"), normal=("a",))
     made.save(tmp_path)
     loaded = load_detector(tmp_path)
-    assert isinstance(loaded, CnnRnnDetector)
+    assert isinstance(loaded, ClassifierDetector)
     assert isinstance(loaded.network.backbone, MobileNetV2)
     assert loaded.network.backbone.padding == "same"
     assert torch.equal(loaded.network.backbone.std, backbone.std)
@@ -206,7 +207,7 @@ def test_weights_that_are_not_numbers_are_refused(saved: Path) -> None:
         load_detector(saved)
 
 
-def test_a_failed_save_leaves_the_old_detector(built: CnnRnnDetector, saved: Path, monkeypatch: Any) -> None:
+def test_a_failed_save_leaves_the_old_detector(built: ClassifierDetector, saved: Path, monkeypatch: Any) -> None:
     before = {path.name: path.read_bytes() for path in saved.iterdir()}
 
     def full(self: Path, data: bytes) -> int:
@@ -221,15 +222,15 @@ def test_a_failed_save_leaves_the_old_detector(built: CnnRnnDetector, saved: Pat
 
 def test_a_normalisation_that_does_not_fit_is_told(tmp_path: Path) -> None:
     settings = CnnRnn(backbone="mobilenet-v2", size=32, units=4, length=2).resolved(weights=True)
-    CnnRnnDetector(settings, CnnRnnNetwork(settings, 2), classes=("a", "b"), normal=("a",)).save(tmp_path)
+    ClassifierDetector(settings, CnnRnnNetwork(settings, 2), classes=("a", "b"), normal=("a",)).save(tmp_path)
     change(tmp_path, backbone={"padding": "torch", "mean": [0.5], "std": [0.5]})
     with pytest.raises(WeightsError, match="must describe a cnn-rnn detector"):
         load_detector(tmp_path)
 
 
-def test_facts_must_be_plain_finite_values(built: CnnRnnDetector, tmp_path: Path) -> None:
+def test_facts_must_be_plain_finite_values(built: ClassifierDetector, tmp_path: Path) -> None:
     for value in (float("nan"), torch.ones(1), {1, 2}):
-        made = CnnRnnDetector(
+        made = ClassifierDetector(
             built.settings, built.network, classes=built.classes, normal=built.normal, facts={"auc": value}
         )
         with pytest.raises(WeightsError, match="plain finite JSON values"):
@@ -237,7 +238,7 @@ def test_facts_must_be_plain_finite_values(built: CnnRnnDetector, tmp_path: Path
     assert not (tmp_path / "new").exists()
 
 
-def test_equal_states_give_equal_bytes(built: CnnRnnDetector) -> None:
+def test_equal_states_give_equal_bytes(built: ClassifierDetector) -> None:
     before = serialised(built.network)
     shuffled = dict(reversed(built.network.state_dict().items()))
     built.network.load_state_dict(shuffled)

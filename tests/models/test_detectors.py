@@ -20,7 +20,11 @@ LINES = {
         "cnn-rnn(backbone='small', size=48, length=1, recipe='paper', units=16)",
         "cnn-rnn(backbone='small', size=48, length=5, features='flatten', units=8)",
         "cnn-rnn(backbone='small', size=48, features='flatten', pool='mean-max', projection=0)",
-    ]
+    ],
+    "convlstm": ["convlstm(size=48, length=5, stride=2, units=4)", "convlstm(size=48, length=1, grid=4, units=4)"],
+    "r3d-18": ["r3d-18(width=8, blocks=1, size=48, length=5)", "r3d-18(width=4, size=40, length=1, dropout=0.5)"],
+    "r2plus1d-18": ["r2plus1d-18(width=8, blocks=1, size=48, length=4, fit='letterbox')"],
+    "i3d": ["i3d(width=8, size=48, length=9, stride=4)", "i3d(width=8, size=33, length=1)"],
 }
 
 

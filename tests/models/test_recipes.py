@@ -56,7 +56,7 @@ def test_the_papers_head_is_the_same_on_any_backbone() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("cnn-rnn(backbone='resnet')", "backbone must be one of vgg19, mobilenet-v2, small; got 'resnet'"),
+        ("cnn-rnn(backbone='resnet')", "backbone must be one of vgg19, mobilenet-v2, resnet50, small; got 'resnet'"),
         ("cnn-rnn(rnn='GRU')", "rnn must be one of gru, lstm, none"),
         ("cnn-rnn(units=0)", "units must be a whole number from 1"),
         ("cnn-rnn(units=64.0)", "units must be a whole number"),

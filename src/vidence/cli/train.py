@@ -15,7 +15,7 @@ from vidence.cli.options import fps_option
 if TYPE_CHECKING:
     from vidence.datasets.dataset import Dataset, Sample
     from vidence.frames.source import Source
-    from vidence.models.cnn_rnn import CnnRnn, CnnRnnDetector
+    from vidence.models.classifier_detector import ClassifierDetector, ClassifierSettings
     from vidence.models.reconstruction_detector import ReconstructionDetector, ReconstructionSettings
     from vidence.scoring.thresholds import ThresholdRule
 
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 @click.option("--detector", "line", required=True, metavar="SPEC", help="Detector and settings, such as cnn-rnn.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write the detector to.")
 @click.option("--root", type=click.Path(path_type=Path), help="Folder of a published set, whose name is DATA.")
-@click.option("--weights", type=click.Path(path_type=Path), help="The backbone's published weights (file or folder).")
+@click.option(
+    "--weights", type=click.Path(path_type=Path), help="Published weights of backbone or 3-D network (file, folder)."
+)
 @click.option("--group", metavar="COLUMN", help="CSV column whose values stay on one side of every split.")
 @click.option("--normal", metavar="CLASS[,...]", help="The normal classes [default: normal, no..., good or free].")
 @click.option(
@@ -73,8 +75,8 @@ def command(
     paths start at the CSV's own folder, or with --root a published set such as ucsd-ped2 (./NAME is a folder of that
     name). Clips of one camera or film belong on one side of the split: name their column with --group.
 
-    A classifier (cnn-rnn) learns the classes; its anomaly score is 1 - P(normal). All other detectors learn what is
-    normal from the normal clips alone; `vidence evaluate` measures them.
+    A classifier (cnn-rnn, convlstm, r3d-18, r2plus1d-18, i3d) learns the classes; its anomaly score is 1 - P(normal).
+    All other detectors learn what is normal from the normal clips alone; `vidence evaluate` measures them.
 
     \b
     vidence train clips --detector cnn-rnn --weights mobilenet --out detector
@@ -109,8 +111,15 @@ def command(
 
 
 def _classifier(
-    settings: CnnRnn, dataset: Dataset, films: Sequence[Source], *, film: bool, out: Path, seed: int, **how: Any
-) -> tuple[CnnRnnDetector, Parts, Mapping[str, float]]:
+    settings: ClassifierSettings,
+    dataset: Dataset,
+    films: Sequence[Source],
+    *,
+    film: bool,
+    out: Path,
+    seed: int,
+    **how: Any,
+) -> tuple[ClassifierDetector, Parts, Mapping[str, float]]:
     """Train a classifier on the labels, and measure it on the test part."""
     from vidence.datasets.dataset import PARTS, classes_of, normal_classes
     from vidence.errors import DataError
@@ -160,8 +169,8 @@ def _refuse(settings: ReconstructionSettings, *, weights: Path | None, film: boo
     """Options that a detector of what is normal has no use for."""
     if weights is not None:
         raise click.UsageError(
-            f"--weights are a classifier's published backbone; {type(settings).__name__} starts from nothing. "
-            "Leave the option out."
+            f"--weights are those of a classifier's backbone or 3-D network; {type(settings).__name__} starts from "
+            "nothing. Leave the option out."
         )
     if film:
         raise click.UsageError("--film shows a classifier's backbone while it learns. Leave it out, or train cnn-rnn.")

@@ -190,7 +190,7 @@ class _Run:
             if name == "nuisance":
                 self._plain[name] = baselines.nuisance(self.samples)
             elif name == "motion-energy":
-                network = self.bench.build(self.candidates[0].settings, seed=0).network
+                network: Any = self.bench.build(self.candidates[0].settings, seed=0).network
                 energy = MotionEnergy(cells=network.grid**2)
                 self._plain[name] = baselines.last_energy(self._windows(self.candidates[0]), energy)
             else:

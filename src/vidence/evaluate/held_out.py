@@ -8,11 +8,11 @@ from pathlib import Path
 
 from vidence.datasets.dataset import Sample
 from vidence.evaluate.classification import measures
-from vidence.models.cnn_rnn import CnnRnnDetector
+from vidence.models.classifier_detector import ClassifierDetector
 from vidence.training.workbench import Workbench, clip_probabilities
 
 
-def measure(detector: CnnRnnDetector, samples: Sequence[Sample], *, out: str | Path) -> dict[str, float]:
+def measure(detector: ClassifierDetector, samples: Sequence[Sample], *, out: str | Path) -> dict[str, float]:
     """Measure whole clips (mean of their windows, float32) and write the figures into the detector's folder `out`.
 
     Measures that need both kinds of clips are left out where only one is present.

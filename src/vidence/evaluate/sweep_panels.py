@@ -19,7 +19,7 @@ from vidence.errors import OutputError
 from vidence.evaluate.concentration import concentration
 from vidence.frames.clip import Clip
 from vidence.frames.transforms import resize_map
-from vidence.models.cnn_rnn import CnnRnnDetector
+from vidence.models.classifier_detector import ClassifierDetector
 from vidence.render import HeatmapWithContours
 from vidence.render.sheet import write_sheet
 from vidence.scoring.scores import Logit
@@ -39,7 +39,7 @@ class Panels:
     def __init__(self, name: str, folder: Path, clips: Sequence[Clip], *, drawn: int = 0) -> None:
         self._name, self._folder, self._clips, self._drawn = name, folder, clips, drawn
 
-    def __call__(self, value: Any, seed: int, detector: CnnRnnDetector) -> dict[str, float]:
+    def __call__(self, value: Any, seed: int, detector: ClassifierDetector) -> dict[str, float]:
         """Explain the clips at one point."""
         found: dict[str, float] = {}
         pictures: list[UInt8[np.ndarray, "h w 3"]] = []
@@ -67,7 +67,7 @@ class Panels:
         write_sheet(path, rows, captions, title=f"sweep over {self._name}", text=text, columns=1)
         return path
 
-    def _map(self, method: str, detector: CnnRnnDetector, clip: Clip) -> np.ndarray:
+    def _map(self, method: str, detector: ClassifierDetector, clip: Clip) -> np.ndarray:
         found = EXPLAINERS[method]().attribute(detector.network, detector.prepare(clip), Logit())
         return found.values[0].cpu().numpy()
 
@@ -75,7 +75,7 @@ class Panels:
         return self._folder / f"{self._name}-{value:g}.png"
 
 
-def _picture(detector: CnnRnnDetector, clip: Clip, values: np.ndarray) -> UInt8[np.ndarray, "h w 3"]:
+def _picture(detector: ClassifierDetector, clip: Clip, values: np.ndarray) -> UInt8[np.ndarray, "h w 3"]:
     size = (clip.pixels.shape[1], clip.pixels.shape[2])
     strongest = int(np.abs(values).sum(axis=(1, 2)).argmax())
     affine = detector.fit.to_source(size, (values.shape[1], values.shape[2]))

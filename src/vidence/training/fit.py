@@ -14,7 +14,7 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from vidence import spec
 from vidence.datasets.dataset import Sample, digest
 from vidence.errors import SpecError
-from vidence.models.cnn_rnn import CnnRnn, CnnRnnDetector
+from vidence.models.classifier_detector import ClassifierDetector, ClassifierSettings
 from vidence.scoring.thresholds import THRESHOLDS, BestF1, ThresholdRule
 from vidence.scoring.timeline import Curve, curve
 from vidence.training.account import fit_facts, fit_identity
@@ -28,7 +28,7 @@ FILMED_CLIPS = 4
 
 
 def fit(
-    settings: CnnRnn,
+    settings: ClassifierSettings,
     samples: Sequence[Sample],
     val: Sequence[Sample],
     *,
@@ -45,7 +45,7 @@ def fit(
     progress: bool = True,
     schedule: Schedule | None = None,
     rule: ThresholdRule | None = None,
-) -> CnnRnnDetector:
+) -> ClassifierDetector:
     """Train on `samples`, choose epoch and threshold on `val`, save the detector into `out` and return it.
 
     `out` also gets log.csv, curve.png and progress.pt, from which `resume` goes on after a stop at any moment. Windows
@@ -54,7 +54,8 @@ def fit(
     """
     bench = Workbench(tuple(classes), tuple(normal), weights, cache or out / "cache", bar=progress)
     detector = bench.build(settings, seed=seed)
-    schedule = (schedule or schedule_for(detector.settings)).asked(epochs=epochs, patience=patience)
+    schedule = schedule or schedule_for(detector.settings, pretrained=weights is not None)
+    schedule = schedule.asked(epochs=epochs, patience=patience)
     schedule = replace(schedule, finetune=finetuned(detector.settings, schedule))
     data = digest([*samples, *val])
     parts = {"train": samples, "val": val}
@@ -62,7 +63,8 @@ def fit(
     examples = bench.examples(detector, samples, pixels=schedule.finetune != 0, versions=schedule.views)
     held = bench.examples(detector, val, pixels=schedule.finetune != 0)
     if film is not None:
-        callbacks.append(_film(held, out / "film", frozen=schedule.finetune == 0))
+        learns = schedule.finetune != 0 and hasattr(detector.network, "backbone")
+        callbacks.append(_film(held, out / "film", learns=learns))
     done = train_classifier(
         detector.network,
         examples,
@@ -88,7 +90,7 @@ def fit(
 
 
 def judged(
-    detector: CnnRnnDetector, examples: Examples, bench: Workbench, rule: ThresholdRule
+    detector: ClassifierDetector, examples: Examples, bench: Workbench, rule: ThresholdRule
 ) -> tuple[dict[str, Any], dict[str, float]]:
     """The threshold by the rule on per-frame curves, and the measures of whole clips.
 
@@ -123,10 +125,11 @@ def _curves(examples: Examples, scores: np.ndarray, clip: np.ndarray) -> list[Cu
     ]
 
 
-def _film(examples: Examples, folder: Path, *, frozen: bool) -> Film:
-    if frozen:
+def _film(examples: Examples, folder: Path, *, learns: bool) -> Film:
+    if not learns:
         raise SpecError(
-            "a film shows a backbone that learns; this one is frozen. Fine-tune it, or do without the film."
+            "a film shows a per-frame backbone that learns; this one is frozen, or there is none. Fine-tune it, or do "
+            "without the film."
         )
     first = [np.asarray(entry.x[0]) for entry in examples.entries[0][:FILMED_CLIPS]]  # (t, c, h, w) uint8
     return Film(folder, torch.from_numpy(np.stack(first)).float().div(255).transpose(1, 2))

@@ -15,16 +15,27 @@ def stages(backbone: nn.Module) -> list[nn.Module]:
     return [child for child in features.children() if any(True for _ in child.parameters())]
 
 
+def trunk(network: nn.Module) -> tuple[list[nn.Module], list[nn.Module]]:
+    """What may be frozen, as a whole and by stages: `network.backbone`; without one, all children that hold parameters
+    but the last, which makes the logits.
+    """
+    backbone = getattr(network, "backbone", None)
+    if backbone is not None:
+        return [backbone], stages(backbone)
+    parts = stages(network)[:-1]
+    return parts, parts
+
+
 def freeze(network: nn.Module, finetune: int | Literal["all"]) -> None:
-    """Set `requires_grad`: all outside `network.backbone`, and its last `finetune` stages (or all)."""
+    """Set `requires_grad`: all outside the trunk, and the trunk's last `finetune` stages (or all)."""
     network.requires_grad_(True)
     if finetune == "all":
         return
-    backbone: nn.Module = network.backbone  # type: ignore[assignment]
-    parts = stages(backbone)
+    whole, parts = trunk(network)
     if finetune > len(parts):
         raise SpecError(f"finetune must be 0..{len(parts)} stages of this backbone, or 'all'; got {finetune}.")
-    backbone.requires_grad_(False)
+    for part in whole:
+        part.requires_grad_(False)
     for part in parts[len(parts) - finetune :]:
         part.requires_grad_(True)
 
@@ -32,8 +43,8 @@ def freeze(network: nn.Module, finetune: int | Literal["all"]) -> None:
 def set_mode(network: nn.Module) -> None:
     """Training mode, less the frozen stages: a frozen batch norm must not drift."""
     network.train()
-    backbone: nn.Module = network.backbone  # type: ignore[assignment]
-    for part in (backbone, *stages(backbone)):
+    whole, parts = trunk(network)
+    for part in (*whole, *parts):
         parameters = list(part.parameters())
         if parameters and not any(each.requires_grad for each in parameters):
             part.eval()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from vidence.errors import SpecError
+from vidence.models.classifier_detector import ClassifierSettings
 from vidence.models.cnn_rnn import CnnRnn
 
 
@@ -81,8 +82,13 @@ def _eased(first: float, last: float, done: float) -> float:
     return last + (first - last) * (1 + math.cos(math.pi * min(done, 1.0))) / 2
 
 
-def schedule_for(settings: CnnRnn) -> Schedule:
-    """The schedule that was measured with a detector's settings (docs/results.md), if none is asked for."""
+def schedule_for(settings: ClassifierSettings, *, pretrained: bool = False) -> Schedule:
+    """The schedule of a detector's settings, if none is asked for: that of `cnn-rnn` was measured (docs/results.md).
+
+    `pretrained`: whether it starts from weights from elsewhere, which then learn more slowly than what is new.
+    """
+    if not isinstance(settings, CnnRnn):
+        return Schedule(epochs=40, batch=8, plateau=2, finetune_rate=0.1 if pretrained else 1.0)
     if settings.projector == "principal":
         return Schedule(epochs=10, batch=32, rate=1e-2, decay=0.05, patience=None, smoothing=0.1, course="one-cycle")
     if settings.backbone == "small":  # it starts at random, so it learns as fast as the head

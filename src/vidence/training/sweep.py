@@ -20,7 +20,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from vidence.datasets.dataset import Sample, digest
 from vidence.errors import DataError
-from vidence.models.cnn_rnn import CnnRnn, CnnRnnDetector
+from vidence.models.classifier_detector import ClassifierDetector
+from vidence.models.cnn_rnn import CnnRnn
 from vidence.training.classify import train_classifier
 from vidence.training.examples import Examples
 from vidence.training.ledger import Ledger, run_key
@@ -29,7 +30,7 @@ from vidence.training.workbench import Workbench, clip_probabilities, finetuned
 
 Parts = Mapping[str, Sequence[Sample]]
 Measure = Callable[[np.ndarray, np.ndarray], Mapping[str, float]]
-OnPoint = Callable[[Any, int, CnnRnnDetector], Mapping[str, float] | None]
+OnPoint = Callable[[Any, int, ClassifierDetector], Mapping[str, float] | None]
 MEASURES = {"accuracy": "accuracy", "precision": "weighted_precision", "recall": "weighted_recall", "f1": "weighted_f1"}
 
 

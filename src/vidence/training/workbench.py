@@ -16,15 +16,15 @@ from torch import Tensor
 
 from vidence.datasets.dataset import Sample
 from vidence.errors import DataError
-from vidence.models.cnn_rnn import CnnRnn, CnnRnnDetector
-from vidence.models.detector_folder import state_digest
+from vidence.models.classifier_detector import ClassifierDetector, ClassifierSettings
 from vidence.models.evaluating import evaluating
+from vidence.models.framewise import FramewiseNetwork
 from vidence.training.examples import Examples, clip_means, decided
 from vidence.training.feature_cache import FeatureCache, Precision
 from vidence.training.schedule import Schedule
 from vidence.training.views import views
 
-WINDOWS_AT_ONCE = 64
+WINDOWS_AT_ONCE, VOLUMES_AT_ONCE = 64, 4  # in one pass: of features, or of pixels through a 3-D network
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,24 +38,26 @@ class Workbench:
     bar: bool = False
     precision: Precision = "auto"
 
-    def build(self, settings: CnnRnn, *, seed: int) -> CnnRnnDetector:
+    def build(self, settings: ClassifierSettings, *, seed: int) -> ClassifierDetector:
         """An untrained detector; the same seed gives the same weights, and torch's own seed stays as it was."""
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             return settings.build(self.classes, normal=self.normal, weights=self.weights)
 
     def examples(
-        self, detector: CnnRnnDetector, samples: Sequence[Sample], *, pixels: bool = False, versions: int = 0
+        self, detector: ClassifierDetector, samples: Sequence[Sample], *, pixels: bool = False, versions: int = 0
     ) -> Examples:
-        """The samples' windows with their labels: features of the detector's backbone, or `pixels`.
+        """The samples' windows with their labels: features of the detector's backbone, or `pixels` (always pixels of a
+        detector whose network mixes frames from the start).
 
         `versions` augmented views follow the plain one; they are drawn once, so that all fits share the cache.
         """
-        settings, network = detector.settings, detector.network
+        network = detector.network
+        framewise = None if pixels or not isinstance(network, FramewiseNetwork) else network
         cache = FeatureCache(
             self.cache,
-            None if pixels else network.encode,
-            f"{state_digest(network.backbone)} {settings.backbone} {settings.features} {network.grid}",
+            None if framewise is None else framewise.encode,
+            "" if framewise is None else framewise.feature_identity,
             detector.fit,
             detector.windows,
             precision=self.precision,
@@ -78,25 +80,26 @@ class Workbench:
         return np.array([self.classes[label] not in self.normal for label in labels], dtype=bool)
 
 
-def finetuned(settings: CnnRnn, schedule: Schedule) -> Any:
+def finetuned(settings: Any, schedule: Schedule) -> Any:
     """How many stages of the backbone are to learn: the schedule's word, else what the detector's setting says."""
     if schedule.finetune is not None:
         return schedule.finetune
     return 0 if settings.frozen else "all"
 
 
-def probabilities(detector: CnnRnnDetector, examples: Examples) -> tuple[Float[Tensor, "m k"], Int[Tensor, " m"]]:
+def probabilities(detector: ClassifierDetector, examples: Examples) -> tuple[Float[Tensor, "m k"], Int[Tensor, " m"]]:
     """Class probabilities of every window, and the source each belongs to."""
     found, clips = [], []
     device = next(detector.network.parameters()).device
+    size = WINDOWS_AT_ONCE if isinstance(detector.network, FramewiseNetwork) else VOLUMES_AT_ONCE
     with evaluating(detector.network):
-        for batch in examples.batches(WINDOWS_AT_ONCE):
+        for batch in examples.batches(size):
             found.append(decided(detector.network, batch.x.to(device)).softmax(dim=1).cpu())
             clips.append(batch.clip)
     return torch.cat(found), torch.cat(clips)
 
 
-def clip_probabilities(detector: CnnRnnDetector, examples: Examples) -> Float[np.ndarray, "clips k"]:
+def clip_probabilities(detector: ClassifierDetector, examples: Examples) -> Float[np.ndarray, "clips k"]:
     """Class probabilities of each source: the mean over its windows."""
     windows, clip = probabilities(detector, examples)
     return clip_means(windows, clip, len(examples.labels)).numpy()
