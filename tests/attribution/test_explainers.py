@@ -12,7 +12,10 @@ from zoo import AUTOENCODERS, CLIP_MODELS, Autoencoder, Cnn, Folded, Functional,
 
 CLASS_AGNOSTIC: set[str] = set()  # keys whose map is the same for every score
 # key -> families (vidence.attribution.families) that it refuses, before any computing
-REFUSES: dict[str, set[str]] = {"residual": {"recurrent", "volume", "frames", "transformer"}}
+REFUSES: dict[str, set[str]] = {
+    "integrated-cam": {"frames", "reconstruction", "transformer", "volume"},
+    "residual": {"recurrent", "volume", "frames", "transformer"},
+}
 
 
 LOGITS = (Logit(0), Logit(1))

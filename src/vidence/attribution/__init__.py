@@ -12,6 +12,7 @@ from vidence.attribution.feature_visualisation import FeatureVisualisation
 from vidence.attribution.gradient import Gradient, InputXGradient
 from vidence.attribution.gradient_shap import GradientSHAP
 from vidence.attribution.guided import DeconvNet, GuidedBackprop
+from vidence.attribution.integrated_cam import IntegratedCAM
 from vidence.attribution.path import BlurIG, IntegratedGradients
 from vidence.attribution.perturb.occlusion import FrameOcclusion, Occlusion
 from vidence.attribution.perturb.rise import RISE
@@ -30,6 +31,7 @@ EXPLAINERS: dict[str, type[Explainer]] = {
     "gradient-shap": GradientSHAP,
     "guided-backprop": GuidedBackprop,
     "input-x-gradient": InputXGradient,
+    "integrated-cam": IntegratedCAM,
     "integrated-gradients": IntegratedGradients,
     "occlusion": Occlusion,
     "residual": Residual,
@@ -58,6 +60,7 @@ __all__ = [
     "GradientSHAP",
     "GuidedBackprop",
     "InputXGradient",
+    "IntegratedCAM",
     "IntegratedGradients",
     "Occlusion",
     "Residual",

@@ -1,0 +1,249 @@
+"""Integrated gradients of the recurrent head, in the space of frame features, carried back to a layer's places.
+
+The path from one ordinary frame to the clip's own crosses every gate, so a saturated one hides nothing; and since only
+what follows the features is run again, it costs little more than a forward pass. [own method]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import ceil
+from typing import Any, Literal, Self
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from vidence.attribution.activation import in_frames, with_activation
+from vidence.attribution.calls import GradientOn, RecurrentCalls, per_call, per_frame
+from vidence.attribution.explainer import Attributions, Explainer, Price
+from vidence.attribution.families import NAMES, family_of
+from vidence.attribution.outputs import first_row, one_each, rows_of
+from vidence.attribution.path import nodes, relative_gap, rounds
+from vidence.attribution.progress import counted
+from vidence.attribution.reference import median_over_time, reference_features, reference_maps
+from vidence.attribution.two_stage import TwoStage
+from vidence.errors import ExplainError, SpecError
+from vidence.record.facts import Certificate
+from vidence.scoring.scores import ScoreFunction, pinned
+
+FEATURES_AT_ONCE = 2**24  # numbers in the rows of one head pass: bounds memory
+INSTEAD = "take integrated-gradients, which goes the same way in the pixels"
+
+
+@dataclass(frozen=True)
+class IntegratedCAM(Explainer):
+    """Integrated gradients (Sundararajan et al., 2017) of all that follows the frame features, then placed by a CAM.
+
+    A frame's weight is what its features add on the straight way from the `baseline`, the clip's median or mean frame
+    feature in every frame, to the clip; weights sum to the change of the score. Gauss-Legendre nodes are doubled from
+    `steps` up to `limit` until the gap is within `tolerance`, else the certificate says so. Each frame's weight then
+    goes to channels and places of `layer` (None: the last convolution) by the gradient of the integrated features times
+    what stands out from the layer's own reference, and keeps its sum. Fewer than three frames have no ordinary one:
+    their reference is what most places show. Works for `encode`/`decide` and for models that call nn.GRU, nn.LSTM or
+    nn.RNN, which are run again as a whole where nodes are doubled; others are refused.
+    """
+
+    layer: str | None = None
+    baseline: Literal["median", "mean"] = "median"
+    steps: int = 32
+    tolerance: float = 0.01
+    limit: int = 512
+    chunk: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse settings that mean nothing."""
+        if self.baseline not in ("median", "mean"):
+            raise SpecError(f"baseline must be 'median' or 'mean'; got {self.baseline!r}.")
+        if self.steps < 1 or self.limit < self.steps or self.tolerance <= 0:
+            raise SpecError(
+                "steps must be at least 1, limit at least steps, tolerance positive; "
+                f"got {self.steps}, {self.limit}, {self.tolerance}."
+            )
+
+    @classmethod
+    def quick(cls) -> Self:
+        """Eight nodes, doubled twice at most."""
+        return cls(steps=8, limit=32)
+
+    def price(self, t: int, h: int, w: int, channels: int = 0) -> Price:
+        """One pass of the model; one more for its head wherever nodes are doubled, or a chunk takes fewer of them.
+
+        A two-stage model runs `encode` once and `decide` as often instead, which are no passes of the model.
+        """
+        passes = sum(ceil(count / (self.chunk or count)) for count in rounds(self.steps, self.limit))
+        return Price(passes, passes, at_most=True)
+
+    def refusal(self, model: nn.Module, x: Float[Tensor, "n c t h w"], score: ScoreFunction) -> str | None:
+        """Families whose frames are not one feature each before anything mixes them."""
+        family = family_of(model)
+        if family not in ("reconstruction", "transformer", "volume"):
+            return None
+        return f"integrated-cam follows frame features into a recurrent head, and {NAMES[family]} has none: {INSTEAD}."
+
+    def explain_clip(self, model: nn.Module, x: Float[Tensor, "1 c t h w"], score: ScoreFunction) -> Attributions:
+        """`raw` (1, s, k, h, w) by channel; in `extra` weights (1, t), the effect (1,) and the number of nodes."""
+        head = _Head(self, model, x, score)
+        change = head.whole - head.emptied
+        for count in rounds(self.steps, self.limit):
+            gradient = head.integrated(count)  # (1, t, f)
+            weights = (gradient * (head.held - head.empty)).sum(dim=2)[0]
+            gap = change - weights.double().sum().float()
+            missed = relative_gap(float(gap), float(change), float(head.whole))
+            if missed <= self.tolerance:
+                break
+        raw = head.placed(gradient, weights)
+        values = raw.sum(dim=1)
+        if len(values) != len(weights):
+            values = settled(in_frames(values, len(weights)) * (len(values) / len(weights)), weights)
+        flags = []
+        if missed > self.tolerance:
+            flags.append(f"the path integral misses {missed:.1%} of the change of the score with {count} nodes")
+        if not raw.any():
+            flags.append("no frame's features change the score: the map is zero")
+        layer = head.activation.layer
+        return Attributions(
+            values[None].float(),
+            raw=raw[None],
+            gap=gap,
+            layer=layer,
+            certificate=Certificate(gap=missed, layer=layer, flags=tuple(flags)),
+            extra={"weights": weights[None], "effect": change, "nodes": count},
+        )
+
+
+class _Head:
+    """Everything behind the frame features of one clip. The first pass scores the clip and its reference, too."""
+
+    def __init__(self, settings: IntegratedCAM, model: nn.Module, x: Tensor, score: ScoreFunction) -> None:
+        self.settings, self.model, self.x = settings, model, x
+        self.features: Tensor  # (1, t, f) with the graph down to the layer
+        self.held: Tensor  # the same without a graph
+        self.empty: Tensor  # (1, t, f) of the reference
+        t = x.shape[2]
+        if isinstance(model, TwoStage):
+            _, self.activation = with_activation(
+                model, settings.layer, t, lambda leaves: self._begin(model.encode(x), leaves)
+            )
+            leaf = self._rows(settings.steps, 0, ends=True)
+            output = self._decided(leaf)
+        else:
+            (output, leaf), self.activation = with_activation(model, settings.layer, t, self._first)
+        self.score = pinned(score, first_row(output), x)
+        scores = self._scores(output, leaf)
+        self.whole, self.emptied = scores[:1].detach().float(), scores[1:2].detach().float()
+        self._begun = self._weighted(scores[2:], leaf, settings.steps, 0)
+
+    def _first(self, leaves: list[Tensor]) -> tuple[Any, Tensor]:
+        """The model's pass, the batch multiplied at its recurrent call."""
+
+        def vary(features: Tensor) -> Tensor:
+            self._begin(features, leaves)
+            return self._rows(self.settings.steps, 0, ends=True) if leaves else features
+
+        return self._through(vary)
+
+    def _through(self, vary: Callable[[Tensor], Tensor]) -> tuple[Any, Tensor]:
+        """The model's output for the rows that stand in for the features, and these rows."""
+        seen: list[Tensor] = []
+
+        def once(features: Tensor) -> Tensor:
+            if seen:
+                raise ExplainError(f"integrated-cam follows one recurrent call; this model has two abreast: {INSTEAD}.")
+            seen.append(vary(features))
+            return seen[0]
+
+        with RecurrentCalls(once):
+            output = self.model(self.x)
+        if not seen:
+            raise ExplainError(
+                "integrated-cam needs frame features: a model with encode and decide, or with nn.GRU, nn.LSTM or "
+                f"nn.RNN over one clip; this one has neither: {INSTEAD}."
+            )
+        if rows_of(output) != len(seen[0]):
+            raise ExplainError(
+                f"what follows the recurrent call must keep the batch of {len(seen[0])}; it returned "
+                f"{rows_of(output)} rows: {INSTEAD}."
+            )
+        return output, seen[0]
+
+    def _begin(self, features: Float[Tensor, "1 t f"], leaves: list[Tensor]) -> None:
+        """Take the features of the clip and of its reference; nothing while the layer is still looked for."""
+        if not leaves:
+            return
+        self.features, self.held = features, features.detach()
+        t = features.shape[1]
+        maps = per_frame([leaf.detach() for leaf in leaves], t)
+        if len(maps) < 3:
+            reference = reference_maps(maps, "space")
+        else:
+            reference = maps.mean(dim=0, keepdim=True) if self._mean else median_over_time(maps)
+        self.standing_out = maps - reference
+        if t < 3:
+            self.empty = reference_features(features, leaves, per_call(self.standing_out, leaves, t))
+        else:
+            ordinary = self.held[0].mean(dim=0, keepdim=True) if self._mean else median_over_time(self.held[0])
+            self.empty = ordinary.expand_as(self.held)
+
+    @property
+    def _mean(self) -> bool:
+        return self.settings.baseline == "mean"
+
+    @property
+    def _at_once(self) -> int:
+        return self.settings.chunk or max(1, FEATURES_AT_ONCE // self.held.numel())
+
+    def _rows(self, count: int, first: int, *, ends: bool = False) -> Float[Tensor, "v t f"]:
+        """The features at a chunk of `count` nodes, after those of the clip and the reference if its `ends` count."""
+        places = nodes(count)[0][first : first + self._at_once].to(self.held)
+        rows = self.empty + places[:, None, None] * (self.held - self.empty)
+        return (torch.cat([self.held, self.empty, rows]) if ends else rows).requires_grad_()
+
+    def _decided(self, rows: Tensor) -> Any:
+        """The output for rows of features."""
+        if isinstance(self.model, TwoStage):
+            with GradientOn():
+                return self.model.decide(rows)
+        with GradientOn():
+            return self._through(lambda features: rows)[0]
+
+    def _scores(self, output: Any, rows: Tensor) -> Float[Tensor, " v"]:
+        return one_each(self.score(output, self.x.expand(len(rows), -1, -1, -1, -1)), len(rows))
+
+    def _weighted(self, scores: Tensor, leaf: Tensor, count: int, first: int) -> Float[Tensor, "1 t f"]:
+        """The part of the integral of the gradient that a chunk of nodes makes up."""
+        if not scores.requires_grad:
+            return torch.zeros_like(self.held)
+        weights = nodes(count)[1][first : first + len(scores)].to(scores)
+        return torch.autograd.grad(scores @ weights, leaf, materialize_grads=True)[0].sum(dim=0, keepdim=True)
+
+    def integrated(self, count: int) -> Float[Tensor, "1 t f"]:
+        """The mean gradient of the score along the way from the reference to the clip."""
+        total = torch.zeros_like(self.held)
+        for first in counted(range(0, count, self._at_once), label="head passes"):
+            if count == self.settings.steps and first == 0:
+                total = total + self._begun
+                continue
+            leaf = self._rows(count, first)
+            total = total + self._weighted(self._scores(self._decided(leaf), leaf), leaf, count, first)
+        return total
+
+    def placed(self, gradient: Float[Tensor, "1 t f"], weights: Float[Tensor, " t"]) -> Float[Tensor, "s k h w"]:
+        """Weights carried to the layer's channels and places: each frame's sum to its weight."""
+        raw = self.activation.gradient(self.features, gradient) * self.standing_out
+        groups = weights
+        if len(raw) != len(weights):  # a 3-D convolution has fewer maps than frames
+            groups = F.interpolate(weights[None, None], size=len(raw), mode="area")[0, 0]
+            groups = groups * (weights.sum() / groups.sum())
+        return settled(raw, groups)
+
+
+def settled(raw: Float[Tensor, "s ..."], weights: Float[Tensor, " s"]) -> Float[Tensor, "s ..."]:
+    """Values whose sums are the weights: what a row lacks is added where its values are large, evenly if all are 0."""
+    flat = raw.flatten(1)
+    size = flat.abs()
+    total = size.sum(dim=1, keepdim=True)
+    share = torch.where(total > 0, size / total, 1 / flat.shape[1])
+    return (flat + (weights - flat.sum(dim=1))[:, None] * share).view_as(raw)
