@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -12,8 +13,11 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vidence.attribution.calls import ConvolutionCalls, GradientOn, mark, per_frame
+from vidence.attribution.attention_calls import AttentionCalls
+from vidence.attribution.calls import ConvolutionCalls, EveryConvolution, GradientOn, mark, per_frame
+from vidence.attribution.families import attends
 from vidence.attribution.hooks import frozen, on_device, recorded, replaced
+from vidence.attribution.tokens import TokenLayout
 from vidence.errors import ExplainError
 
 Result = TypeVar("Result")
@@ -21,16 +25,20 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, eq=False)
 class Activation:
-    """What one call site returned for one clip: `leaves` start the graph of all that was computed from them."""
+    """What one call site returned for one clip: `leaves` start the graph of all that was computed from them.
+
+    `layout` is where tokens lie, of a transformer's layer.
+    """
 
     leaves: list[Tensor]
     t: int
     layer: str
+    layout: TokenLayout | None = None
 
     @property
     def values(self) -> Float[Tensor, "s k h w"]:
-        """The activation, one row a frame (or a group of frames, after a 3-D convolution)."""
-        return per_frame([leaf.detach() for leaf in self.leaves], self.t)
+        """The activation, one row a frame (or a group of frames, after a 3-D convolution or in tubelets)."""
+        return self._maps([leaf.detach() for leaf in self.leaves])
 
     def gradient(self, of: Tensor, weight: Tensor | None = None, *, keep: bool = False) -> Float[Tensor, "s k h w"]:
         """The gradient of `of` in the activation, weighted over `of` by `weight`; zero where nothing depends on it."""
@@ -40,7 +48,10 @@ class Activation:
         parts = [
             torch.zeros_like(leaf) if part is None else part for leaf, part in zip(self.leaves, found, strict=True)
         ]
-        return per_frame(parts, self.t)
+        return self._maps(parts)
+
+    def _maps(self, parts: list[Tensor]) -> Float[Tensor, "s k h w"]:
+        return per_frame(parts, self.t) if self.layout is None else self.layout.maps(parts[-1])
 
 
 def with_activation(
@@ -51,13 +62,17 @@ def with_activation(
     None is the last convolution called, in an autoencoder (`encoder` and `embed`) the last layer of its encoder that
     still has places: the decoder's last one is the answer itself. The activation is cut from all that came before it,
     so a gradient to it costs the head alone. One run; two for an autoencoder, and where the last convolution called is
-    not the last one the model owns: then the first finds the layer and the second marks it.
+    not the last one the model owns: then the first finds the layer and the second marks it. In a transformer whose
+    tokens have places it is the norm before the last attention: later, places reach the score no more.
     """
-    encoder = getattr(model, "encoder", None)
-    if layer is None and isinstance(encoder, nn.Module) and callable(getattr(model, "embed", None)):
+    encoder = _encoder(model)
+    if layer is None and encoder is not None:
         layer = _last_with_places(model, encoder, run)
     if layer is not None:
         return _with_named(model, layer, t, run)
+    tokens = _with_tokens(model, t, run) if attends(model) else None
+    if tokens is not None:
+        return tokens
     calls = ConvolutionCalls(model)
     with calls:
         result = run(calls.leaves)
@@ -73,10 +88,67 @@ def with_activation(
     return result, Activation(calls.leaves, t, calls.layer)
 
 
-def _last_with_places(model: nn.Module, encoder: nn.Module, run: Callable[[list[Tensor]], object]) -> str | None:
+def with_activations(
+    model: nn.Module, layers: int | tuple[str, ...], t: int, run: Callable[[], Result]
+) -> tuple[Result, list[Activation]]:
+    """Call `run()` once and keep the activations of several layers, the shallowest first; no graph is cut or built.
+
+    A number counts stages from the deepest: the last convolution (with the batch norm, residual sum and activation that
+    follow it) before each change of size, in an autoencoder those of its encoder. Names are modules, in their order.
+    """
+    if isinstance(layers, int):
+        encoder = _encoder(model)
+        calls = EveryConvolution(model, stages=True, within=f"{encoder}." if encoder else "")
+        with calls:
+            result = run()
+        found = [Activation(site.outputs, t, site.layer) for site in calls.kept[-layers:]]
+        if not found:
+            raise ExplainError(
+                "this explainer needs a convolution with more than one place in its output; the model called none. "
+                "Take gradient or occlusion."
+            )
+        return result, found
+    kept: dict[str, list[Tensor]] = {name: [] for name in layers}
+
+    def keep(name: str, output: Any) -> Any:
+        if not isinstance(output, Tensor) or output.ndim not in (4, 5):
+            raise _no_maps(name, output)
+        kept[name].append(output.detach().clone())  # an in-place operation may follow
+        return output
+
+    with ExitStack() as stack:
+        for name in layers:
+            stack.enter_context(replaced(model, name, partial(keep, name)))
+        result = run()
+    for name, parts in kept.items():
+        if not parts:
+            raise _not_called(name)
+    return result, [Activation(parts, t, name) for name, parts in kept.items()]
+
+
+def _encoder(model: nn.Module) -> str | None:
+    """The path of the encoder of a model known by `encoder` and `embed`: the layers after it draw the answer."""
+    encoder = getattr(model, "encoder", None)
+    if not isinstance(encoder, nn.Module) or not callable(getattr(model, "embed", None)):
+        return None
+    return next((path for path, module in model.named_modules() if module is encoder), None)
+
+
+def _no_maps(layer: str, output: Any) -> ExplainError:
+    shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+    return ExplainError(f"the layer must return maps (n, k, h, w) or (n, k, t, h, w); {layer!r} returned {shape}.")
+
+
+def _not_called(layer: str) -> ExplainError:
+    return ExplainError(
+        f"the layer {layer!r} was not called as a module. Leave the layer out for one that is found by itself."
+    )
+
+
+def _last_with_places(model: nn.Module, encoder: str, run: Callable[[list[Tensor]], object]) -> str | None:
     """The path of the encoder's last child that returned maps, frame by frame or of a 3-D convolution."""
     paths = {module: path for path, module in model.named_modules()}
-    children = list(encoder.children())
+    children = list(model.get_submodule(encoder).children())
     with ExitStack() as stack:
         outputs = [stack.enter_context(recorded(model, paths[child])) for child in children]
         run([])
@@ -96,32 +168,56 @@ def _maps(module: nn.Module, output: Any) -> bool:
 def _with_named(
     model: nn.Module, layer: str, t: int, run: Callable[[list[Tensor]], Result]
 ) -> tuple[Result, Activation]:
-    leaves: list[Tensor] = []
+    calls = AttentionCalls(model, t) if attends(model) else None
+    leaves: list[Tensor] = [] if calls is None else calls.leaves
 
     def change(output: Any) -> Any:
-        if not isinstance(output, Tensor) or output.ndim not in (4, 5):
-            shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-            raise ExplainError(
-                f"the layer must return maps (n, k, h, w) or (n, k, t, h, w); {layer!r} returned {shape}."
-            )
+        if not isinstance(output, Tensor) or output.ndim not in ((4, 5) if calls is None else (3, 4, 5)):
+            raise _no_maps(layer, output)
         leaves.append(mark(output))
         return output
 
-    with replaced(model, layer, change), GradientOn():
+    with replaced(model, layer, change), calls or GradientOn():
         result = run(leaves)
     if not leaves:
+        raise _not_called(layer)
+    tokens = calls is not None and leaves[-1].ndim == 3
+    return result, Activation(leaves, t, layer, calls.layout if tokens and calls is not None else None)
+
+
+def _with_tokens(
+    model: nn.Module, t: int, run: Callable[[list[Tensor]], Result]
+) -> tuple[Result, Activation] | None:
+    """The norm before the last self-attention; None where its tokens are frames, which have no places."""
+    calls = AttentionCalls(model, t, marks=True)
+    with calls:
+        result = run(calls.leaves)
+    if not calls.seen:
         raise ExplainError(
-            f"the layer {layer!r} was not called as a module. Leave `layer` out for the last convolution."
+            "the model's attention was not seen at torch's functions: it runs a kernel of its own. Load the model with "
+            "attention 'sdpa' or 'eager', or name a layer."
         )
-    return result, Activation(leaves, t, layer)
+    if calls.layout.places < 2:
+        return None
+    if not calls.right and calls.last is not None:
+        calls = AttentionCalls(model, t, marks=True, site=calls.last)
+        with calls:
+            result = run(calls.leaves)
+    if not calls.leaves:
+        raise ExplainError("no norm comes before the model's last attention. Name a layer that returns its tokens.")
+    return result, Activation(calls.leaves[-1:], t, str(calls.site), calls.layout)
 
 
 def in_frames(maps: Float[Tensor, "s h w"], t: int) -> Float[Tensor, "t h w"]:
     """Maps of s groups of frames -> t frames, linearly in time (a Conv3d map cell covers several frames)."""
-    if len(maps) == t:
+    return on_grid(maps[None], (t, *maps.shape[1:]))[0]
+
+
+def on_grid(maps: Float[Tensor, "k s i j"], size: tuple[int, ...]) -> Float[Tensor, "k t h w"]:
+    """Maps on another grid (t, h, w), linearly in each direction."""
+    if maps.shape[1:] == size:
         return maps
-    size = (t, *maps.shape[1:])
-    return F.interpolate(maps[None, None], size=size, mode="trilinear", align_corners=False)[0, 0]
+    return F.interpolate(maps[:, None], size=size, mode="trilinear", align_corners=False)[:, 0]
 
 
 def activation_maps(

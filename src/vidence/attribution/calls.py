@@ -8,12 +8,14 @@ their own only; nothing is registered on the model.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+from torch.utils.weak import WeakIdKeyDictionary
 
 from vidence.errors import ExplainError
 
@@ -24,6 +26,7 @@ FOLLOWERS = {
     F.leaky_relu, F.elu, F.gelu, F.silu, F.hardswish, F.mish, F.prelu, F.selu, F.softplus, torch.sigmoid,
     torch.tanh, Tensor.sigmoid, Tensor.tanh, Tensor.clamp_min, torch.clamp_min, torch.clamp, Tensor.clamp,
 }  # fmt: skip
+JOINS = {torch.add, Tensor.add, Tensor.add_, Tensor.__add__, Tensor.__iadd__, Tensor.__radd__}
 RECURRENT = {torch.gru, torch.lstm, torch.rnn_tanh, torch.rnn_relu}
 
 
@@ -101,6 +104,99 @@ class ConvolutionCalls(GradientOn):
         if key == self.site:
             self.leaves.append(mark(out))
             self._open = out
+
+
+@dataclass(eq=False)
+class ConvolutionSite:
+    """One convolution and its calls for one clip; `layer` its module path, or its function and weight shape."""
+
+    layer: str
+    kernel: Tensor
+    groups: int
+    transposed: bool
+    source: Hashable | None  # the convolution that its input came from
+    size: tuple[int, ...]  # of its output: rows and columns, frames too of a 3-D one
+    inputs: list[Tensor] = field(default_factory=list)  # (m, k): means over places of what it was given
+    outputs: list[Tensor] = field(default_factory=list)  # with the batch norm, addition, activation that follow it
+
+
+class EveryConvolution(TorchFunctionMode):
+    """Sees every convolution that is called, in the order of their first calls, and where its input came from.
+
+    `stages`: outputs are kept only of the last convolution before each change of size, which bounds memory. `within`:
+    only of those whose weight's name begins so. An input is traced through the first tensor of every other function,
+    so that a residual sum counts as its main branch.
+    """
+
+    def __init__(self, model: nn.Module, *, stages: bool = False, within: str = "") -> None:
+        super().__init__()
+        self.names: dict[int, str] = {id(tensor): name for name, tensor in model.named_parameters()}
+        self.sites: dict[Hashable, ConvolutionSite] = {}
+        self.stages, self.within = stages, within
+        self._dropped: set[Hashable] = set()
+        self._open: tuple[Hashable, Tensor] | None = None
+        self._from: Any = WeakIdKeyDictionary()  # tensor -> the site that it came from
+
+    @property
+    def kept(self) -> list[ConvolutionSite]:
+        """The sites whose outputs were kept, first to last."""
+        return [site for site in self.sites.values() if site.outputs]
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        given = next((part for part in args if isinstance(part, Tensor)), None)
+        source = self._from.get(given) if given is not None else None
+        out = func(*args, **(kwargs or {}))
+        if func in CONVOLUTIONS:
+            self._see(func, args, kwargs or {}, out)
+        elif isinstance(out, Tensor):
+            self._follow(func, args, out)
+            if source is not None:
+                self._from[out] = source
+        return out
+
+    def _see(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], out: Tensor) -> None:
+        kernel = args[1] if len(args) > 1 else kwargs["weight"]
+        named = self.names.get(id(kernel))
+        key: Hashable = named or (func.__name__, tuple(kernel.shape))
+        self._open = None
+        source, self._from[out] = self._from.get(args[0]), key
+        if out.shape[-1] * out.shape[-2] == 1 or not (named or "").startswith(self.within):
+            return
+        if key not in self.sites:
+            place = 8 if func is torch.convolution else 6
+            self._new(
+                key,
+                ConvolutionSite(
+                    layer=named.rpartition(".")[0] if named else "functional convolution",
+                    kernel=kernel.detach(),
+                    groups=args[place] if len(args) > place else kwargs.get("groups", 1),
+                    transposed="transpose" in func.__name__ or (func is torch.convolution and bool(args[6])),
+                    source=source if source != key else None,
+                    size=tuple(out.shape[2:]),
+                ),
+            )
+        self.sites[key].inputs.append(args[0].detach().flatten(2).mean(dim=2))
+        if key not in self._dropped:
+            self.sites[key].outputs.append(out.detach().clone())
+            self._open = (key, out)
+
+    def _new(self, key: Hashable, site: ConvolutionSite) -> None:
+        last = next(reversed(self.sites), None)
+        self.sites[key] = site
+        if self.stages and last is not None and self.sites[last].size == site.size:
+            self.sites[last].outputs.clear()
+            self._dropped.add(last)
+
+    def _follow(self, func: Callable[..., Any], args: tuple[Any, ...], out: Tensor) -> None:
+        """A batch norm, an activation or a residual sum right after a convolution belongs to it."""
+        if self._open is None or func not in FOLLOWERS | JOINS:
+            return
+        key, last = self._open
+        if any(part is last for part in args[:2]) and out.shape == last.shape:
+            self.sites[key].outputs[-1] = out.detach().clone()
+            self._open = (key, out)
 
 
 class RecurrentCalls(TorchFunctionMode):

@@ -1,7 +1,8 @@
-"""Grad-CAM: channels weighted by the gradient of the final score (Selvaraju et al., ICCV 2017)."""
+"""Channels of a layer, weighted by the gradient of the final score in them: Grad-CAM (Selvaraju et al., ICCV 2017)."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,18 +19,58 @@ from vidence.record.facts import Certificate
 from vidence.scoring.scores import ScoreFunction
 
 Weights = Literal["frame", "shared", "frame_local"]
+OVER: dict[str, tuple[int, ...]] = {"frame": (2, 3), "shared": (0, 2, 3)}  # axes of (s, k, h, w) that share a weight
 
 
 @dataclass(frozen=True)
-class GradCAM(Explainer):
+class GradientCAM(Explainer):
+    """A map from an activation and the gradient of the score in it; `layer` names a module (None: last convolution).
+
+    One forward pass, and a backward pass as deep as the layer. Of an autoencoder the layer is its encoder's last one
+    with places. No ReLU at the end: cutting at zero is a matter of display.
+    """
+
+    layer: str | None = None
+
+    @abstractmethod
+    def weighted(
+        self, values: Float[Tensor, "s k h w"], gradient: Float[Tensor, "s k h w"]
+    ) -> Float[Tensor, "s k h w"]:
+        """The channels, each times what the gradient says of it."""
+
+    def combined(self, raw: Float[Tensor, "s k h w"]) -> Float[Tensor, "s h w"]:
+        """One map out of all channels."""
+        return raw.sum(dim=1)
+
+    def explain_clip(self, model: nn.Module, x: Float[Tensor, "1 c t h w"], score: ScoreFunction) -> Attributions:
+        """`raw` is (1, s, k, h, w), weighted channels."""
+        activation, gradient = self.differentiated(model, x, score)
+        raw = self.weighted(activation.values, gradient)
+        flags = () if gradient.any() else (f"the score does not depend on {activation.layer}: the map is zero",)
+        return Attributions(
+            in_frames(self.combined(raw), x.shape[2])[None].float(),
+            raw=raw[None],
+            layer=activation.layer,
+            certificate=Certificate(layer=activation.layer, flags=flags),
+        )
+
+    def differentiated(
+        self, model: nn.Module, x: Float[Tensor, "1 c t h w"], score: ScoreFunction
+    ) -> tuple[Activation, Float[Tensor, "s k h w"]]:
+        """The layer's activation, and the gradient of the score in it."""
+        output, activation = with_activation(model, self.layer, x.shape[2], lambda leaves: model(x))
+        return activation, activation.gradient(score_rows(score, output, x).sum())
+
+
+@dataclass(frozen=True)
+class GradCAM(GradientCAM):
     """sum_k alpha_k A_k, signed; `layer` names a module of the model (None: the last convolution).
 
     `weights`: `frame`, alpha_{t,k} = mean over space of d score / d A, so that frames differ as the recurrent layer
     saw them; `shared`, one alpha_k for the clip; `frame_local`, Poirier's: the gradient of each frame's features,
-    which leaves out all that mixes frames. No ReLU: cutting at zero is a matter of display.
+    which leaves out all that mixes frames.
     """
 
-    layer: str | None = None
     weights: Weights = "frame"
 
     def __post_init__(self) -> None:
@@ -37,24 +78,20 @@ class GradCAM(Explainer):
         if self.weights not in ("frame", "shared", "frame_local"):
             raise SpecError(f"weights must be 'frame', 'shared' or 'frame_local'; got {self.weights!r}.")
 
-    def explain_clip(self, model: nn.Module, x: Float[Tensor, "1 c t h w"], score: ScoreFunction) -> Attributions:
-        """One forward pass, and a backward pass as deep as the layer. `raw` is (1, s, k, h, w), weighted channels."""
-        t = x.shape[2]
-        if self.weights == "frame_local":
-            features, activation = _frame_features(model, x, self.layer)
-            gradient = activation.gradient(features.sum())
-        else:
-            output, activation = with_activation(model, self.layer, t, lambda leaves: model(x))
-            gradient = activation.gradient(score_rows(score, output, x).sum())
-        over = (0, 2, 3) if self.weights == "shared" else (2, 3)
-        raw = gradient.mean(dim=over, keepdim=True) * activation.values
-        flags = () if gradient.any() else (f"the score does not depend on {activation.layer}: the map is zero",)
-        return Attributions(
-            in_frames(raw.sum(dim=1), t)[None].float(),
-            raw=raw[None],
-            layer=activation.layer,
-            certificate=Certificate(layer=activation.layer, flags=flags),
-        )
+    def weighted(
+        self, values: Float[Tensor, "s k h w"], gradient: Float[Tensor, "s k h w"]
+    ) -> Float[Tensor, "s k h w"]:
+        """alpha_k A_k."""
+        return gradient.mean(dim=OVER.get(self.weights, OVER["frame"]), keepdim=True) * values
+
+    def differentiated(
+        self, model: nn.Module, x: Float[Tensor, "1 c t h w"], score: ScoreFunction
+    ) -> tuple[Activation, Float[Tensor, "s k h w"]]:
+        """The gradient of the score, or of each frame's features."""
+        if self.weights != "frame_local":
+            return super().differentiated(model, x, score)
+        features, activation = _frame_features(model, x, self.layer)
+        return activation, activation.gradient(features.sum())
 
 
 def _frame_features(model: nn.Module, x: Tensor, layer: str | None) -> tuple[Tensor, Activation]:
