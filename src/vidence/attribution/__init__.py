@@ -14,6 +14,7 @@ from vidence.attribution.gradient_shap import GradientSHAP
 from vidence.attribution.guided import DeconvNet, GuidedBackprop
 from vidence.attribution.integrated_cam import IntegratedCAM
 from vidence.attribution.path import BlurIG, IntegratedGradients
+from vidence.attribution.perturb.adaptive_occlusion import AdaptiveOcclusion
 from vidence.attribution.perturb.occlusion import FrameOcclusion, Occlusion
 from vidence.attribution.perturb.rise import RISE
 from vidence.attribution.residual import Residual
@@ -23,6 +24,7 @@ from vidence.models.reconstruction import ReconstructionNetwork
 from vidence.scoring.scores import ScoreFunction, has_places
 
 EXPLAINERS: dict[str, type[Explainer]] = {
+    "adaptive-occlusion": AdaptiveOcclusion,
     "blur-ig": BlurIG,
     "deconvnet": DeconvNet,
     "frame-occlusion": FrameOcclusion,
@@ -49,6 +51,7 @@ __all__ = [
     "EXPLAINERS",
     "ON_ANY_SCORE",
     "RISE",
+    "AdaptiveOcclusion",
     "Attributions",
     "BlurIG",
     "DeconvNet",
