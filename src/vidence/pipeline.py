@@ -57,13 +57,15 @@ def explain(
     detector; `clip` a `Clip`, or x (n, c, t, h, w) in [0, 1]. `explainer` and `score` are objects or spec lines; by
     default `when-where` for recurrent models, else `grad-cam`, of the predicted class's logit; `residual` of the
     squared error (a detector's own score) where the network reconstructs. `certify` hides every frame once, to measure
-    how the map agrees with that. Raises `ExplainError` where the model has nothing to look into, or the pair makes no
-    sense.
+    how the map agrees with that. Of a detector, an explainer is told what only that knows, such as its threshold.
+    Raises `ExplainError` where the model has nothing to look into, or the pair makes no sense.
     """
     network = _network(model)
     x = clip if isinstance(clip, Tensor) else _input(model, clip)
     asked = score_of(score, model)
     chosen = explainer_of(explainer) if explainer is not None else default_for(network, asked)
+    if not isinstance(model, nn.Module):
+        chosen = chosen.informed(model, asked)
     with getattr(model, "arithmetic", nullcontext)(x):
         return chosen.attribute(network, x, asked, certify=certify)
 
@@ -103,18 +105,27 @@ def explainer_of(given: Explainer | str) -> Explainer:
 def score_of(given: ScoreFunction | str | None, model: Any) -> ScoreFunction:
     """A score from its line (class names are the model's), by default the model's own."""
     asked = default_score(model) if given is None else given
-    score = spec.build(asked, SCORES) if isinstance(asked, str) else asked
+    score = _scaled(spec.build(asked, SCORES) if isinstance(asked, str) else asked, model)
     classes = getattr(model, "classes", None)
     named = getattr(score, "named", None)
     return named(classes) if classes and named else score
 
 
+def _scaled(score: ScoreFunction, model: Any) -> ScoreFunction:
+    """A score on the detector's own scale, where it has to have one."""
+    calibrated = getattr(score, "calibrated", None)
+    return calibrated(getattr(model, "facts", {}).get("calibration")) if calibrated else score
+
+
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """One explainer's maps of one source: averaged per frame, and each window's certificate by its first frame."""
+    """One explainer's maps of one source: averaged per frame; and by a window's first frame its certificate, and what
+    would have changed its score, from explainers that say so.
+    """
 
     maps: FrameMaps = field(default_factory=FrameMaps)
     certificates: dict[int, Certificate] = field(default_factory=dict)
+    counterfactuals: dict[int, str] = field(default_factory=dict)
 
 
 class Reasons:
@@ -124,8 +135,10 @@ class Reasons:
     """
 
     def __init__(self, detector: Detector, explainers: Sequence[str], score: str | None = None) -> None:
-        self._detector, self.score_line = detector, score or default_score(detector)
-        self._score = score_of(self.score_line, detector)
+        self._detector = detector
+        asked = _scaled(spec.build(score or default_score(detector), SCORES), detector)
+        self.score_line = spec.line(asked, SCORES)  # with the scale and the digests that belong to it
+        self._score = score_of(asked, detector)
         self._explainers = {line: explainer_of(line) for line in explainers}
         self.by_line = {line: Reason() for line in explainers}
 
@@ -145,6 +158,8 @@ class Reasons:
             frames = slice(*found.extra.get("scored", (None,)))  # a residual is silent of frames without a score
             reason.maps.add(clip.times[frames], found.values[0, frames].cpu().numpy())
             reason.certificates[clip.ref.first] = found.certificate
+            if "sentence" in found.extra:
+                reason.counterfactuals[clip.ref.first] = found.extra["sentence"]
 
     def evidence(
         self, source: Source, line: str, event: Event | None, windows: Sequence[ScoredWindow]
@@ -166,6 +181,7 @@ class Reasons:
             score=self.score_line,
             certificate=reason.certificates[peak.ref.first],
             mode=getattr(self._score, "mode", None),
+            counterfactual=reason.counterfactuals.get(peak.ref.first),
             warnings=cautions(spec.parse(line).key),
         )
 

@@ -7,17 +7,26 @@ from torch import nn
 from vidence.attribution.activation import activation_maps
 from vidence.attribution.averaging import SmoothGrad, SmoothGradSquared, VarGrad
 from vidence.attribution.cam import GradCAM
+from vidence.attribution.combine import Consensus, Mean, Product, Smooth
+from vidence.attribution.counterfactual import CounterfactualBox
 from vidence.attribution.explainer import Attributions, Explainer
 from vidence.attribution.feature_visualisation import FeatureVisualisation
 from vidence.attribution.gradient import Gradient, InputXGradient
 from vidence.attribution.gradient_shap import GradientSHAP
 from vidence.attribution.guided import DeconvNet, GuidedBackprop
+from vidence.attribution.input_attention import InputAttentionMask
 from vidence.attribution.integrated_cam import IntegratedCAM
 from vidence.attribution.path import BlurIG, IntegratedGradients
 from vidence.attribution.perturb.adaptive_occlusion import AdaptiveOcclusion
+from vidence.attribution.perturb.extremal import ExtremalPerturbation
+from vidence.attribution.perturb.fgvis import FGVis
+from vidence.attribution.perturb.igos import IGOS, IGOSPlusPlus
+from vidence.attribution.perturb.meaningful import MeaningfulPerturbation
 from vidence.attribution.perturb.occlusion import FrameOcclusion, Occlusion
 from vidence.attribution.perturb.rise import RISE
+from vidence.attribution.perturb.temporal_mask import TemporalMask
 from vidence.attribution.residual import Residual
+from vidence.attribution.temporal_influence import TemporalInfluence
 from vidence.attribution.two_stage import TwoStage
 from vidence.attribution.when_where import WhenWhere
 from vidence.models.reconstruction import ReconstructionNetwork
@@ -26,49 +35,77 @@ from vidence.scoring.scores import ScoreFunction, has_places
 EXPLAINERS: dict[str, type[Explainer]] = {
     "adaptive-occlusion": AdaptiveOcclusion,
     "blur-ig": BlurIG,
+    "counterfactual-box": CounterfactualBox,
     "deconvnet": DeconvNet,
+    "extremal-perturbation": ExtremalPerturbation,
+    "fgvis": FGVis,
     "frame-occlusion": FrameOcclusion,
     "grad-cam": GradCAM,
     "gradient": Gradient,
     "gradient-shap": GradientSHAP,
     "guided-backprop": GuidedBackprop,
+    "igos": IGOS,
+    "igos++": IGOSPlusPlus,
+    "input-attention": InputAttentionMask,
     "input-x-gradient": InputXGradient,
     "integrated-cam": IntegratedCAM,
     "integrated-gradients": IntegratedGradients,
+    "meaningful-perturbation": MeaningfulPerturbation,
     "occlusion": Occlusion,
     "residual": Residual,
     "rise": RISE,
     "smooth-grad": SmoothGrad,
     "smooth-grad-squared": SmoothGradSquared,
+    "temporal-influence": TemporalInfluence,
+    "temporal-mask": TemporalMask,
     "var-grad": VarGrad,
     "when-where": WhenWhere,
 }
-ON_ANY_SCORE = tuple(key for key in EXPLAINERS if key != "residual")  # residual needs a density over pixels
-COMBINE: dict[str, type[Explainer]] = {}
+OF_ERRORS = ("input-attention", "residual", "temporal-influence")  # which say nothing of a logit
+ON_ANY_SCORE = tuple(key for key in EXPLAINERS if key not in OF_ERRORS)
+COMBINE: dict[str, type[Explainer]] = {
+    "consensus": Consensus,
+    "mean": Mean,
+    "product": Product,
+    "smooth": Smooth,
+}
 
 __all__ = [
     "COMBINE",
     "EXPLAINERS",
+    "IGOS",
     "ON_ANY_SCORE",
     "RISE",
     "AdaptiveOcclusion",
     "Attributions",
     "BlurIG",
+    "Consensus",
+    "CounterfactualBox",
     "DeconvNet",
     "Explainer",
+    "ExtremalPerturbation",
+    "FGVis",
     "FeatureVisualisation",
     "FrameOcclusion",
     "GradCAM",
     "Gradient",
     "GradientSHAP",
     "GuidedBackprop",
+    "IGOSPlusPlus",
+    "InputAttentionMask",
     "InputXGradient",
     "IntegratedCAM",
     "IntegratedGradients",
+    "Mean",
+    "MeaningfulPerturbation",
     "Occlusion",
+    "Product",
     "Residual",
+    "Smooth",
     "SmoothGrad",
     "SmoothGradSquared",
+    "TemporalInfluence",
+    "TemporalMask",
     "TwoStage",
     "VarGrad",
     "WhenWhere",

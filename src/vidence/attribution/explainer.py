@@ -16,6 +16,7 @@ from vidence.attribution.certifying import deletion_agreement
 from vidence.attribution.hooks import frozen, on_device
 from vidence.attribution.outputs import of_clip
 from vidence.errors import ExplainError, ShapeError
+from vidence.models.detector import Detector
 from vidence.record.facts import Certificate
 from vidence.scoring.scores import ScoreFunction
 
@@ -74,6 +75,10 @@ class Explainer(ABC):
         Asked before anything is computed; what only a forward pass can show is raised as `ExplainError` there.
         """
         return None
+
+    def informed(self, detector: Detector, score: ScoreFunction) -> Explainer:
+        """The same with what only a detector knows (a threshold, a background); itself where it needs nothing."""
+        return self
 
     def attribute(
         self, model: nn.Module, x: Float[Tensor, "n c t h w"], score: ScoreFunction, *, certify: bool = True

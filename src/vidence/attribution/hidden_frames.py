@@ -74,7 +74,7 @@ def agreement(
     """
     expected = runs.to(weights) @ weights
     rank = None
-    if len(runs) > 2 and float(effects.std()) > 0 and float(expected.std()) > 0:
+    if len(runs) > 2 and all(bool((each != each[0]).any()) for each in (effects, expected)):
         rank = float(spearmanr(expected.cpu().numpy(), effects.cpu().numpy()).statistic)
     single = effects[: len(weights)]
     if len(single) < 2 or float(single.abs().max()) <= least:

@@ -35,11 +35,12 @@ def evidence(
     score: str,
     certificate: Certificate,
     mode: str | None = None,
+    counterfactual: str | None = None,
     warnings: Sequence[str] = (),
 ) -> Evidence:
     """What one explainer says of a stretch of time (`span`, seconds). `peak` is the window that decided, `mode` the
-    sub-mode of an autoencoder's score; `warnings` are added to the certificate's. Pictures and files are added by
-    whoever writes them.
+    sub-mode of an autoencoder's score, `counterfactual` what would have changed it, in words; `warnings` are added to
+    the certificate's. Pictures and files are added by whoever writes them.
     """
     times, values = maps.times, maps.values
     inside = (times >= span[0]) & (times <= span[1])
@@ -50,6 +51,7 @@ def evidence(
         sentence=_sentence(times[inside], values[inside], _SAYING.get(parse(explainer).key, "The model looked most")),
         certificate=replace(certificate, flags=(*certificate.flags, *warnings)),
         mode=mode,
+        counterfactual=counterfactual,
         hidden_score=_hidden(detector, source, maps, peak),
         segments=strongest,
         profile_times=tuple(times[inside].tolist()),

@@ -9,22 +9,24 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vidence.attribution.explainer import Attributions, Explainer
+from vidence.attribution.explainer import Attributions, Explainer, Price
 from vidence.errors import ExplainError, SpecError
 from vidence.models.reconstruction import scored_frames
 from vidence.record.facts import Certificate
-from vidence.scoring.scores import ScoreFunction, has_places, pinned
+from vidence.scoring.score import ScoreFunction, has_places, pinned
 
 COMPLETE = 1e-3  # share of the score that rounding may lose
+ROUNDING = 1e-5  # share of the sizes that were summed: of a signed map the sum itself may be next to nothing
 
 
 @dataclass(frozen=True)
 class Residual(Explainer):
     """The score's own density over the pixels; it looks at no gradient and at nothing inside the network.
 
-    For squared and absolute errors and for 1 - SSIM the map sums to the score; for PSNR it sums to the squared error. A
-    score without places (a logit, a distance between embeddings) is refused; in a sum, such a part is left out and
-    the gap says how much that is. It shows where the network was wrong, not what made it so.
+    For squared and absolute errors and for 1 - SSIM, and for regions and frame contrasts of them, the map sums to the
+    score; for PSNR it sums to the squared error. A score without places (a logit, a distance between embeddings) is
+    refused; what has none in a sum or a normalised error is left out and the gap says how much that is. It shows where
+    the network was wrong, not what made it so.
 
     The map's cells are sums over `cell` x `cell` pixels (fewer where those do not fit): an error on an edge is
     one pixel wide, and a picture scaled to such peaks shows little else. `raw` has every pixel, and so has `cell=1`.
@@ -37,20 +39,31 @@ class Residual(Explainer):
         if isinstance(self.cell, bool) or not isinstance(self.cell, int) or self.cell < 1:
             raise SpecError(f"residual: cell must be a whole number of pixels, at least 1; got {self.cell!r}.")
 
+    def price(self, t: int, h: int, w: int, channels: int = 0) -> Price:
+        """One pass."""
+        return Price(1)
+
+    def refusal(self, model: nn.Module, x: Float[Tensor, "n c t h w"], score: ScoreFunction) -> str | None:
+        """It is the score's density, which not every score has."""
+        if has_places(score):
+            return None
+        return (
+            "residual needs a score that is spread over pixels, such as squared-error, of a network that returns a "
+            "Reconstruction. For this score take gradient, grad-cam or occlusion."
+        )
+
     def explain_clip(self, model: nn.Module, x: Float[Tensor, "1 c t h w"], score: ScoreFunction) -> Attributions:
         """One forward pass. In `extra`, `scored` (first, last + 1): the frames of the clip that have an error."""
         with torch.no_grad():
             output = model(x)
-            held = pinned(score, output, x) if has_places(score) else score
+            held = pinned(score, output, x)
             if not has_places(held):
-                raise ExplainError(
-                    "residual needs a score that is spread over pixels, such as squared-error, of a network that "
-                    "returns a Reconstruction. For this score take gradient, grad-cam or occlusion."
-                )
+                raise ExplainError("residual needs a score that stays spread over pixels when it is pinned.")
             values = held.density(output, x)
             whole = held(output, x)
         gap = whole - values.sum(dim=(1, 2, 3))
-        share: float | None = float(gap / whole) if whole.any() else 0.0
+        exact = float(gap.abs()) <= ROUNDING * float(values.abs().sum())
+        share: float | None = 0.0 if exact or not whole.any() else float(gap / whole)
         flag = None
         if not getattr(held, "complete", True):
             share, flag = None, "the map is the squared error; the score, its logarithm, is no sum over places"
