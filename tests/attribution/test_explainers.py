@@ -11,9 +11,14 @@ from vidence.testing import check_explainer
 from zoo import AUTOENCODERS, CLIP_MODELS, Autoencoder, Cnn, Folded, Functional, TwoStages, Volume, made
 
 NEEDS_FRAMES = {"temporal-mask"}  # keys that refuse a single image
-CLASS_AGNOSTIC: set[str] = set()  # keys whose map is the same for every score
-# key -> families (vidence.attribution.families) that it refuses, before any computing
+CLASS_AGNOSTIC: set[str] = {"eigen-cam", "fast-cam"}  # keys whose map is the same for every score
+# key -> families (vidence.attribution.families) and models of the zoo that it refuses
 REFUSES: dict[str, set[str]] = {
+    "cam": {"recurrent", "reconstruction", "Functional"},  # the last has no global average pooling
+    "class-feature-pyramids": {"reconstruction", "transformer"},
+    "fast-cam": {"transformer"},
+    "poly-cam": {"transformer"},
+    "saliency-tubes": {"recurrent", "reconstruction", "frames", "transformer"},
     "fgvis": {"reconstruction", "transformer"},
     "input-attention": {"recurrent", "volume", "frames", "transformer", "reconstruction"},  # none of the zoo's has one
     "integrated-cam": {"frames", "reconstruction", "transformer", "volume"},

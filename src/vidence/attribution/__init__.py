@@ -7,9 +7,13 @@ from torch import nn
 from vidence.attribution.activation import activation_maps
 from vidence.attribution.averaging import SmoothGrad, SmoothGradSquared, VarGrad
 from vidence.attribution.cam import GradCAM
+from vidence.attribution.class_activation import CAM, SaliencyTubes
 from vidence.attribution.combine import Consensus, Mean, Product, Smooth
 from vidence.attribution.counterfactual import CounterfactualBox
+from vidence.attribution.eigen_cam import EigenCAM, EigenGradCAM
 from vidence.attribution.explainer import Attributions, Explainer
+from vidence.attribution.fast_cam import FastCAM
+from vidence.attribution.feature_pyramids import ClassFeaturePyramids
 from vidence.attribution.feature_visualisation import FeatureVisualisation
 from vidence.attribution.gradient import Gradient, InputXGradient
 from vidence.attribution.gradient_shap import GradientSHAP
@@ -25,9 +29,12 @@ from vidence.attribution.perturb.meaningful import MeaningfulPerturbation
 from vidence.attribution.perturb.occlusion import FrameOcclusion, Occlusion
 from vidence.attribution.perturb.rise import RISE
 from vidence.attribution.perturb.temporal_mask import TemporalMask
+from vidence.attribution.poly_cam import PolyCAM
 from vidence.attribution.residual import Residual
+from vidence.attribution.score_cam import ScoreCAM
 from vidence.attribution.temporal_influence import TemporalInfluence
 from vidence.attribution.two_stage import TwoStage
+from vidence.attribution.weighted_cam import GradCAMPlusPlus, HiResCAM, LayerCAM
 from vidence.attribution.when_where import WhenWhere
 from vidence.models.reconstruction import ReconstructionNetwork
 from vidence.scoring.scores import ScoreFunction, has_places
@@ -35,25 +42,36 @@ from vidence.scoring.scores import ScoreFunction, has_places
 EXPLAINERS: dict[str, type[Explainer]] = {
     "adaptive-occlusion": AdaptiveOcclusion,
     "blur-ig": BlurIG,
+    "cam": CAM,
+    "class-feature-pyramids": ClassFeaturePyramids,
     "counterfactual-box": CounterfactualBox,
     "deconvnet": DeconvNet,
+    "eigen-cam": EigenCAM,
+    "eigen-grad-cam": EigenGradCAM,
     "extremal-perturbation": ExtremalPerturbation,
+    "fast-cam": FastCAM,
     "fgvis": FGVis,
     "frame-occlusion": FrameOcclusion,
     "grad-cam": GradCAM,
+    "grad-cam++": GradCAMPlusPlus,
     "gradient": Gradient,
     "gradient-shap": GradientSHAP,
     "guided-backprop": GuidedBackprop,
+    "hires-cam": HiResCAM,
     "igos": IGOS,
     "igos++": IGOSPlusPlus,
     "input-attention": InputAttentionMask,
     "input-x-gradient": InputXGradient,
     "integrated-cam": IntegratedCAM,
     "integrated-gradients": IntegratedGradients,
+    "layer-cam": LayerCAM,
     "meaningful-perturbation": MeaningfulPerturbation,
     "occlusion": Occlusion,
+    "poly-cam": PolyCAM,
     "residual": Residual,
     "rise": RISE,
+    "saliency-tubes": SaliencyTubes,
+    "score-cam": ScoreCAM,
     "smooth-grad": SmoothGrad,
     "smooth-grad-squared": SmoothGradSquared,
     "temporal-influence": TemporalInfluence,
@@ -71,6 +89,7 @@ COMBINE: dict[str, type[Explainer]] = {
 }
 
 __all__ = [
+    "CAM",
     "COMBINE",
     "EXPLAINERS",
     "IGOS",
@@ -79,28 +98,38 @@ __all__ = [
     "AdaptiveOcclusion",
     "Attributions",
     "BlurIG",
+    "ClassFeaturePyramids",
     "Consensus",
     "CounterfactualBox",
     "DeconvNet",
+    "EigenCAM",
+    "EigenGradCAM",
     "Explainer",
     "ExtremalPerturbation",
     "FGVis",
+    "FastCAM",
     "FeatureVisualisation",
     "FrameOcclusion",
     "GradCAM",
+    "GradCAMPlusPlus",
     "Gradient",
     "GradientSHAP",
     "GuidedBackprop",
+    "HiResCAM",
     "IGOSPlusPlus",
     "InputAttentionMask",
     "InputXGradient",
     "IntegratedCAM",
     "IntegratedGradients",
+    "LayerCAM",
     "Mean",
     "MeaningfulPerturbation",
     "Occlusion",
+    "PolyCAM",
     "Product",
     "Residual",
+    "SaliencyTubes",
+    "ScoreCAM",
     "Smooth",
     "SmoothGrad",
     "SmoothGradSquared",
