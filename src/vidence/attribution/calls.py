@@ -53,6 +53,11 @@ class GradientOn(TorchFunctionMode):
             return func(*args, **(kwargs or {}))
 
 
+def _module_of(parameter: str) -> str:
+    """The path of the module that owns a parameter; of the model's own parameter, its name."""
+    return parameter.rpartition(".")[0] or parameter
+
+
 class ConvolutionCalls(GradientOn):
     """Marks the calls of one convolution (with the batch norm and activation that follow it at once) on the way.
 
@@ -81,7 +86,7 @@ class ConvolutionCalls(GradientOn):
     @property
     def layer(self) -> str:
         """The module path of the marked convolution, or its function and weight shape where it has none."""
-        return self.site.rpartition(".")[0] if isinstance(self.site, str) else "functional convolution"
+        return _module_of(self.site) if isinstance(self.site, str) else "functional convolution"
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -169,7 +174,7 @@ class EveryConvolution(TorchFunctionMode):
             self._new(
                 key,
                 ConvolutionSite(
-                    layer=named.rpartition(".")[0] if named else "functional convolution",
+                    layer=_module_of(named) if named else f"functional convolution {tuple(kernel.shape)}",
                     kernel=kernel.detach(),
                     groups=args[place] if len(args) > place else kwargs.get("groups", 1),
                     transposed="transpose" in func.__name__ or (func is torch.convolution and bool(args[6])),

@@ -121,6 +121,7 @@ def _not_linear(node: Any) -> str | None:
         step = waiting.pop()
         name = re.sub(r"Backwards?\d*$", "", step.name().rsplit("::")[-1])
         above = [parent for parent, _ in step.next_functions]
+        above = above[1:] if name == "Copy" else above  # the first is what was overwritten
         live = [place for place, parent in enumerate(above) if parent is not None]
         product = name in PRODUCTS and len(live) == 1 and (name != "Div" or live == [0])
         if name not in LINEAR and not product:
