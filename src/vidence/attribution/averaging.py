@@ -46,7 +46,10 @@ class Moments:
 
 
 def moments(chunks: Iterable[Float[Tensor, "v ..."]]) -> Moments:
-    """Mean and variance over rows that come in chunks, without the cancellation of a sum of squares."""
+    """Mean and variance over rows that come in chunks, without the cancellation of a sum of squares.
+
+    A deviation that the mean's own rounding can make up is none.
+    """
     seen, mean, squares = 0, torch.zeros(()), torch.zeros(())
     for rows in chunks:
         count, middle = len(rows), rows.mean(dim=0)
@@ -54,7 +57,8 @@ def moments(chunks: Iterable[Float[Tensor, "v ..."]]) -> Moments:
         squares = squares + (rows - middle).square().sum(dim=0) + apart.square() * (seen * count / (seen + count))
         mean = middle - apart * (seen / (seen + count))
         seen += count
-    return Moments(mean, squares / max(1, seen - 1))
+    variance = squares / max(1, seen - 1)
+    return Moments(mean, torch.where(variance > (4 * torch.finfo(mean.dtype).eps * mean).square(), variance, 0.0))
 
 
 @dataclass(frozen=True)
