@@ -81,6 +81,33 @@ def test_of_a_sum_it_shows_the_part_that_has_places_and_says_what_is_missing() -
     assert "leaves out" in found.certificate.flags[0]
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "region(box=(None, None, 0, 0, 4, 1.0))",
+        "frame-contrast(frame=2)",
+        "frame-contrast(of=region(of=absolute-error, box=(None, None, 2, 3, 3, 4)), frame=3)",
+        "squared-error(frame=(1, 3), part='prediction', mode='fixed')",
+    ],
+)
+def test_other_targets_are_drawn_signed_and_sum_to_the_score(line: str) -> None:
+    score = build(line, SCORES)
+    found = Residual(cell=1).attribute(Patchy(), X, score)
+    held = pinned(score, Patchy()(X), X)
+    torch.testing.assert_close(found.values.sum(dim=(1, 2, 3)), held(Patchy()(X), X))
+    assert found.certificate.gap == pytest.approx(0, abs=1e-5)
+    assert found.certificate.flags == ()
+    assert (float(found.values.sum()) < 0) == ("frame=3" in line)  # frame 2 is wrong, frame 3 is not
+
+
+def test_of_a_normalised_error_the_gap_is_its_offset() -> None:
+    found = Residual(cell=1).attribute(Patchy(), X[:1], build("normalised-error(low=0.01, high=0.11)", SCORES))
+    assert float(found.values.sum()) == pytest.approx(0.1875 / 3 / 0.1, rel=1e-5)
+    assert found.gap is not None
+    assert float(found.gap) == pytest.approx(-0.1, rel=1e-5)
+    assert "no places" in found.certificate.flags[0]
+
+
 def test_a_perfect_reconstruction_gives_an_empty_map() -> None:
     found = Residual(cell=1).attribute(Patchy(0.0), X, build("squared-error", SCORES))
     assert not found.values.any()

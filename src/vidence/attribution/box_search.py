@@ -100,10 +100,10 @@ def shrunk(
     """
     while True:
         tried = narrowed(box, steps)
-        if not len(tried) or len(tried) > budget:
+        if len(tried) > budget:
             return box
         budget -= len(tried)
-        kept = tried[holds(tried)]
+        kept = tried[holds(tried)] if len(tried) else tried
         if len(kept):
             box = kept[volumes(kept).argmin()]
         elif max(steps) == 1:
