@@ -1,12 +1,14 @@
 """Settings: what a line may say, and what it leaves to the recipe."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
+import torch
 
 from vidence import spec
 from vidence.errors import SpecError
-from vidence.models import DETECTORS, CnnRnn
+from vidence.models import DETECTORS, CnnRnn, CnnRnnNetwork
+from vidence.models.resnet import ResNet50
 
 NAMES = [field.name for field in fields(CnnRnn)]
 
@@ -80,3 +82,23 @@ def test_settings_that_cannot_be_are_refused(text: str, message: str) -> None:
 def test_every_setting_is_checked(name: str) -> None:
     with pytest.raises(SpecError, match=f"{name} must be"):
         CnnRnn(**{name: (object(),)})
+
+
+def test_r50l_is_a_resnet_and_an_lstm_whose_states_are_not_detached() -> None:
+    settings = CnnRnn(recipe="r50l").resolved(weights=False)
+    assert (settings.backbone, settings.rnn, settings.units, settings.projection) == ("resnet50", "lstm", 256, 512)
+    assert (settings.length, settings.size, settings.readout) == (16, 112, "mean")
+    torch.manual_seed(0)
+    network = CnnRnnNetwork(replace(settings, readout="last"), 2, backbone=ResNet50()).eval()
+    features = torch.rand(1, 4, 2048, requires_grad=True)
+    (gradient,) = torch.autograd.grad(network.decide(features)[0, 0], features)
+    assert (gradient.abs().sum((0, 2)) > 0).all()
+
+
+def test_r50ls_mean_of_states_is_the_papers_mean_of_logits() -> None:
+    torch.manual_seed(0)
+    network = CnnRnnNetwork(CnnRnn(recipe="r50l").resolved(weights=False), 2, backbone=ResNet50()).eval()
+    head, features = network.head, torch.rand(2, 5, 2048)
+    with torch.no_grad():
+        states, _ = head.rnn(head.projection(features))
+        torch.testing.assert_close(network.decide(features), head.output(states).mean(dim=1))

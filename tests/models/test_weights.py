@@ -283,3 +283,51 @@ def test_only_https_is_asked() -> None:
         fetch("vgg19", published=table)
     with pytest.raises(WeightsError, match="nobody publishes weights for the backbone 'small'"):
         fetch("small")
+
+
+@pytest.mark.parametrize("backbone", ["r3d-18", "r2plus1d-18", "i3d"])
+def test_a_3d_network_keeps_its_logits_and_may_lack_counters(backbone: str, tmp_path: Path) -> None:
+    """pytorch-i3d's file is older than batch norms' counters; zeros take no space in a file of repeated numbers."""
+    with torch.device("meta"):
+        shapes = {name: tuple(tensor.shape) for name, tensor in KNOWN[backbone]().state_dict().items()}
+    path = tmp_path / "model.pt"
+    state = {
+        name: torch.tensor(place / 100).expand(shape)
+        for place, (name, shape) in enumerate(shapes.items())
+        if not name.endswith("num_batches_tracked")
+    }
+    torch.save(state, path)
+    network = load_weights(backbone, path, published=published(path, backbone))
+    assert not network.training
+    found = network.state_dict()
+    assert all(torch.equal(found[name], state[name]) for name in state)
+    assert {int(found[name]) for name in found.keys() - state.keys()} == {0}
+
+
+def test_a_pickle_is_opened_where_the_user_knows_its_digest(tmp_path: Path) -> None:
+    path, state = tmp_path / "model.pth", Small().state_dict()
+    torch.save(state, path)
+    with pytest.raises(WeightsError, match="an unknown pickle is never opened"):
+        load_weights("small", path)
+    with pytest.raises(WeightsError, match="an unknown pickle is never opened"):
+        load_weights("small", path, sha256="0" * 64)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    network = load_weights("small", path, sha256=digest.upper())
+    assert torch.equal(network.state_dict()["features.0.weight"], state["features.0.weight"])
+    kept = cache_folder() / f"model-{digest[:8]}.safetensors"  # files of one name do not stand for each other
+    assert set(safetensors.torch.load_file(kept)) == set(state)
+
+
+def test_resnet50_is_kept_without_its_classifier(tmp_path: Path) -> None:
+    with torch.device("meta"):
+        shapes = {name: tuple(tensor.shape) for name, tensor in KNOWN["resnet50"]().state_dict().items()}
+    shapes |= {"fc.weight": (1000, 2048), "fc.bias": (1000,)}
+    state = {
+        name: torch.tensor(1) if name.endswith("tracked") else torch.tensor(place / 100).expand(shape)
+        for place, (name, shape) in enumerate(shapes.items())
+    }
+    path = tmp_path / "resnet50-00000000.pth"
+    torch.save(state, path)
+    network = load_weights("resnet50", path, published=published(path, "resnet50"))
+    assert torch.equal(network.state_dict()["layer4.2.bn3.bias"], state["layer4.2.bn3.bias"])
+    assert "fc.weight" not in safetensors.torch.load_file(cache_folder() / "resnet50-00000000.safetensors")

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from vidence import spec
 from vidence.datasets.dataset import Sample
 from vidence.errors import DataError, SpecError
 from vidence.frames.source import open_source
+from vidence.models import DETECTORS, load_detector
 from vidence.models.classifier_detector import ClassifierDetector
 from vidence.models.cnn_rnn import CnnRnn
 from vidence.scoring.thresholds import Quantile
@@ -92,3 +94,30 @@ def test_rules_without_labels_see_normal_clips_alone(settings: CnnRnn, clips: li
 def test_a_label_that_is_no_class(settings: CnnRnn, clips: list[Sample], tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"labels must be among smoke, normal; got flicker"):
         fitted(settings, clips, tmp_path, classes=("smoke", "normal"))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "r3d-18(width=8, blocks=1, size=32, length=4, stride=4)",
+        "convlstm(size=32, length=4, stride=4, units=8, grid=3, dropout=0.0)",
+    ],
+)
+def test_networks_that_see_pixels_learn_are_saved_and_score(line: str, clips: list[Sample], tmp_path: Path) -> None:
+    schedule = Schedule(epochs=15, batch=4, rate=5e-3, finetune_rate=1.0)
+    detector = fitted(spec.build(line, DETECTORS), clips, tmp_path, schedule=schedule)
+    assert detector.facts["metrics"]["val"]["auc"] == 1.0
+    assert detector.facts["schedule"]["finetune"] == "all"
+    again = load_detector(tmp_path)
+    assert again.weights_digest == detector.weights_digest
+    found = {sample.label: [] for sample in clips}
+    for sample in clips[8:]:
+        first = next(iter(again.windows.cut(open_source(sample.path))))
+        found[sample.label].append(float(again.start().push(first).values[0]))
+    assert min(found["flicker"]) > max(found["normal"])
+
+
+def test_a_film_needs_a_per_frame_backbone(clips: list[Sample], tmp_path: Path) -> None:
+    settings = spec.build("r3d-18(width=4, blocks=1, size=32, length=4, stride=4)", DETECTORS)
+    with pytest.raises(SpecError, match="or there is none"):
+        fitted(settings, clips, tmp_path, film=lambda *rest: None)
