@@ -30,6 +30,7 @@ from vidence.attribution.perturb.occlusion import FrameOcclusion, Occlusion
 from vidence.attribution.perturb.rise import RISE
 from vidence.attribution.perturb.temporal_mask import TemporalMask
 from vidence.attribution.poly_cam import PolyCAM
+from vidence.attribution.relevance.lrp import LRP
 from vidence.attribution.residual import Residual
 from vidence.attribution.score_cam import ScoreCAM
 from vidence.attribution.temporal_influence import TemporalInfluence
@@ -65,6 +66,7 @@ EXPLAINERS: dict[str, type[Explainer]] = {
     "integrated-cam": IntegratedCAM,
     "integrated-gradients": IntegratedGradients,
     "layer-cam": LayerCAM,
+    "lrp": LRP,
     "meaningful-perturbation": MeaningfulPerturbation,
     "occlusion": Occlusion,
     "poly-cam": PolyCAM,
@@ -93,6 +95,7 @@ __all__ = [
     "COMBINE",
     "EXPLAINERS",
     "IGOS",
+    "LRP",
     "ON_ANY_SCORE",
     "RISE",
     "AdaptiveOcclusion",

@@ -1,0 +1,1 @@
+"""Relevance sent backwards through a network: a mode that knows every operation, and rules for each kind."""

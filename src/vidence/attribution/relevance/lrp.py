@@ -1,0 +1,87 @@
+"""Layer-wise relevance propagation (Bach et al., PLoS ONE 2015) through every layer of a video model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from vidence.attribution.explainer import Attributions, Explainer
+from vidence.attribution.outputs import score_rows
+from vidence.attribution.relevance.composites import CompositeName, composite_of
+from vidence.attribution.relevance.conservation import Ledger
+from vidence.attribution.relevance.layerwise import Attention, Layerwise
+from vidence.errors import SpecError
+from vidence.record.facts import Certificate
+from vidence.scoring.scores import ScoreFunction
+
+MOST = 0.5  # share of the relevance that may be absorbed before the certificate says so
+UNNAMED = 0.01  # share of the score that may be missing without a name
+
+
+@dataclass(frozen=True)
+class LRP(Explainer):
+    """The score, handed backwards layer by layer until it lies on the pixels.
+
+    `composite` names the rules: 'epsilon-gamma-box' (first layers z-box, convolutions gamma, dense ones epsilon),
+    'epsilon-plus' (convolutions z+), 'epsilon-alpha2-beta1', 'epsilon'. `epsilon` is relative to the mean size of a
+    layer's outputs. `attention` 'cp' holds attention weights, 'attn' sends relevance through queries and keys as well.
+    What biases, epsilon, initial states, constants and rules absorb is in `extra['ledger']`, layer by layer; the
+    certificate's gap is what has no name there.
+    """
+
+    composite: CompositeName = "epsilon-gamma-box"
+    epsilon: float = 1e-6
+    gamma: float = 0.25
+    attention: Attention = "cp"
+
+    def __post_init__(self) -> None:
+        """Refuse settings that mean nothing."""
+        if composite_of(self.composite, epsilon=0, gamma=0) is None:
+            raise SpecError(
+                "composite must be 'epsilon-gamma-box', 'epsilon-plus', 'epsilon-alpha2-beta1' or 'epsilon'; "
+                f"got {self.composite!r}."
+            )
+        if self.attention not in ("cp", "attn"):
+            raise SpecError(f"attention must be 'cp' or 'attn'; got {self.attention!r}.")
+        if self.epsilon < 0 or self.gamma < 0:
+            raise SpecError(f"epsilon and gamma must not be negative; got {self.epsilon} and {self.gamma}.")
+
+    def explain_clip(self, model: nn.Module, x: Float[Tensor, "1 c t h w"], score: ScoreFunction) -> Attributions:
+        """One forward pass and one backwards, of about three times its price. `raw` is (1, c, t, h, w)."""
+        rules = composite_of(self.composite, epsilon=self.epsilon, gamma=self.gamma)
+        if rules is None:
+            raise SpecError(f"there is no composite {self.composite!r}.")
+        asked = x.clone().requires_grad_()
+        mode = Layerwise(model, asked, rules, attention=self.attention)
+        with mode:
+            total = mode.now(score_rows(score, model(asked), asked).sum())
+        raw = torch.zeros_like(x)
+        if total.requires_grad:
+            raw = mode.settle(torch.autograd.grad(total, mode.leaves, materialize_grads=True))
+        ledger = Ledger(float(total.detach()), float(raw.double().sum()), mode.accounts.rows())
+        share = ledger.gap / abs(ledger.score) if ledger.score else 0.0
+        return Attributions(
+            raw.sum(dim=1).float(),
+            raw=raw,
+            gap=raw.new_tensor([share]),
+            certificate=Certificate(gap=share, flags=_flags(ledger, share, nothing=not raw.any())),
+            extra={"ledger": ledger},
+        )
+
+
+def _flags(ledger: Ledger, share: float, *, nothing: bool) -> tuple[str, ...]:
+    """What a reader must know before trusting the map."""
+    flags = ["no relevance reaches the pixels: the map is zero"] if nothing else []
+    absorbed = {name: amount / abs(ledger.score) for name, amount in ledger.causes.items()} if ledger.score else {}
+    if abs(sum(absorbed.values())) > MOST:
+        largest = max(absorbed, key=lambda name: abs(absorbed[name]))
+        flags.append(
+            f"{sum(absorbed.values()):.0%} of the score is absorbed on the way, most by {largest.replace('_', ' ')} "
+            f"({absorbed[largest]:.0%}): the map shows the rest"
+        )
+    if abs(share) > UNNAMED:
+        flags.append(f"{share:.1%} of the score is missing without a name")
+    return tuple(flags)
