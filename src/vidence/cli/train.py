@@ -169,7 +169,7 @@ def _refuse(settings: ReconstructionSettings, *, weights: Path | None, film: boo
     """Options that a detector of what is normal has no use for."""
     if weights is not None:
         raise click.UsageError(
-            f"--weights are those of a classifier's backbone or 3-D network; {type(settings).__name__} starts from "
+            f"--weights are a classifier's, of its backbone or 3-D network; {type(settings).__name__} starts from "
             "nothing. Leave the option out."
         )
     if film:
