@@ -156,3 +156,15 @@ def test_what_is_explained_outside_every_alarm_gets_a_record_of_its_own(
     assert besides.events == ()
     assert besides.detection.clip.first == quiet[0].ref.first
     assert len(besides.evidence) == 1
+
+
+def test_what_would_have_changed_the_score_is_in_the_record(film: Path, detector_folder: Path, tmp_path: Path) -> None:
+    detector, source = load_detector(detector_folder), open_source(film)
+    judged = judge(detector, source, threshold=0.5)
+    reasons = Reasons(detector, ("counterfactual-box(verify=8, shrink=6)", "gradient"), "contrast(class=1)")
+    reasons.add_all(source, judged.windows[:1])
+    told = [each for made in write_down(detector, source, judged, reasons, out=tmp_path) for each in made.evidence]
+    said = {each.explainer.split("(")[0]: each.counterfactual for each in told}
+    assert said["gradient"] is None
+    assert "If the marked region had looked like the clip's mean colour" in str(said["counterfactual-box"])
+    assert "(threshold 0)" in str(said["counterfactual-box"])
