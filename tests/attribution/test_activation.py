@@ -106,6 +106,7 @@ def test_coarse_time_is_interpolated():
 KERAS = """
 import keras, torch
 from vidence.attribution import EXPLAINERS, ON_ANY_SCORE
+from vidence.errors import ExplainError
 from vidence.models.adapted import Adapted
 from vidence.scoring.scores import Logit
 keras.utils.set_random_seed(0)
@@ -118,10 +119,14 @@ model = keras.Model(clip, keras.layers.Dense(3)(keras.layers.Dropout(0.5)(y)))
 adapted = Adapted(model, layout="n t h w c")
 x = torch.rand(2, 3, 4, 12, 10)
 for key in ON_ANY_SCORE:
-    made = EXPLAINERS[key]
-    values = made()(adapted, x, Logit(1))
+    made = EXPLAINERS[key].quick()
+    try:
+        values = made(adapted, x, Logit(1))
+    except ExplainError as refused:
+        print("refused:", key, refused)
+        continue
     assert values.shape == (2, 4, 12, 10) and values.isfinite().all() and values.abs().max() > 0, key
-    print(key, made().attribute(adapted, x, Logit(1)).layer)
+    print(key, made.attribute(adapted, x, Logit(1), certify=False).layer)
 """
 
 
@@ -130,7 +135,9 @@ def test_a_keras_time_distributed_model_on_torch():
     environment = {**os.environ, "KERAS_BACKEND": "torch", "OMP_NUM_THREADS": "1"}
     done = subprocess.run([sys.executable, "-c", KERAS], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert "grad-cam" in done.stdout
+    shown = {line.split()[0] for line in done.stdout.splitlines()}
+    assert shown >= {"grad-cam", "when-where", "score-cam", "eigen-cam", "fast-cam"}
+    assert "refused: cam " in done.stdout  # a GRU follows the pooling
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from abc import abstractmethod
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch.nn.functional as F
@@ -101,13 +102,15 @@ class SaliencyTubes(ClassActivation):
     """CAM of the last 3-D convolution, drawn out to the clip's size by cubic interpolation (Stergiou, ICIP 2019)."""
 
     def shown(self, maps: Float[Tensor, "s h w"], activation: Activation, x: Tensor) -> Float[Tensor, "t h w"]:
-        """Tubes of the clip's own size: cubic convolution, the outermost cells repeated at the border."""
+        """Tubes of the clip's own size by cubic convolution."""
         if activation.leaves[0].ndim != 5:
             raise ExplainError(f"saliency tubes need a 3-D convolution; {activation.layer} sees one frame. Use cam.")
         t, h, w = x.shape[2:]
-        rows = F.interpolate(maps[None], size=(h, w), mode="bicubic", align_corners=False)  # (1, s, h, w)
-        times = F.interpolate(rows.flatten(2)[None], size=(t, h * w), mode="bicubic", align_corners=False)
-        return times.reshape(t, h, w)
+        cubic = partial(
+            F.interpolate, mode="bicubic", antialias=True
+        )  # which takes the kernel that keeps straight lines
+        rows = cubic(maps[None], size=(h, w))  # (1, s, h, w)
+        return cubic(rows.flatten(2)[None], size=(t, h * w)).reshape(t, h, w)
 
 
 def _not_linear(node: Any) -> str | None:
