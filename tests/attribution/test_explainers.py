@@ -11,7 +11,12 @@ from vidence.testing import check_explainer
 from zoo import AUTOENCODERS, CLIP_MODELS, Autoencoder, Cnn, Folded, Functional, TwoStages, Volume, made
 
 NEEDS_FRAMES = {"temporal-mask"}  # keys that refuse a single image
-CLASS_AGNOSTIC: set[str] = {"eigen-cam", "fast-cam"}  # keys whose map is the same for every score
+CLASS_AGNOSTIC: set[str] = {
+    "eigen-cam",
+    "fast-cam",
+    "attention-map",
+    "attention-rollout",
+}  # keys whose map is the same for every score
 # key -> families (vidence.attribution.families) and models of the zoo that it refuses
 REFUSES: dict[str, set[str]] = {
     "cam": {"recurrent", "reconstruction", "Functional"},  # the last has no global average pooling
@@ -22,8 +27,13 @@ REFUSES: dict[str, set[str]] = {
     "fgvis": {"reconstruction", "transformer"},
     "input-attention": {"recurrent", "volume", "frames", "transformer", "reconstruction"},  # none of the zoo's has one
     "integrated-cam": {"frames", "reconstruction", "transformer", "volume"},
+    "masking-model": {"recurrent", "volume", "frames", "reconstruction", "transformer"},  # no masker is trained
     "residual": {"recurrent", "volume", "frames", "transformer"},
     "temporal-influence": {"recurrent", "volume", "frames", "transformer"},
+    **dict.fromkeys(
+        ("attention-map", "attention-rollout", "cdam", "integrated-cdam", "smooth-cdam", "transformer-relevance"),
+        {"recurrent", "volume", "frames", "reconstruction"},  # none of the zoo's autoencoders has attention
+    ),
 }
 
 

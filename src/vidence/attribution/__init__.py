@@ -5,8 +5,10 @@ from __future__ import annotations
 from torch import nn
 
 from vidence.attribution.activation import activation_maps
+from vidence.attribution.attention_map import AttentionMap
 from vidence.attribution.averaging import SmoothGrad, SmoothGradSquared, VarGrad
 from vidence.attribution.cam import GradCAM
+from vidence.attribution.cdam import CDAM, IntegratedCDAM, SmoothCDAM
 from vidence.attribution.class_activation import CAM, SaliencyTubes
 from vidence.attribution.combine import Consensus, Mean, Product, Smooth
 from vidence.attribution.counterfactual import CounterfactualBox
@@ -25,6 +27,8 @@ from vidence.attribution.perturb.adaptive_occlusion import AdaptiveOcclusion
 from vidence.attribution.perturb.extremal import ExtremalPerturbation
 from vidence.attribution.perturb.fgvis import FGVis
 from vidence.attribution.perturb.igos import IGOS, IGOSPlusPlus
+from vidence.attribution.perturb.masker_training import train_masker
+from vidence.attribution.perturb.masking_model import MaskingModel
 from vidence.attribution.perturb.meaningful import MeaningfulPerturbation
 from vidence.attribution.perturb.occlusion import FrameOcclusion, Occlusion
 from vidence.attribution.perturb.rise import RISE
@@ -32,8 +36,10 @@ from vidence.attribution.perturb.temporal_mask import TemporalMask
 from vidence.attribution.poly_cam import PolyCAM
 from vidence.attribution.relevance.lrp import LRP
 from vidence.attribution.residual import Residual
+from vidence.attribution.rollout import AttentionRollout
 from vidence.attribution.score_cam import ScoreCAM
 from vidence.attribution.temporal_influence import TemporalInfluence
+from vidence.attribution.transformer_relevance import TransformerRelevance
 from vidence.attribution.two_stage import TwoStage
 from vidence.attribution.weighted_cam import GradCAMPlusPlus, HiResCAM, LayerCAM
 from vidence.attribution.when_where import WhenWhere
@@ -42,8 +48,11 @@ from vidence.scoring.scores import ScoreFunction, has_places
 
 EXPLAINERS: dict[str, type[Explainer]] = {
     "adaptive-occlusion": AdaptiveOcclusion,
+    "attention-map": AttentionMap,
+    "attention-rollout": AttentionRollout,
     "blur-ig": BlurIG,
     "cam": CAM,
+    "cdam": CDAM,
     "class-feature-pyramids": ClassFeaturePyramids,
     "counterfactual-box": CounterfactualBox,
     "deconvnet": DeconvNet,
@@ -64,9 +73,11 @@ EXPLAINERS: dict[str, type[Explainer]] = {
     "input-attention": InputAttentionMask,
     "input-x-gradient": InputXGradient,
     "integrated-cam": IntegratedCAM,
+    "integrated-cdam": IntegratedCDAM,
     "integrated-gradients": IntegratedGradients,
     "layer-cam": LayerCAM,
     "lrp": LRP,
+    "masking-model": MaskingModel,
     "meaningful-perturbation": MeaningfulPerturbation,
     "occlusion": Occlusion,
     "poly-cam": PolyCAM,
@@ -74,10 +85,12 @@ EXPLAINERS: dict[str, type[Explainer]] = {
     "rise": RISE,
     "saliency-tubes": SaliencyTubes,
     "score-cam": ScoreCAM,
+    "smooth-cdam": SmoothCDAM,
     "smooth-grad": SmoothGrad,
     "smooth-grad-squared": SmoothGradSquared,
     "temporal-influence": TemporalInfluence,
     "temporal-mask": TemporalMask,
+    "transformer-relevance": TransformerRelevance,
     "var-grad": VarGrad,
     "when-where": WhenWhere,
 }
@@ -92,6 +105,7 @@ COMBINE: dict[str, type[Explainer]] = {
 
 __all__ = [
     "CAM",
+    "CDAM",
     "COMBINE",
     "EXPLAINERS",
     "IGOS",
@@ -99,6 +113,8 @@ __all__ = [
     "ON_ANY_SCORE",
     "RISE",
     "AdaptiveOcclusion",
+    "AttentionMap",
+    "AttentionRollout",
     "Attributions",
     "BlurIG",
     "ClassFeaturePyramids",
@@ -123,8 +139,10 @@ __all__ = [
     "InputAttentionMask",
     "InputXGradient",
     "IntegratedCAM",
+    "IntegratedCDAM",
     "IntegratedGradients",
     "LayerCAM",
+    "MaskingModel",
     "Mean",
     "MeaningfulPerturbation",
     "Occlusion",
@@ -134,15 +152,18 @@ __all__ = [
     "SaliencyTubes",
     "ScoreCAM",
     "Smooth",
+    "SmoothCDAM",
     "SmoothGrad",
     "SmoothGradSquared",
     "TemporalInfluence",
     "TemporalMask",
+    "TransformerRelevance",
     "TwoStage",
     "VarGrad",
     "WhenWhere",
     "activation_maps",
     "default_for",
+    "train_masker",
 ]
 
 
