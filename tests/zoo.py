@@ -7,6 +7,7 @@ from torch import nn
 
 from vidence.models.adapted import Adapted
 from vidence.models.reconstruction import Reconstruction, ReconstructionNetwork, coloured
+from vidence.models.transformer import VideoTransformer
 
 
 class Cnn(nn.Module):
@@ -123,6 +124,36 @@ class BackToFront(nn.Module):
         return self.out(rearrange(maps, "(n t) k h w -> n t h w k", n=len(x)).mean((1, 2, 3)))
 
 
+class Transformer(nn.Module):
+    """Joint attention by torch's own layers: tokens of one frame and 7 x 6 pixels, no class token, mean of tokens."""
+
+    def __init__(self):
+        super().__init__()
+        self.patches = nn.Conv3d(3, 12, (1, 7, 6), (1, 7, 6))
+        layer = nn.TransformerEncoderLayer(12, 3, 16, dropout=0.0, batch_first=True, norm_first=True)
+        self.encoder = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+        self.out = nn.Linear(12, 3)
+
+    def forward(self, x):
+        tokens = rearrange(self.patches(x), "n d t h w -> n (t h w) d")
+        places = torch.arange(12, device=x.device) * torch.arange(tokens.shape[1], device=x.device)[:, None]
+        return self.out(self.encoder(tokens + (places * 0.1).sin()).mean(1))
+
+
+class Divided(nn.Module):
+    """Our own video transformer, attention over time and space in turn, behind a change of size."""
+
+    def __init__(self):
+        super().__init__()
+        settings = VideoTransformer(size=32, patch=16, tubelet=1, width=12, depth=2, heads=3, length=5)
+        self.transformer = settings.network(3)
+        for parameter in self.transformer.parameters():
+            nn.init.normal_(parameter, std=0.3)
+
+    def forward(self, x):
+        return self.transformer(F.interpolate(x, (x.shape[2], 32, 32)))
+
+
 class Foreign(nn.Module):
     """(n, t, c, h, w) in 0..255, a keyword, and a dict for an answer."""
 
@@ -195,6 +226,8 @@ CLIP_MODELS = {
     "functional": Functional,
     "back to front": BackToFront,
     "adapted": adapted,
+    "transformer": Transformer,
+    "divided attention": Divided,
 }
 AUTOENCODERS = {"colour": Autoencoder, "gray": lambda: Autoencoder(1), "two heads": Predictor}
 

@@ -24,6 +24,10 @@ LINES = {
     "convlstm": ["convlstm(size=48, length=5, stride=2, units=4)", "convlstm(size=48, length=1, grid=4, units=4)"],
     "r3d-18": ["r3d-18(width=8, blocks=1, size=48, length=5)", "r3d-18(width=4, size=40, length=1, dropout=0.5)"],
     "r2plus1d-18": ["r2plus1d-18(width=8, blocks=1, size=48, length=4, fit='letterbox')"],
+    "video-transformer": [
+        "video-transformer(size=48, width=16, depth=2, length=5, stride=2)",
+        "video-transformer(size=48, width=8, depth=1, heads=2, tubelet=1, length=4, attention='joint')",
+    ],
     "i3d": ["i3d(width=8, size=48, length=9, stride=4)", "i3d(width=8, size=33, length=1)"],
 }
 

@@ -101,6 +101,7 @@ def test_a_label_that_is_no_class(settings: CnnRnn, clips: list[Sample], tmp_pat
     [
         "r3d-18(width=8, blocks=1, size=32, length=4, stride=4)",
         "convlstm(size=32, length=4, stride=4, units=8, grid=3, dropout=0.0)",
+        "video-transformer(size=32, length=4, stride=4, rate=0.0, width=16, depth=1, heads=2, dropout=0.0)",
     ],
 )
 def test_networks_that_see_pixels_learn_are_saved_and_score(line: str, clips: list[Sample], tmp_path: Path) -> None:

@@ -185,9 +185,7 @@ def _with_named(
     return result, Activation(leaves, t, layer, calls.layout if tokens and calls is not None else None)
 
 
-def _with_tokens(
-    model: nn.Module, t: int, run: Callable[[list[Tensor]], Result]
-) -> tuple[Result, Activation] | None:
+def _with_tokens(model: nn.Module, t: int, run: Callable[[list[Tensor]], Result]) -> tuple[Result, Activation] | None:
     """The norm before the last self-attention; None where its tokens are frames, which have no places."""
     calls = AttentionCalls(model, t, marks=True)
     with calls:
@@ -205,7 +203,7 @@ def _with_tokens(
             result = run(calls.leaves)
     if not calls.leaves:
         raise ExplainError("no norm comes before the model's last attention. Name a layer that returns its tokens.")
-    return result, Activation(calls.leaves[-1:], t, str(calls.site), calls.layout)
+    return result, Activation(calls.leaves, t, str(calls.site), calls.layout)
 
 
 def in_frames(maps: Float[Tensor, "s h w"], t: int) -> Float[Tensor, "t h w"]:

@@ -18,6 +18,10 @@ NAMES: dict[Family, str] = {
     "frames": "a network without recurrent layer, 3-D convolution or attention",
 }
 
+# no class is shared among those who write their own attention: names of its linear projections, and of its class
+QUERIES = {"qkv", "query", "q_proj", "to_q", "to_qkv", "query_key_value", "in_proj", "c_attn"}
+ATTENTIONS = ("SelfAttention", "MultiHeadAttention", "SpaceTimeAttention")
+
 
 def family_of(model: nn.Module) -> Family:
     """The family of a model by its modules; functional models count as `frames`.
@@ -26,15 +30,19 @@ def family_of(model: nn.Module) -> Family:
     """
     if isinstance(model, ReconstructionNetwork):
         return "reconstruction"
-    modules = list(model.modules())
-    if any(isinstance(module, nn.MultiheadAttention) or _attends(module) for module in modules):
+    if attends(model):
         return "transformer"
+    modules = list(model.modules())
     if isinstance(model, TwoStage) or any(isinstance(m, nn.RNNBase | nn.RNNCellBase) for m in modules):
         return "recurrent"
     return "volume" if any(isinstance(module, nn.Conv3d) for module in modules) else "frames"
 
 
-def _attends(module: nn.Module) -> bool:
-    """Whether a module is a self-attention by its name: no class is shared among those who write their own."""
-    name = type(module).__name__
-    return name.endswith(("SelfAttention", "MultiHeadAttention", "SpaceTimeAttention"))
+def attends(model: nn.Module) -> bool:
+    """Whether a model has self-attention: torch's own, a module with linear queries, or one that is called so."""
+    return any(
+        isinstance(module, nn.MultiheadAttention)
+        or any(name in QUERIES and isinstance(child, nn.Linear) for name, child in module.named_children())
+        or type(module).__name__.endswith(ATTENTIONS)
+        for module in model.modules()
+    )

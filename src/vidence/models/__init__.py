@@ -19,6 +19,7 @@ from vidence.models.ensemble import Ensemble
 from vidence.models.ganomaly import GANomaly
 from vidence.models.recurrent_autoencoder import ConvRecurrent
 from vidence.models.stacked_autoencoder import ConvAE
+from vidence.models.transformer import VideoTransformer, VideoTransformerNetwork
 from vidence.models.trivial import MeanFrame, PreviousFrame, Random
 from vidence.models.unet_predict import UNetPredict
 from vidence.models.vae import VAE
@@ -30,6 +31,7 @@ DETECTORS: dict[str, type[Any]] = {
     "r3d-18": R3D18,
     "r2plus1d-18": R2Plus1D18,
     "i3d": I3D,
+    "video-transformer": VideoTransformer,
     "cae": Cae,
     "bcae1": Bcae1,
     "bcae2": Bcae2,
@@ -86,6 +88,8 @@ __all__ = [
     "Session",
     "SsaCae",
     "UNetPredict",
+    "VideoTransformer",
+    "VideoTransformerNetwork",
     "fuse",
     "load_detector",
     "strengthen",
