@@ -1,5 +1,7 @@
 """Path methods against closed forms, slow twins and captum."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from captum.attr import IntegratedGradients as CaptumIG
@@ -194,7 +196,7 @@ def test_the_blur_path_adds_up_and_equals_its_slow_twin():
     found = BlurIG(steps=16, limit=16, sigma=3.0).attribute(model, x, Logit(2))
     edges = [3.0 * (1 - k / 16) ** 2 for k in range(17)]
     slow = torch.zeros_like(x)
-    for before, after in zip(edges[:-1], edges[1:], strict=True):
+    for before, after in pairwise(edges):
         sigma = torch.tensor([[0.0, s, s] for s in (before, (before + after) / 2, after)], dtype=torch.float64)
         weak, middle, strong = (part[None] for part in blurred(x, sigma))
         middle.requires_grad_()

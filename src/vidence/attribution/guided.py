@@ -55,14 +55,17 @@ class _Rectified(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, before: Tensor, top: float | None, slope: float, inplace: bool, rule: Rule) -> Tensor:
         """max(x, slope x), cut at `top`."""
-        passing = before > 0 if top is None else (before > 0) & (before < top)
+        held = before.detach()  # another mode may have switched gradients on, even in here
+        on = held > 0
+        passing = on if top is None else on & (held < top)
         ctx.rule = rule
-        ctx.save_for_backward(torch.where(passing, 1.0, torch.where(before > 0, 0.0, slope)).to(before))
-        after = torch.where(before > 0, before if top is None else before.clamp(max=top), slope * before)
+        ctx.save_for_backward(torch.where(passing, 1.0, torch.where(on, 0.0, slope)).to(held))
+        after = torch.where(on, held if top is None else held.clamp(max=top), slope * held)
         if not inplace:
             return after
+        held.copy_(after)
         ctx.mark_dirty(before)
-        return before.copy_(after)
+        return before
 
     @staticmethod
     def backward(ctx: Any, *signals: Any) -> Any:
