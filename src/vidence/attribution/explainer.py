@@ -142,12 +142,23 @@ def _joined(parts: list[Attributions]) -> Attributions:
     extra: dict[str, Any] = {}
     for key, value in parts[0].extra.items():
         together = [part.extra[key] for part in parts]
-        extra[key] = torch.cat(together) if isinstance(value, Tensor) else together
+        extra[key] = _end_to_end(together) if isinstance(value, Tensor) else together
     return Attributions(
         torch.cat([part.values for part in parts]),
-        raw=None if parts[0].raw is None else torch.cat([part.raw for part in parts if part.raw is not None]),
+        raw=None if parts[0].raw is None else _end_to_end([part.raw for part in parts if part.raw is not None]),
         gap=None if parts[0].gap is None else torch.cat([part.gap for part in parts if part.gap is not None]),
         layer=parts[0].layer,
         certificate=certificate,
         extra=extra,
     )
+
+
+def _end_to_end(parts: list[Tensor]) -> Tensor:
+    """One clip after another; what a clip has fewer of than another (segments) ends in NaN, or 0 in whole numbers."""
+    sizes = [max(each) for each in zip(*(part.shape[1:] for part in parts), strict=True)]
+    filled = []
+    for part in parts:
+        missing = [size - own for size, own in zip(sizes, part.shape[1:], strict=True)]
+        padding = [side for each in reversed(missing) for side in (0, each)]
+        filled.append(F.pad(part, padding, value=float("nan") if part.is_floating_point() else 0))
+    return torch.cat(filled)
