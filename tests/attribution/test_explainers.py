@@ -19,8 +19,10 @@ CLASS_AGNOSTIC: set[str] = {
 }  # keys whose map is the same for every score
 # key -> families (vidence.attribution.families) and models of the zoo that it refuses
 REFUSES: dict[str, set[str]] = {
-    "cam": {"recurrent", "reconstruction", "Functional"},  # the last has no global average pooling
+    "cam": {"recurrent", "reconstruction", "transformer", "Functional"},  # the last has no global average pooling
     "class-feature-pyramids": {"reconstruction", "transformer"},
+    "guided-backprop": {"transformer"},
+    "deconvnet": {"transformer"},
     "fast-cam": {"transformer"},
     "poly-cam": {"transformer"},
     "saliency-tubes": {"recurrent", "reconstruction", "frames", "transformer"},
