@@ -86,7 +86,7 @@ class ClassFeaturePyramids(Explainer):
         self, seen: EveryConvolution, kept: Int[Tensor, " kept"], share: Float[Tensor, " kept"], t: int
     ) -> tuple[dict[str, dict[int, tuple[int, ...]]], dict[str, Tensor], tuple[str, ...]]:
         """The graph and a tube for each layer, deepest first, and why a trace ended early."""
-        site = next(reversed(seen.sites.values()))
+        first_called, site = next(iter(seen.sites.values())), next(reversed(seen.sites.values()))
         flags: tuple[str, ...] = ()
         graph: dict[str, dict[int, tuple[int, ...]]] = {}
         tubes: dict[str, Tensor] = {}
@@ -95,9 +95,9 @@ class ClassFeaturePyramids(Explainer):
             tubes[site.layer] = (share[:, None, None] * maps).sum(dim=1)
             graph[site.layer] = dict.fromkeys(kept.tolist(), ())
             parent = seen.sites.get(site.source)
-            if level + 1 == self.depth or parent is None:
+            if level + 1 == self.depth or site is first_called:
                 break
-            if site.transposed or len(parent.kernel) != site.inputs[0].shape[1]:
+            if parent is None or site.transposed or len(parent.kernel) != site.inputs[0].shape[1]:
                 flags = (f"the trace ends at {site.layer}: its channels are not those of one convolution",)
                 break
             total = torch.zeros_like(site.inputs[0][0])
