@@ -40,7 +40,10 @@ from vidence.scoring.decisions import record
 from vidence.scoring.run import Judgement, ScoredWindow
 from vidence.scoring.scores import SCORES, ScoreFunction
 
-_CAPTIONS = {"residual": "where the picture differs from what was expected, coloured and outlined"}
+_CAPTIONS = {
+    "counterfactual-box": "the box that would have to look otherwise, coloured and outlined",
+    "residual": "where the picture differs from what was expected, coloured and outlined",
+}
 
 
 def explain(

@@ -21,7 +21,11 @@ from vidence.record.facts import Certificate, ClipRef
 from vidence.record.timecode import timecode
 from vidence.spec import parse
 
-_SAYING = {"residual": "The picture differs most from what was expected"}
+_SAYING = {
+    "counterfactual-box": "What would have to look otherwise is shown",
+    "input-attention": "The model let most in",
+    "residual": "The picture differs most from what was expected",
+}
 
 
 def evidence(
