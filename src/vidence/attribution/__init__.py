@@ -32,6 +32,7 @@ from vidence.attribution.perturb.masking_model import MaskingModel
 from vidence.attribution.perturb.meaningful import MeaningfulPerturbation
 from vidence.attribution.perturb.occlusion import FrameOcclusion, Occlusion
 from vidence.attribution.perturb.rise import RISE
+from vidence.attribution.perturb.surrogate import LIME, KernelSHAP
 from vidence.attribution.perturb.temporal_mask import TemporalMask
 from vidence.attribution.poly_cam import PolyCAM
 from vidence.attribution.relevance.lrp import LRP
@@ -75,7 +76,9 @@ EXPLAINERS: dict[str, type[Explainer]] = {
     "integrated-cam": IntegratedCAM,
     "integrated-cdam": IntegratedCDAM,
     "integrated-gradients": IntegratedGradients,
+    "kernel-shap": KernelSHAP,
     "layer-cam": LayerCAM,
+    "lime": LIME,
     "lrp": LRP,
     "masking-model": MaskingModel,
     "meaningful-perturbation": MeaningfulPerturbation,
@@ -109,6 +112,7 @@ __all__ = [
     "COMBINE",
     "EXPLAINERS",
     "IGOS",
+    "LIME",
     "LRP",
     "ON_ANY_SCORE",
     "RISE",
@@ -141,6 +145,7 @@ __all__ = [
     "IntegratedCAM",
     "IntegratedCDAM",
     "IntegratedGradients",
+    "KernelSHAP",
     "LayerCAM",
     "MaskingModel",
     "Mean",
