@@ -28,6 +28,7 @@ from rich.progress import track
 from torch import Tensor, nn
 
 from vidence.aside import written_aside
+from vidence.errors import ExplainError
 from vidence.pipeline import explainer_of, score_of
 
 FRAMES, SIDE, EVENT, RADIUS = 8, 64, 2, 9
@@ -167,12 +168,15 @@ class Cell:
         return f"{self.by_sum:.2f} / {self.by_highest:.2f}{told}"
 
 
-def measured(model: nn.Module, line: str, score: str, clips: Clips) -> Cell:
-    """Over the clips with an event."""
+def measured(model: nn.Module, line: str, score: str, clips: Clips) -> Cell | None:
+    """Over the clips with an event; None where the map refuses the model."""
     explainer, asked = explainer_of(line), score_of(score, model)
     found, gaps = [], []
     for i in clips.labels.nonzero()[:, 0].tolist():
-        told = explainer.attribute(model, clips.x[i : i + 1], asked, certify=False)
+        try:
+            told = explainer.attribute(model, clips.x[i : i + 1], asked, certify=False)
+        except ExplainError:  # the control has no recurrent head
+            return None
         frames = (told.values[0].sum(dim=(1, 2)).argmax(), told.values[0].amax(dim=(1, 2)).argmax())
         found.append([bool(clips.shown[i, frame]) for frame in frames])
         if told.certificate.gap is not None:
@@ -194,7 +198,7 @@ def main() -> None:
     torch.set_num_threads(asked.threads)
     lines: Sequence[str] = asked.explainer or LINES
     models = [("mean", 0)] + [(rnn, seed) for rnn in ("gru", "lstm") for seed in SEEDS]
-    table: dict[str, list[Cell]] = {line: [] for line in lines}
+    table: dict[str, list[Cell | None]] = {line: [] for line in lines}
     names, console = [], Console(stderr=True)
     for rnn, seed in track(models, "models", console=console, transient=True):
         model, accuracy = trained(rnn, seed, distractor=asked.distractor)
@@ -207,22 +211,22 @@ def main() -> None:
         keep(asked.out, names, table)
 
 
-def show(names: Sequence[str], table: dict[str, list[Cell]]) -> None:
+def show(names: Sequence[str], table: dict[str, list[Cell | None]]) -> None:
     """A markdown table."""
     print(f"| map | {' | '.join(names)} |\n|---|{'---|' * len(names)}")
     for line, cells in table.items():
-        print(f"| `{line}` | {' | '.join(map(str, cells))} |")
+        print(f"| `{line}` | {' | '.join('refused' if cell is None else str(cell) for cell in cells)} |")
 
 
-def keep(path: Path, names: Sequence[str], table: dict[str, list[Cell]]) -> None:
+def keep(path: Path, names: Sequence[str], table: dict[str, list[Cell | None]]) -> None:
     """One row per map and model."""
     with written_aside(path) as aside, aside.open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(("map", "model", "by_sum", "by_highest", "gap"))
         for line, cells in table.items():
-            rows.writerows(
-                (line, name, cell.by_sum, cell.by_highest, cell.gap) for name, cell in zip(names, cells, strict=True)
-            )
+            for name, cell in zip(names, cells, strict=True):
+                if cell is not None:
+                    rows.writerow((line, name, cell.by_sum, cell.by_highest, cell.gap))
 
 
 if __name__ == "__main__":
