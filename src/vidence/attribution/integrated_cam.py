@@ -21,7 +21,7 @@ from vidence.attribution.calls import GradientOn, RecurrentCalls, per_call, per_
 from vidence.attribution.explainer import Attributions, Explainer, Price
 from vidence.attribution.families import NAMES, family_of
 from vidence.attribution.outputs import first_row, one_each, rows_of
-from vidence.attribution.path import nodes, relative_gap, rounds
+from vidence.attribution.path import nodes, relative_gap
 from vidence.attribution.progress import counted
 from vidence.attribution.reference import median_over_time, reference_features, reference_maps
 from vidence.attribution.two_stage import TwoStage
@@ -38,12 +38,14 @@ class IntegratedCAM(Explainer):
     """Integrated gradients (Sundararajan et al., 2017) of all that follows the frame features, then placed by a CAM.
 
     A frame's weight is what its features add on the straight way from the `baseline`, the clip's median or mean frame
-    feature in every frame, to the clip; weights sum to the change of the score. Gauss-Legendre nodes are doubled from
-    `steps` up to `limit` until the gap is within `tolerance`, else the certificate says so. Each frame's weight then
+    feature in every frame, to the clip; weights sum to the change of the score. There are `steps` Gauss-Legendre nodes;
+    a gate that closes on a small piece of the way is found by what each piece misses of the score's measured change
+    over it: the worst pieces are halved, with as many nodes more, until the gap is within `tolerance` or there are
+    `limit` nodes, which the certificate says. Each frame's weight then
     goes to channels and places of `layer` (None: the last convolution) by the gradient of the integrated features times
     what stands out from the layer's own reference, and keeps its sum. Fewer than three frames have no ordinary one:
     their reference is what most places show. Works for `encode`/`decide` and for models that call nn.GRU, nn.LSTM or
-    nn.RNN, which are run again as a whole where nodes are doubled; others are refused.
+    nn.RNN, which are run again as a whole for more nodes; others are refused.
     """
 
     layer: str | None = None
@@ -65,15 +67,17 @@ class IntegratedCAM(Explainer):
 
     @classmethod
     def quick(cls) -> Self:
-        """Eight nodes, doubled twice at most."""
-        return cls(steps=8, limit=32)
+        """Eight nodes, and twice as many more where they do not suffice."""
+        return cls(steps=8, limit=24)
 
     def price(self, t: int, h: int, w: int, channels: int = 0) -> Price:
-        """One pass of the model; one more for its head wherever nodes are doubled, or a chunk takes fewer of them.
+        """One pass of the model; one more for its head whenever pieces are halved, or a chunk takes fewer nodes.
 
         A two-stage model runs `encode` once and `decide` as often instead, which are no passes of the model.
         """
-        passes = sum(ceil(count / (self.chunk or count)) for count in rounds(self.steps, self.limit))
+        half = max(1, self.steps // 2)
+        chunk = self.chunk or self.limit
+        passes = ceil(self.steps / chunk) + (self.limit - self.steps) // (2 * half) * ceil((2 * half + 1) / chunk)
         return Price(passes, passes, at_most=True)
 
     def refusal(self, model: nn.Module, x: Float[Tensor, "n c t h w"], score: ScoreFunction) -> str | None:
@@ -87,13 +91,10 @@ class IntegratedCAM(Explainer):
         """`raw` (1, s, k, h, w) by channel; in `extra` weights (1, t), the effect (1,) and the number of nodes."""
         head = _Head(self, model, x, score)
         change = head.whole - head.emptied
-        for count in rounds(self.steps, self.limit):
-            gradient = head.integrated(count)  # (1, t, f)
-            weights = (gradient * (head.held - head.empty)).sum(dim=2)[0]
-            gap = change - weights.double().sum().float()
-            missed = relative_gap(float(gap), float(change), float(head.whole))
-            if missed <= self.tolerance:
-                break
+        gradient, count = head.integrated()  # (1, t, f)
+        weights = (gradient * (head.held - head.empty)).sum(dim=2)[0]
+        gap = change - weights.double().sum().float()
+        missed = relative_gap(float(gap), float(change), float(head.whole))
         raw = head.placed(gradient, weights)
         values = raw.sum(dim=1)
         if len(values) != len(weights):
@@ -114,6 +115,18 @@ class IntegratedCAM(Explainer):
         )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Piece:
+    """A piece of the way from 0 to 1, the scores at its ends, and the integral of the gradient over it."""
+
+    first: float
+    last: float
+    before: float
+    after: float
+    gradient: Float[Tensor, "1 t f"]
+    gap: float  # what the integral misses of the score's change over the piece
+
+
 class _Head:
     """Everything behind the frame features of one clip. The first pass scores the clip and its reference, too."""
 
@@ -122,26 +135,27 @@ class _Head:
         self.features: Tensor  # (1, t, f) with the graph down to the layer
         self.held: Tensor  # the same without a graph
         self.empty: Tensor  # (1, t, f) of the reference
+        self._places, self._shares = nodes(settings.steps)
         t = x.shape[2]
         if isinstance(model, TwoStage):
             _, self.activation = with_activation(
                 model, settings.layer, t, lambda leaves: self._begin(model.encode(x), leaves)
             )
-            leaf = self._rows(settings.steps, 0, ends=True)
+            leaf = self._rows(self._places[: self._at_once], ends=True)
             output = self._decided(leaf)
         else:
             (output, leaf), self.activation = with_activation(model, settings.layer, t, self._first)
         self.score = pinned(score, first_row(output), x)
-        scores = self._scores(output, leaf)
-        self.whole, self.emptied = scores[:1].detach().float(), scores[1:2].detach().float()
-        self._begun = self._weighted(scores[2:], leaf, settings.steps, 0)
+        scores, slopes = self._sloped(output, leaf)
+        self.whole, self.emptied = scores[:1], scores[1:2]
+        self._begun = scores[2:], slopes[2:]
 
     def _first(self, leaves: list[Tensor]) -> tuple[Any, Tensor]:
         """The model's pass, the batch multiplied at its recurrent call."""
 
         def vary(features: Tensor) -> Tensor:
             self._begin(features, leaves)
-            return self._rows(self.settings.steps, 0, ends=True) if leaves else features
+            return self._rows(self._places[: self._at_once], ends=True) if leaves else features
 
         return self._through(vary)
 
@@ -195,10 +209,9 @@ class _Head:
     def _at_once(self) -> int:
         return self.settings.chunk or max(1, FEATURES_AT_ONCE // self.held.numel())
 
-    def _rows(self, count: int, first: int, *, ends: bool = False) -> Float[Tensor, "v t f"]:
-        """The features at a chunk of `count` nodes, after those of the clip and the reference if its `ends` count."""
-        places = nodes(count)[0][first : first + self._at_once].to(self.held)
-        rows = self.empty + places[:, None, None] * (self.held - self.empty)
+    def _rows(self, places: Float[Tensor, " v"], *, ends: bool = False) -> Float[Tensor, "v t f"]:
+        """The features at places of the way, after those of the clip and the reference if its `ends` count."""
+        rows = self.empty + places.to(self.held)[:, None, None] * (self.held - self.empty)
         return (torch.cat([self.held, self.empty, rows]) if ends else rows).requires_grad_()
 
     def _decided(self, rows: Tensor) -> Any:
@@ -209,26 +222,67 @@ class _Head:
         with GradientOn():
             return self._through(lambda features: rows)[0]
 
-    def _scores(self, output: Any, rows: Tensor) -> Float[Tensor, " v"]:
-        return one_each(self.score(output, self.x.expand(len(rows), -1, -1, -1, -1)), len(rows))
-
-    def _weighted(self, scores: Tensor, leaf: Tensor, count: int, first: int) -> Float[Tensor, "1 t f"]:
-        """The part of the integral of the gradient that a chunk of nodes makes up."""
+    def _sloped(self, output: Any, leaf: Tensor) -> tuple[Float[Tensor, " v"], Float[Tensor, "v t f"]]:
+        """The score of each row, and its gradient there."""
+        scores = one_each(self.score(output, self.x.expand(len(leaf), -1, -1, -1, -1)), len(leaf))
         if not scores.requires_grad:
-            return torch.zeros_like(self.held)
-        weights = nodes(count)[1][first : first + len(scores)].to(scores)
-        return torch.autograd.grad(scores @ weights, leaf, materialize_grads=True)[0].sum(dim=0, keepdim=True)
+            return scores.float(), torch.zeros_like(leaf)
+        slopes = torch.autograd.grad(scores.sum(), leaf, materialize_grads=True)[0]
+        return scores.detach().float(), slopes
 
-    def integrated(self, count: int) -> Float[Tensor, "1 t f"]:
-        """The mean gradient of the score along the way from the reference to the clip."""
-        total = torch.zeros_like(self.held)
-        for first in counted(range(0, count, self._at_once), label="head passes"):
-            if count == self.settings.steps and first == 0:
-                total = total + self._begun
-                continue
-            leaf = self._rows(count, first)
-            total = total + self._weighted(self._scores(self._decided(leaf), leaf), leaf, count, first)
-        return total
+    def _asked(self, places: Float[Tensor, " v"]) -> tuple[Float[Tensor, " v"], Float[Tensor, "v t f"]]:
+        """Scores and gradients at places of the way, chunk by chunk."""
+        found = []
+        for first in counted(range(0, len(places), self._at_once), label="head passes"):
+            leaf = self._rows(places[first : first + self._at_once])
+            found.append(self._sloped(self._decided(leaf), leaf))
+        scores, slopes = zip(*found, strict=True)
+        return torch.cat(scores), torch.cat(slopes)
+
+    def integrated(self) -> tuple[Float[Tensor, "1 t f"], int]:
+        """The mean gradient of the score along the way, and from how many nodes."""
+        rule, slopes = self.settings, self._begun[1]
+        if len(slopes) < rule.steps:
+            slopes = torch.cat([slopes, self._asked(self._places[self._at_once :])[1]])
+        pieces = [self._piece(0.0, 1.0, float(self.emptied), float(self.whole), slopes, self._shares)]
+        count, half = rule.steps, max(1, rule.steps // 2)
+        while (
+            relative_gap(sum(abs(piece.gap) for piece in pieces), float(self.whole - self.emptied), float(self.whole))
+            > rule.tolerance
+            and count + 2 * half <= rule.limit
+        ):
+            pieces.sort(key=lambda piece: -abs(piece.gap))
+            worst = [piece for piece in pieces if abs(piece.gap) >= abs(pieces[0].gap) / 2]
+            worst = worst[: (rule.limit - count) // (2 * half)]
+            pieces = pieces[len(worst) :] + self._halved(worst, half)
+            count += 2 * half * len(worst)
+        return torch.stack([piece.gradient for piece in pieces]).sum(dim=0), count
+
+    def _halved(self, pieces: list[_Piece], half: int) -> list[_Piece]:
+        """Each piece in two, with `half` nodes in either, all in one pass."""
+        places, shares = nodes(half)
+        asked = []
+        for piece in pieces:
+            width = (piece.last - piece.first) / 2
+            middle = piece.first + width
+            asked += [piece.first + width * places, torch.tensor([middle]).double(), middle + width * places]
+        scores, slopes = self._asked(torch.cat(asked))
+        found = []
+        for i, piece in enumerate(pieces):
+            first = i * (2 * half + 1)
+            middle, between = (piece.first + piece.last) / 2, float(scores[first + half])
+            left, right = slopes[first : first + half], slopes[first + half + 1 : first + 2 * half + 1]
+            found.append(self._piece(piece.first, middle, piece.before, between, left, shares))
+            found.append(self._piece(middle, piece.last, between, piece.after, right, shares))
+        return found
+
+    def _piece(
+        self, first: float, last: float, before: float, after: float, slopes: Tensor, shares: Float[Tensor, " v"]
+    ) -> _Piece:
+        """Gradients at the nodes of a piece as its integral."""
+        gradient = torch.einsum("v,vtf->tf", ((last - first) * shares).to(slopes), slopes)[None]
+        gap = after - before - float((gradient * (self.held - self.empty)).double().sum())
+        return _Piece(first, last, before, after, gradient, gap)
 
     def placed(self, gradient: Float[Tensor, "1 t f"], weights: Float[Tensor, " t"]) -> Float[Tensor, "s k h w"]:
         """Weights carried to the layer's channels and places: each frame's sum to its weight."""
