@@ -6,8 +6,8 @@ Cases (random weights, which do not change the cost; one clip of random pixels; 
 error): `recurrent`, MobileNetV2 and a GRU on 16 x 112 x 112; `volume`, R3D-18 on 16 x 112 x 112; `reconstruction`,
 BCAE1 on 16 x 128 x 128; `transformer`, the small video transformer on its own size. Every cell is a process of its own:
 its peak resident set less that of the plain forward pass, its passes (rows through the model, and backward), its time
-as a multiple of the plain pass in the same process. Where a method stops at `--limit` seconds, the row says so; `--quick`
-takes every method's small budget instead of its defaults.
+as a multiple of the plain pass in the same process. Where a method stops at `--limit` seconds, the row says so;
+`--quick` takes every method's small budget instead of its defaults.
 """
 
 from __future__ import annotations
