@@ -16,7 +16,7 @@ from vidence.attribution.explainer import Attributions, Explainer, Price
 from vidence.attribution.perturb.boxes import Box, hide, hide_in_places
 from vidence.attribution.perturb.fills import Fill, check_fill
 from vidence.errors import SpecError
-from vidence.scoring.scores import ScoreFunction, has_places
+from vidence.scoring.score import ScoreFunction, is_sum_over_pixels
 
 Side: TypeAlias = int | Literal["all"] | None  # a size, the whole axis, or the default
 Sides: TypeAlias = tuple[Side, Side, Side]  # frames, rows, columns
@@ -66,7 +66,7 @@ class Occlusion(Explainer):
         box, starts = self._grid(sizes)
         corners = list(product(*starts))
         extra: dict[str, Any] = {"corners": corners, "box": box}
-        if has_places(score) and getattr(score, "complete", True):
+        if is_sum_over_pixels(score):
             losses, direct = hide_in_places(model, x, score, corners, box, self.fill, chunk=self.chunk)
             extra["direct"] = _averaged(direct, sizes, box, starts)
             extra["contextual"] = _averaged(losses - direct, sizes, box, starts)
