@@ -207,9 +207,11 @@ def _multi_head(  # the signature of F.multi_head_attention_forward
 
 
 def _norm(
-    by: Propagation, x: Tensor, p: Any = 2, dim: Any = None, keepdim: bool = False, *rest: Any, ord: Any = None
+    by: Propagation, x: Tensor, p: Any = 2, dim: Any = None, keepdim: bool = False, *rest: Any, **named: Any
 ) -> Parts:
-    kind = p if ord is None else ord
+    if set(named) - {"ord", "out", "dtype"} or any(named.get(key) is not None for key in ("out", "dtype")):
+        return NotImplemented
+    kind = named.get("ord", p)
     axes = tuple(range(x.ndim)) if dim is None else dim
     if kind in (2, "fro", None):
         return lambda: torch.sqrt(x.square().sum(dim=axes, keepdim=keepdim))
@@ -250,7 +252,10 @@ def _loss(kind: Callable[[Tensor], Tensor]) -> Callable[..., Parts]:
         size_average: Any = None,
         reduce: Any = None,
         reduction: str = "mean",
+        weight: Any = None,
     ) -> Parts:
+        if weight is not None:
+            return NotImplemented
         return lambda: _reduced(kind(x - target), reduction)
 
     return of

@@ -29,21 +29,20 @@ class Overwritten:
             return {key: self.now(part) for key, part in value.items()}
         return value
 
-    def write(self, target: Tensor, value: Tensor) -> Tensor:
-        """From now on `value` is what `target` holds; returned is what stands for it."""
+    def write(self, target: Tensor, value: Tensor) -> None:
+        """From now on `value` is what `target` holds."""
         owner = _owner(target)
         last = self._last(owner)
         part = value if value.shape == target.shape else value.expand_as(target)
         part = part.to(target.dtype)
         if target is not owner:
-            new = torch.as_strided_scatter(last, part, target.shape, target.stride(), target.storage_offset())
+            new = _laid_out(_scattered(last, part, target, owner), owner)
             self._views[id(target)] = (target, part, new)
-        elif part.stride() != owner.stride():  # views of it are found by their strides
-            new = torch.empty_strided(owner.shape, owner.stride(), dtype=part.dtype, device=part.device).copy_(part)
+        elif part._is_view() or part.stride() != owner.stride():
+            new = _laid_out(part, owner)
         else:
-            new = part.clone() if part._is_view() else part
+            new = part
         self._held[id(last)] = (last, new)
-        return self._now(target)
 
     def _now(self, tensor: Tensor) -> Tensor:
         if not self._held:
@@ -57,12 +56,26 @@ class Overwritten:
         written = self._views.get(id(tensor))
         if written is not None and written[2] is last:
             return written[1]
-        return last.as_strided(tensor.shape, tensor.stride(), tensor.storage_offset())
+        return last.as_strided(tensor.shape, tensor.stride(), tensor.storage_offset() - owner.storage_offset())
 
     def _last(self, owner: Tensor) -> Tensor:
         while id(owner) in self._held:
             owner = self._held[id(owner)][1]
         return owner
+
+
+def _scattered(values: Tensor, part: Tensor, view: Tensor, owner: Tensor) -> Tensor:
+    """`values`, laid out as `owner`, with `part` where `view` is a view of it."""
+    memory = torch.arange(owner.numel(), device=owner.device)
+    places = memory.as_strided(view.shape, view.stride(), view.storage_offset() - owner.storage_offset())
+    flat = values.as_strided((owner.numel(),), (1,)).index_copy(0, places.flatten(), part.flatten())
+    return flat.as_strided(owner.shape, owner.stride())
+
+
+def _laid_out(value: Tensor, owner: Tensor) -> Tensor:
+    """A copy in memory of its own, laid out as `owner`: views are found again by their strides."""
+    empty = torch.empty_strided(owner.shape, owner.stride(), dtype=owner.dtype, device=owner.device)
+    return empty.copy_(value)
 
 
 def _owner(tensor: Tensor) -> Tensor:

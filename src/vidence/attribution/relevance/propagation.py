@@ -37,6 +37,7 @@ from inspect import signature
 from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
@@ -48,6 +49,7 @@ from vidence.attribution.relevance.operations import (
     LINEAR,
     MATRIX,
     PASSED,
+    VALUES,
     canonical,
     shown_name,
     without_writing,
@@ -193,19 +195,21 @@ class Propagation(TorchFunctionMode, ABC):
             if not any(part.requires_grad for part in tensors_in((args, kwargs))):
                 return func(*args, **kwargs)
             name, in_place = canonical(func)
+            if func in VALUES:
+                return func(*(part.detach() if isinstance(part, Tensor) else part for part in args))
             if not args and "input" in kwargs:
                 args = (kwargs.pop("input"),)
             if not in_place and isinstance(kwargs.get("out"), Tensor):
                 raise self._refused(func, "with out=")
-            if not in_place and hasattr(func, "__code__"):  # of torch.nn.functional
+            if not in_place and getattr(func, "__module__", "") == F.__name__:
                 args, kwargs, in_place = _not_in_place(func, args, kwargs)
             if not in_place:
                 return self._asked(func, name, args, kwargs)
             if not isinstance(target, Tensor):
                 raise self._refused(func, "on no tensor")
             value = self._asked(without_writing(func, name), name, args, kwargs)
-            written = self._written.write(target, value)
-            return None if name == "setitem" else written
+            self._written.write(target, value)
+            return None if name == "setitem" else target
 
     def _asked(self, func: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if name in DECOMPOSED:
@@ -234,7 +238,7 @@ class Propagation(TorchFunctionMode, ABC):
         if name in PASSED:
             return self.passed(Passed(*self._next(name), args, kwargs, func))
         out = func(*args, **kwargs)
-        if any(tensors_in(out, tracked=True)):
+        if next(tensors_in(out, tracked=True), None) is not None:
             raise self._refused(func)
         return out
 
@@ -246,13 +250,11 @@ class Propagation(TorchFunctionMode, ABC):
             return func(left, right, None, *args[3:], **named)
 
         if weight.requires_grad or not a.requires_grad:
-            with self:
-                z = self._bilinear(name, a, weight, without_bias)
-                return z if bias is None else z + _broadcast(bias, name, weight)
+            tracked = weight.requires_grad or a.requires_grad
+            z = self._bilinear(name, a, weight, without_bias) if tracked else without_bias(a, weight)
+            return z if bias is None else self._within(lambda: z + _broadcast(bias, name, weight))
         if bias is not None and bias.requires_grad:
-            with self:
-                z = func(a, weight, None, *args[3:], **named)
-                return z + _broadcast(bias, name, weight)
+            return self._within(lambda: func(a, weight, None, *args[3:], **named) + _broadcast(bias, name, weight))
         self.enter(weight)
         axis: int | None = 0
         if "transpose" in name:
