@@ -32,17 +32,18 @@ class Masker(nn.Module):
         self.wide = _block(channels, width)
         self.middle = _block(width, 2 * width)
         self.deep = _block(2 * width, 4 * width)
-        self.selector = nn.Embedding(scores, 4 * width)
+        self.selector = nn.Embedding(scores, 7 * width)
         self.up = nn.Conv3d(6 * width, 2 * width, 3, padding=1)
         self.last = nn.Conv3d(3 * width, 2, 3, padding=1)
 
     def forward(self, x: Float[Tensor, "n c t h w"], asked: int) -> Float[Tensor, "n t h w"]:
-        """Masks a / (a + b) of two positive maps; the question decides which deep features count."""
+        """Masks a / (a + b) of two positive maps; the question decides which features count, at every scale."""
         t = x.shape[2]
+        gates = 2 * self.selector.weight[asked].sigmoid()[:, None, None, None]
+        some = len(gates) // 7
         wide = self.wide(x - 0.5)
         middle = self.middle(wide)
-        deep = self.deep(middle)
-        deep = deep * self.selector.weight[asked].sigmoid()[None, :, None, None, None]
+        deep, middle, wide = self.deep(middle) * gates[3 * some :], middle * gates[some : 3 * some], wide * gates[:some]
         up = self.up(torch.cat([_sized(deep, middle), middle], dim=1)).relu()
         pair = F.softplus(self.last(torch.cat([_sized(up, wide), wide], dim=1))) + 1e-4
         mask = pair[:, :1] / pair.sum(dim=1, keepdim=True)

@@ -34,6 +34,7 @@ def train_masker(
     out: str | Path,
     steps: int = 3000,
     batch: int = 4,
+    rate: float = 1e-3,
     area: float = 1.0,
     held_out: float = 0.25,
     width: int = 8,
@@ -64,7 +65,7 @@ def train_masker(
         torch.manual_seed(seed)
         masker = Masker(clips[0].shape[0], len(scores), width)
     masker = masker.to(on_device(model, clips[0]).device)
-    adam = torch.optim.Adam(masker.parameters(), lr=1e-3, weight_decay=1e-4)
+    adam = torch.optim.Adam(masker.parameters(), lr=rate, weight_decay=1e-4)
     with frozen(model), torch.inference_mode(False), torch.enable_grad():
         for _ in counted(range(steps), label="steps of the masker"):
             asked = int(torch.randint(len(scores), (), generator=chance))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from vidence.attribution.explainer import Attributions, Explainer, Price
 from vidence.attribution.hidden_frames import hidden_runs
-from vidence.attribution.perturb.optimised import descend, variation
+from vidence.attribution.perturb.optimised import FAINT, descend, variation
 from vidence.attribution.subject import Subject
 from vidence.errors import SpecError
 from vidence.record.facts import Certificate
@@ -71,21 +71,27 @@ class TemporalMask(Explainer):
             lambda first, last: self.shown(x, windows[first:last]), len(windows), label="windows masked"
         )
         falls = subject.whole - scores
-        most = float(falls.max())
-        unit = most if most > 0 else float(falls.abs().max()) or 1.0
-        start = windows[int((falls >= ENOUGH * most if most > 0 else falls == most).to(torch.uint8).argmax())]
+        most, faint = float(falls.max()), FAINT * float(subject.whole.abs())
+        unit = most if most > faint else max(faint, float(falls.abs().max())) or 1.0
+        start = windows[int((falls >= min(most, ENOUGH * most)).to(torch.uint8).argmax())]
+
+        best, lowest = start[None], torch.full((1,), torch.inf, device=x.device)
 
         def energy(asked: Tensor, rows: slice, step: int) -> Tensor:
+            nonlocal best, lowest
             share = (subject.at(self.shown(x, asked)) - subject.whole + unit) / unit
             jumps = (asked.shape[1] - 1) * variation(asked[:, :, None, None], self.power, 1.0)
-            return share + self.l1 * asked.sum(dim=1) + self.tv * jumps
+            total = share + self.l1 * asked.sum(dim=1) + self.tv * jumps
+            if bool(total < lowest):  # a span that breaks changes the score at a stroke: the last mask may be no good
+                best, lowest = asked.detach(), total.detach()
+            return total
 
         mask = (0.05 + 0.9 * start)[None].clone()  # off the bounds, where each frame can go both ways
         adam = torch.optim.Adam([mask], lr=self.rate)
         descend(mask, energy, adam, iterations=self.iterations, at_once=1, label="steps of the mask")
-        flags = () if most > 0 else (f"no window lowers the score under {self.perturb}: the mask says little",)
-        found = mask.detach().float()
-        fall = (subject.whole - subject.at(self.shown(x, mask))).float()
+        flags = () if most > faint else (f"no window lowers the score under {self.perturb}: the mask says little",)
+        found = best.float()
+        fall = (subject.whole - subject.at(self.shown(x, best))).float()
         values = fall[:, None] * found / found.sum(dim=1, keepdim=True).clamp(min=1e-6)
         return Attributions(
             values[:, :, None, None],
