@@ -266,4 +266,5 @@ def test_values_for_python_and_comparisons_pass():
 
     expected = Of(run)(torch.ones(2, 3, 3))
     total, found = gradient_of(Of(run), torch.ones(2, 3, 3), lambda output, x: output, Ordinary(Of(run)))
-    assert total == expected.sum() and found.sum() == 27
+    assert total == expected.sum()
+    assert found.sum() == 27

@@ -15,7 +15,7 @@ from torch import Tensor
 from vidence.attribution.relevance.propagation import Linear
 from vidence.errors import SpecError
 
-TINY = 1e-9  # of the mean size of a denominator: rules whose denominators do not cancel need no more
+TINY = 1e-12  # of the mean size of a denominator: rules whose denominators do not cancel need no more
 
 
 @dataclass(frozen=True, eq=False)
