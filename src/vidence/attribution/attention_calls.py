@@ -109,19 +109,20 @@ class AttentionCalls(GradientOn):
         given = kwargs or {}
         if func is torch._C._set_grad_enabled:
             return super().__torch_function__(func, types, args, kwargs)
-        with torch.set_grad_enabled(not self._known or bool(self.leaves) or self.weights == "graph"):
+        marking = func is Tensor.copy_  # as `mark` does, before its leaf is known here
+        with torch.set_grad_enabled(not self._known or bool(self.leaves) or self.weights == "graph" or marking):
             if func is F.scaled_dot_product_attention:
                 return self._fused(args, given)
             if func is F.multi_head_attention_forward:
                 return self._multi_head(args, given)
             out = func(*args, **given)
+            if func in CONVOLUTIONS:
+                out = self._embedded_by(args[1] if len(args) > 1 else given["weight"], out)
             self._watch(func, args, given, out)
         return out
 
     def _watch(self, func: Callable[..., Any], args: tuple[Any, ...], given: dict[str, Any], out: Any) -> None:
-        if func in CONVOLUTIONS:
-            self._embed(args[1] if len(args) > 1 else given["weight"], out)
-        elif func in NORMS:
+        if func in NORMS:
             weight = given["weight"] if "weight" in given else args[2] if len(args) > 2 else None
             self._norm = self.names.get(id(weight))
             if self.site is not None and self._norm == self.site:
@@ -137,13 +138,13 @@ class AttentionCalls(GradientOn):
         if not self._known and isinstance(out, Tensor) and out.ndim == 3 and out.requires_grad:
             self._sequences.append(out)
 
-    def _embed(self, kernel: Tensor, out: Tensor) -> None:
+    def _embedded_by(self, kernel: Tensor, out: Tensor) -> Tensor:
+        """What the first convolution returned; tokens are traced to it."""
         if self._known or (self._kernel is not None and self._kernel is not kernel):
-            return
+            return out
         self._kernel = kernel
-        if not out.requires_grad:
-            out.requires_grad_()
-        self._embedded.append(out)
+        self._embedded.append(out if out.requires_grad else out.requires_grad_())
+        return out.clone()  # no leaf, so that it may be changed in place
 
     def _trace(self) -> None:
         """At the first attention: where the tokens lie that come to it."""

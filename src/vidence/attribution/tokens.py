@@ -57,8 +57,8 @@ class TokenLayout:
         if len(fits) != 1:
             raise ExplainError(
                 f"tokens must be those of {frames} x {self.grid[1]} x {self.grid[2]} places, of all at once, frame by "
-                f"frame or place by place; got {rows} sequences of {length}. Name another layer, or take cdam, "
-                "gradient or occlusion."
+                f"frame or place by place; got {rows} sequences of {length}. Name another layer, take cdam, gradient "
+                "or occlusion, or say where they lie: `model.token_layout = TokenLayout(...)`."
             )
         return fits[0]
 
@@ -190,15 +190,16 @@ class _Traced:
 def _joint(
     places_of: Callable[[int], list[tuple[int, ...]]], length: int, grid: tuple[int, int, int]
 ) -> TokenLayout | None:
+    """The layout of one sequence: its last token and a step along each axis must be where an order has them."""
     t, h, w = grid
-    if 0 <= length - t * h * w <= EXTRA and places_of(length - 1) == [(t - 1, h - 1, w - 1)]:
-        prefix = length - t * h * w
-        if t == 1 or h * w == 1:
-            return TokenLayout(prefix, grid)
-        second = places_of(prefix + 1)
-        if second == [(1, 0, 0)]:
-            return TokenLayout(prefix, grid, "h w t")
-        return TokenLayout(prefix, grid) if second == [(0, 0, 1) if w > 1 else (0, 1, 0)] else None
+    prefix = length - t * h * w
+    if 0 <= prefix <= EXTRA and places_of(length - 1) == [(t - 1, h - 1, w - 1)]:
+        orders: dict[Order, tuple[int, int, int]] = {"t h w": (h * w, w, 1), "h w t": (1, w * t, t)}
+        for order, strides in orders.items():
+            steps = [(tuple(int(axis == k) for k in range(3)), strides[axis]) for axis in range(3) if grid[axis] > 1]
+            if all(places_of(prefix + stride) == [cell] for cell, stride in steps):
+                return TokenLayout(prefix, grid, order)
+        return None
     if 0 <= length - t <= EXTRA and {place[0] for place in places_of(length - 1)} == {t - 1}:  # a token a frame
         prefix = length - t
         if t == 1 or {place[0] for place in places_of(prefix)} == {0}:
