@@ -35,6 +35,7 @@ from vidence.attribution.perturb.rise import RISE
 from vidence.attribution.perturb.surrogate import LIME, KernelSHAP
 from vidence.attribution.perturb.temporal_mask import TemporalMask
 from vidence.attribution.poly_cam import PolyCAM
+from vidence.attribution.relevance.deep_lift import DeepLIFT
 from vidence.attribution.relevance.lrp import LRP
 from vidence.attribution.residual import Residual
 from vidence.attribution.rollout import AttentionRollout
@@ -57,6 +58,7 @@ EXPLAINERS: dict[str, type[Explainer]] = {
     "class-feature-pyramids": ClassFeaturePyramids,
     "counterfactual-box": CounterfactualBox,
     "deconvnet": DeconvNet,
+    "deep-lift": DeepLIFT,
     "eigen-cam": EigenCAM,
     "eigen-grad-cam": EigenGradCAM,
     "extremal-perturbation": ExtremalPerturbation,
@@ -125,6 +127,7 @@ __all__ = [
     "Consensus",
     "CounterfactualBox",
     "DeconvNet",
+    "DeepLIFT",
     "EigenCAM",
     "EigenGradCAM",
     "Explainer",

@@ -1,0 +1,35 @@
+"""A function with its true value and a derivative of one's own: what methods with rules hand to autograd."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+Back: TypeAlias = Callable[[Tensor], tuple[Tensor | None, ...]]  # the output's multiplier -> one for each input
+
+
+def attributed(function: Callable[..., Tensor], inputs: tuple[Tensor, ...], back: Back) -> Tensor:
+    """`function(*inputs)`, whose inputs are given what `back` makes of the output's multiplier."""
+    out: Tensor = _Attributed.apply(back, function, *inputs)  # type: ignore[no-untyped-call]
+    return out
+
+
+def pulled(function: Callable[..., Tensor], inputs: tuple[Tensor, ...], multiplier: Tensor) -> tuple[Tensor, ...]:
+    """The derivative of `function` at `inputs`, applied to a multiplier of its output."""
+    with torch.enable_grad():
+        at = [part.detach().requires_grad_() for part in inputs]
+        return torch.autograd.grad(function(*at), at, multiplier, materialize_grads=True)
+
+
+class _Attributed(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, back: Back, function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+        ctx.back = back
+        return function(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, *multipliers: Tensor) -> tuple[Tensor | None, ...]:
+        return (None, None, *ctx.back(multipliers[0]))
