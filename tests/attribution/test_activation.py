@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from vidence.attribution import FeatureVisualisation, GradCAM, activation_maps
-from vidence.attribution.activation import in_frames
+from vidence.attribution.activation import in_frames, with_activations
 from vidence.attribution.calls import mark, per_call, per_frame
 from vidence.attribution.hooks import recorded
-from vidence.errors import SpecError
+from vidence.errors import ExplainError, SpecError
 from vidence.models import DETECTORS
 from vidence.scoring.scores import SquaredError
 from vidence.spec import build
@@ -96,6 +96,69 @@ def test_call_sites_to_frames_and_back(shapes, t, rows):
     if len(shapes) == 8:
         assert not back[0].any()
         assert torch.equal(frames[0], parts[1][0])
+
+
+class Staged(nn.Module):
+    """Two sizes, in-place activations and a residual block; frames folded or one by one."""
+
+    def __init__(self, loop):
+        super().__init__()
+        torch.manual_seed(0)
+        self.one, self.two = nn.Conv2d(3, 4, 3, 1, 1), nn.Conv2d(4, 4, 3, 1, 1)
+        self.three, self.four = nn.Conv2d(4, 5, 3, 2, 1), nn.Conv2d(5, 5, 3, 1, 1)
+        self.relu, self.loop = nn.ReLU(inplace=True), loop
+
+    def maps(self, x):
+        first = self.relu(self.two(self.relu(self.one(x))))
+        second = self.relu(self.three(first))
+        last = self.four(second)
+        last += second
+        return first, self.relu(last)
+
+    def forward(self, x):
+        frames = x.transpose(1, 2).flatten(0, 1)
+        parts = [self.maps(part)[1] for part in (frames.split(1) if self.loop else [frames])]
+        return torch.cat(parts).mean((2, 3)).unflatten(0, (len(x), -1)).amax(1)
+
+
+@pytest.mark.parametrize("loop", [False, True])
+def test_the_last_layer_before_each_change_of_size_is_kept(loop):
+    net, x = Staged(loop), torch.rand(1, 3, 4, 12, 10)
+    with torch.no_grad(), assert_no_residue(net):
+        output, found = with_activations(net, 5, 4, lambda: net(x))
+        _, named = with_activations(net, ("two", "four"), 4, lambda: net(x))
+    first, last = net.maps(x[0].transpose(0, 1))
+    assert [part.layer for part in found] == ["two", "four"]
+    for part, expected in zip(found, (first, last), strict=True):
+        torch.testing.assert_close(part.values, expected.detach())
+    torch.testing.assert_close(output, net(x).detach())
+    torch.testing.assert_close(named[0].values.clamp(min=0), first.detach())  # before what follows in place
+    assert [part.layer for part in with_activations(net, 1, 4, lambda: net(x))[1]] == ["four"]
+    torch.testing.assert_close(activation_maps(net, x), last.detach())  # the sum of a residual block belongs to it
+
+
+def test_layers_that_cannot_serve_are_refused():
+    net, x = Staged(False), torch.rand(1, 3, 4, 12, 10)
+    net.spare, net.flat = nn.Conv2d(3, 3, 1), nn.Linear(2, 2)
+    with pytest.raises(ExplainError, match="not called"):
+        with_activations(net, ("spare",), 4, lambda: net(x))
+    with pytest.raises(ExplainError, match="must return maps"):
+        with_activations(net, ("flat",), 4, lambda: net.flat(x[0, 0, 0, :2, :2]))
+    with pytest.raises(ExplainError, match="called none"):
+        with_activations(net, 2, 4, lambda: x)
+
+
+def test_a_recurrent_cells_own_convolution_is_no_stage():
+    frames, cell = nn.Conv2d(3, 4, 3, 1, 1), nn.Conv2d(4, 4, 3, 1, 1)
+    both = nn.ModuleList([frames, cell])
+
+    def run():
+        state = torch.zeros(1, 4, 6, 6)
+        for maps in frames(torch.rand(3, 3, 6, 6)):
+            state = cell(state).tanh() + maps
+        return state
+
+    assert [part.layer for part in with_activations(both, 5, 3, run)[1]] == ["0"]
 
 
 def test_coarse_time_is_interpolated():

@@ -92,12 +92,40 @@ def test_a_pooled_map_multiplied_by_itself_is_refused():
         CAM()(Headed(Squared()).eval(), clip(), Logit(0))
 
 
+class Branches(Headed):
+    """A second branch joins the first before or after both are pooled."""
+
+    def __init__(self, join):
+        super().__init__(nn.Linear(10 if join in ("cat", "late") else 5, 3))
+        self.side, self.join = nn.Conv3d(3, 5, 3, (1, 2, 2), 1), join
+
+    def forward(self, x):
+        side, main = self.side(x).relu(), self.net(x)
+        if self.join == "late":
+            return self.head(torch.cat([side.mean((2, 3, 4)), main.mean((2, 3, 4))], 1))
+        maps = torch.cat([side, main], 1) if self.join == "cat" else (main + side).relu()
+        return self.head(maps.mean((2, 3, 4)))
+
+
+@pytest.mark.parametrize(("join", "channels"), [("cat", 10), ("sum", 5)])
+def test_branches_that_join_before_the_pooling_are_taken_together(join, channels):
+    model, x = Branches(join).eval(), clip()
+    found = CAM().attribute(model, x, Logit(1))
+    assert found.raw.shape[2] == channels
+    torch.testing.assert_close(found.extra["bias"][0], model.head.bias[1].detach(), atol=1e-5, rtol=1e-4)
+
+
+def test_a_branch_that_goes_past_the_layer_is_seen():
+    with pytest.raises(ExplainError, match="by on another branch"):
+        CAM()(Branches("late").eval(), clip(), Logit(1))
+
+
 @pytest.mark.parametrize("build", [Folded, TwoStages, Functional, Autoencoder])
 @pytest.mark.parametrize("explainer", [CAM(), SaliencyTubes()])
 def test_models_without_class_weights_are_refused(explainer, build):
     model = made(build)
     score = SquaredError() if build is Autoencoder else Logit(0)
-    with pytest.raises(ExplainError, match="Use grad-cam"):
+    with pytest.raises(ExplainError, match="grad-cam"):
         explainer(model, clip(), score)
     if build is not Functional:
         assert explainer.refusal(model, clip(), score)  # before anything is computed

@@ -26,7 +26,10 @@ FOLLOWERS = {
     F.leaky_relu, F.elu, F.gelu, F.silu, F.hardswish, F.mish, F.prelu, F.selu, F.softplus, torch.sigmoid,
     torch.tanh, Tensor.sigmoid, Tensor.tanh, Tensor.clamp_min, torch.clamp_min, torch.clamp, Tensor.clamp,
 }  # fmt: skip
-JOINS = {torch.add, Tensor.add, Tensor.add_, Tensor.__add__, Tensor.__iadd__, Tensor.__radd__}
+# junctions of branches: the sum of a residual block, the concatenation of an inception block
+JOINS = {
+    torch.add, Tensor.add, Tensor.add_, Tensor.__add__, Tensor.__iadd__, Tensor.__radd__, torch.cat, torch.concat,
+}  # fmt: skip
 RECURRENT = {torch.gru, torch.lstm, torch.rnn_tanh, torch.rnn_relu}
 
 
@@ -53,13 +56,24 @@ class GradientOn(TorchFunctionMode):
             return func(*args, **(kwargs or {}))
 
 
+def _continues(func: Callable[..., Any], args: tuple[Any, ...], last: Tensor, out: Any) -> bool:
+    """Whether a call goes on with the maps `last`: batch norm, activation, residual sum, branches put side by side."""
+    if func in FOLLOWERS:
+        return bool(args) and args[0] is last
+    if func not in JOINS or not isinstance(out, Tensor):
+        return False
+    parts = args[0] if func is torch.cat or func is torch.concat else args[:2]
+    same = out.shape[:1] + out.shape[2:] == last.shape[:1] + last.shape[2:]  # frames put end to end are no branches
+    return same and any(part is last for part in parts)
+
+
 def _module_of(parameter: str) -> str:
     """The path of the module that owns a parameter; of the model's own parameter, its name."""
     return parameter.rpartition(".")[0] or parameter
 
 
 class ConvolutionCalls(GradientOn):
-    """Marks the calls of one convolution (with the batch norm and activation that follow it at once) on the way.
+    """Marks the calls of one convolution, with the batch norm, activation and junction that follow at once.
 
     The last convolution is known only at the end: the mode starts from a guess, the last one the model owns, and
     `right` says whether another was called later; then the call is repeated with `site` set to `last`.
@@ -94,7 +108,7 @@ class ConvolutionCalls(GradientOn):
         out = super().__torch_function__(func, types, args, kwargs)
         if func in CONVOLUTIONS:
             self._see(func, args, kwargs or {}, out)
-        elif func in FOLLOWERS and self._open is not None and args and args[0] is self._open:
+        elif self._open is not None and _continues(func, args, self._open, out):
             self.leaves[-1] = mark(out)
             self._open = out
         return out
@@ -128,7 +142,8 @@ class ConvolutionSite:
 class EveryConvolution(TorchFunctionMode):
     """Sees every convolution that is called, in the order of their first calls, and where its input came from.
 
-    `stages`: outputs are kept only of the last convolution before each change of size, which bounds memory. `within`:
+    `stages`: outputs are kept only of the last convolution before each change of size, which bounds memory; a 2-D one
+    that sees a step at a time behind one that sees all frames (a recurrent cell's, of its state) is none. `within`:
     only of those whose weight's name begins so. An input is traced through the first tensor of every other function,
     so that a residual sum counts as its main branch.
     """
@@ -139,6 +154,7 @@ class EveryConvolution(TorchFunctionMode):
         self.sites: dict[Hashable, ConvolutionSite] = {}
         self.stages, self.within = stages, within
         self._dropped: set[Hashable] = set()
+        self._rows = 0  # of the first call
         self._open: tuple[Hashable, Tensor] | None = None
         self._from: Any = WeakIdKeyDictionary()  # tensor -> the site that it came from
 
@@ -169,6 +185,9 @@ class EveryConvolution(TorchFunctionMode):
         source, self._from[out] = self._from.get(args[0]), key
         if out.shape[-1] * out.shape[-2] == 1 or not (named or "").startswith(self.within):
             return
+        self._rows = self._rows or len(out)
+        if self.stages and key not in self.sites and out.ndim == 4 and len(out) != self._rows:
+            return
         if key not in self.sites:
             place = 8 if func is torch.convolution else 6
             self._new(
@@ -195,13 +214,10 @@ class EveryConvolution(TorchFunctionMode):
             self._dropped.add(last)
 
     def _follow(self, func: Callable[..., Any], args: tuple[Any, ...], out: Tensor) -> None:
-        """A batch norm, an activation or a residual sum right after a convolution belongs to it."""
-        if self._open is None or func not in FOLLOWERS | JOINS:
-            return
-        key, last = self._open
-        if any(part is last for part in args[:2]) and out.shape == last.shape:
-            self.sites[key].outputs[-1] = out.detach().clone()
-            self._open = (key, out)
+        """What continues a convolution belongs to it."""
+        if self._open is not None and _continues(func, args, self._open[1], out):
+            self.sites[self._open[0]].outputs[-1] = out.detach().clone()
+            self._open = (self._open[0], out)
 
 
 class RecurrentCalls(TorchFunctionMode):

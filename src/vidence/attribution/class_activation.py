@@ -60,13 +60,14 @@ class ClassActivation(Explainer):
 
     def explain_clip(self, model: nn.Module, x: Float[Tensor, "1 c t h w"], score: ScoreFunction) -> Attributions:
         """One forward pass and a gradient of the linear layer; `raw` is (1, s, k, h, w), weighted channels."""
-        output, activation = with_activation(model, self.layer, x.shape[2], lambda leaves: model(x))
-        total = score_rows(score, output, x).sum()
-        step = _not_linear(total.grad_fn) if total.requires_grad else None
+        asked = x.clone().requires_grad_()  # so that what goes past the layer is seen, too
+        output, activation = with_activation(model, self.layer, x.shape[2], lambda leaves: model(asked))
+        total = score_rows(score, output, asked).sum()
+        step = _not_linear(total.grad_fn, asked) if total.requires_grad else None
         if step is not None:
             raise ExplainError(
                 f"a CAM needs global average pooling and one linear layer after {activation.layer}; here the score "
-                f"passes through {step}. Use grad-cam."
+                f"passes {step}. Name the layer whose maps are pooled, or use grad-cam."
             )
         gradient = activation.gradient(total)
         weight = gradient.mean(dim=(0, 2, 3), keepdim=True)
@@ -113,22 +114,20 @@ class SaliencyTubes(ClassActivation):
         return cubic(rows.flatten(2)[None], size=(t, h * w)).reshape(t, h, w)
 
 
-def _not_linear(node: Any) -> str | None:
-    """The first step of a score's graph that is not linear in the marked activation; None if all are.
-
-    The only tensors in that graph that ask for a gradient are the marked ones, so that a product with a second branch
-    in it multiplies the activation by itself.
-    """
-    waiting, seen = [node], {node}
+def _not_linear(node: Any, x: Tensor) -> str | None:
+    """What between the score and the marked activation is not linear, or goes past it to the clip; None if nothing."""
+    waiting, seen, found = [node], {node}, None
     while waiting:
         step = waiting.pop()
         name = re.sub(r"Backwards?\d*$", "", step.name().rsplit("::")[-1])
+        if name == "AccumulateGrad" and step.variable is x:
+            return "it by on another branch"
         above = [parent for parent, _ in step.next_functions]
         above = above[1:] if name == "Copy" else above  # the first is what was overwritten
         live = [place for place, parent in enumerate(above) if parent is not None]
         product = name in PRODUCTS and len(live) == 1 and (name != "Div" or live == [0])
         if name not in LINEAR and not product:
-            return name
+            found = found or f"through {name}"
         waiting.extend(parent for parent in above if parent is not None and parent not in seen)
         seen.update(above)
-    return None
+    return found

@@ -97,7 +97,8 @@ class ClassFeaturePyramids(Explainer):
             parent = seen.sites.get(site.source)
             if level + 1 == self.depth or site is first_called:
                 break
-            if parent is None or site.transposed or len(parent.kernel) != site.inputs[0].shape[1]:
+            channels = site.inputs[0].shape[1], site.outputs[0].shape[1]  # branches put side by side have more
+            if parent is None or site.transposed or channels != (len(parent.kernel), len(site.kernel)):
                 flags = (f"the trace ends at {site.layer}: its channels are not those of one convolution",)
                 break
             total = torch.zeros_like(site.inputs[0][0])
