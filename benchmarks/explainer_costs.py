@@ -3,11 +3,11 @@
     .venv/bin/python benchmarks/explainer_costs.py [--family NAME ...] [--explainer KEY ...] [--quick] [--out FILE.csv]
 
 Cases (random weights, which do not change the cost; one clip of random pixels; explained is a logit or the squared
-error): `recurrent`, MobileNetV2 and a GRU on 16 x 112 x 112; `volume`, R3D-18 on 16 x 112 x 112; `reconstruction`,
-BCAE1 on 16 x 128 x 128; `transformer`, the small video transformer on its own size. Every cell is a process of its own:
-its peak resident set less that of the plain forward pass, its passes (rows through the model, and backward), its time
-as a multiple of the plain pass in the same process. Where a method stops at `--limit` seconds, the row says so;
-`--quick` takes every method's small budget instead of its defaults.
+error): `recurrent`, MobileNetV2 and a GRU on 16 x 112 x 112; `volume`, R3D-18 on 16 x 64 x 64; `reconstruction`, BCAE1
+on 16 x 128 x 128; `transformer`, the small video transformer on its own size. Every cell is a process of its own: its
+peak resident set beside that of the plain forward pass, its passes (rows through the model, and backward), its time as
+a multiple of the plain pass in the same process. The passes of a method's own budget are its `price`; `--quick` runs
+its small budget instead. Where a method stops at `--limit` seconds, the row says so.
 """
 
 from __future__ import annotations
@@ -28,27 +28,25 @@ from rich.progress import track
 from vidence.aside import written_aside
 
 FAMILIES = ("recurrent", "volume", "reconstruction", "transformer")
-COLUMNS = ("family", "explainer", "seconds", "ratio", "forwards", "gradients", "mib", "said")
+COLUMNS = ("family", "explainer", "price", "seconds", "ratio", "forwards", "gradients", "plain_mib", "mib", "said")
+CHANNELS = 512  # of the layer, for prices that depend on it
 
 
 def case(family: str) -> tuple[Any, Any]:
     """The network and the clip of a family."""
     import torch
 
-    from vidence.models import DETECTORS
-    from vidence.spec import build
+    from vidence.models import R3D18, Bcae1, CnnRnn, CnnRnnNetwork, VideoTransformer
+    from vidence.models.backbones import BACKBONES
 
-    lines = {
-        "recurrent": "cnn-rnn(backbone='mobilenet-v2', size=112, length=16)",
-        "volume": "r3d-18",
-        "reconstruction": "bcae1",
-        "transformer": "video-transformer",
-    }
     torch.manual_seed(0)
-    settings = build(lines[family], DETECTORS)
-    made = settings.build() if family == "reconstruction" else settings.build(("event", "normal"), normal=("normal",))
-    length, size = made.windows.length, made.fit.size
-    return made.network.eval(), torch.rand(1, 3, length, size, size)
+    if family == "recurrent":
+        settings = CnnRnn(backbone="mobilenet-v2", size=112, length=16).resolved(weights=True)
+        return CnnRnnNetwork(settings, 2, backbone=BACKBONES["mobilenet-v2"]()).eval(), torch.rand(1, 3, 16, 112, 112)
+    if family == "reconstruction":
+        return Bcae1().network().eval(), torch.rand(1, 3, 16, 128, 128)
+    settings = R3D18(size=64) if family == "volume" else VideoTransformer()
+    return settings.network(2).eval(), torch.rand(1, 3, settings.length, settings.size, settings.size)
 
 
 def one(family: str, key: str, *, quick: bool, threads: int) -> dict[str, Any]:
@@ -80,12 +78,20 @@ def one(family: str, key: str, *, quick: bool, threads: int) -> dict[str, Any]:
     seconds = time.perf_counter() - begun
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
+        "price": told(EXPLAINERS[key]().price(*x.shape[2:], CHANNELS)),
         "seconds": seconds,
         "ratio": seconds / plain,
         "forwards": passes.forwards,
         "gradients": passes.gradients,
-        "mib": (peak - before) / 1024,
+        "plain_mib": before / 1024,
+        "mib": peak / 1024,
     }
+
+
+def told(price: Any) -> str:
+    """Passes in words."""
+    most = "at most " if price.at_most else ""
+    return f"{most}{price.forwards} F" + (f", {price.gradients} G" if price.gradients else "")
 
 
 def cell(family: str, key: str, asked: argparse.Namespace) -> dict[str, Any]:
@@ -106,10 +112,9 @@ def row(family: str, key: str, found: dict[str, Any]) -> str:
     """One line of the table."""
     if "said" in found:
         return f"| {family} | `{key}` | | | | | | {found['said'].split(':')[0]} |"
-    return (
-        f"| {family} | `{key}` | {found['seconds']:.2f} | {found['ratio']:.1f} | {found['forwards']} | "
-        f"{found['gradients']} | {found['mib']:.0f} | |"
-    )
+    passes, peak = f"{found['forwards']} F, {found['gradients']} G", f"{found['mib']:.0f} ({found['plain_mib']:.0f})"
+    times = f"{found['seconds']:.2f} | {found['ratio']:.1f}"
+    return f"| {family} | `{key}` | {found['price']} | {times} | {passes} | {peak} | |"
 
 
 def main() -> None:
@@ -129,7 +134,7 @@ def main() -> None:
     from vidence.attribution import EXPLAINERS
 
     cells = [(family, key) for family in asked.family or FAMILIES for key in asked.explainer or sorted(EXPLAINERS)]
-    print("| family | explainer | s | x plain pass | forwards | gradients | MiB above it | |")
+    print("| family | explainer | own budget | s | x plain pass | passes | peak MiB (plain) | |")
     print("|---|---|---|---|---|---|---|---|")
     table = []
     for family, key in track(cells, "cells", console=Console(stderr=True), transient=True):
