@@ -68,8 +68,8 @@ class ExtremalPerturbation(Explainer):
 
     @classmethod
     def quick(cls) -> Self:
-        """Six large steps for two areas."""
-        return cls(areas=(0.1, 0.3), iterations=6, rate=0.3, core_from=3)
+        """Four large steps for two areas."""
+        return cls(areas=(0.1, 0.3), iterations=4, rate=0.3, core_from=2)
 
     def price(self, t: int, h: int, w: int, channels: int = 0) -> Price:
         """The clip, the hidden clip, and a gradient for each area at every step, two for 'dual'."""

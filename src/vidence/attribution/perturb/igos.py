@@ -53,8 +53,8 @@ class _MaskSearch(Explainer):
 
     @classmethod
     def quick(cls) -> Self:
-        """Three steps along paths of four points."""
-        return cls(iterations=3, points=4)
+        """Two steps along paths of three points."""
+        return cls(iterations=2, points=3)
 
     def price(self, t: int, h: int, w: int, channels: int = 0) -> Price:
         """A path of gradients a step, then the mask as it is and every length that the line search may try."""

@@ -55,51 +55,41 @@ def train_masker(
             f"a masker needs a clip to learn from, one to be measured on, and a score; got {len(clips)} clips and "
             f"{len(scores)} scores, {steps} steps of {batch}."
         )
+    questions = _questions(scores)
+    chance = torch.Generator().manual_seed(seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        masker = Masker(clips[0].shape[0], len(scores), width).to(on_device(model, clips[0]).device)
+    with frozen(model), torch.inference_mode(False), torch.enable_grad():
+        adam = torch.optim.Adam(masker.parameters(), lr=rate, weight_decay=1e-4)
+        for _ in counted(range(steps), label="steps of the masker"):
+            asked = int(torch.randint(len(scores), (), generator=chance))
+            chosen = torch.randint(len(clips) - kept, (batch,), generator=chance).tolist()
+            x = on_device(model, torch.stack([clips[place] for place in chosen]))
+            _step(adam, masker, _loss(_Comparison(model, x, scores[asked], chance), masker(x, asked), area))
+        held = [on_device(model, clips[place][None]) for place in range(len(clips) - kept, len(clips))]
+        drops = [_drops(model, masker, x, score, asked, chance) for x in held for asked, score in enumerate(scores)]
+    drop, random_drop = torch.stack(drops).mean(dim=0).tolist()
+    facts = {"model": state_digest(model), "scores": questions, "channels": clips[0].shape[0], "width": width}
+    facts |= {"steps": steps, "seed": seed, "clips": len(clips) - kept, "held_out": kept}
+    return write_masker(out, masker, facts | {"hidden_share": TESTED, "drop": drop, "random_drop": random_drop})
+
+
+def _questions(scores: Sequence[ScoreFunction]) -> list[str]:
+    """The scores as text, each another one and known again elsewhere."""
     questions = [question(score) for score in scores]
     if len(set(questions)) < len(questions):
         raise SpecError(f"scores must differ; got {', '.join(questions)}.")
     if any(" at 0x" in text for text in questions):
         raise SpecError(f"a score must have a name that stays, to be known again; got {questions}. Write a dataclass.")
-    chance = torch.Generator().manual_seed(seed)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        masker = Masker(clips[0].shape[0], len(scores), width)
-    masker = masker.to(on_device(model, clips[0]).device)
-    adam = torch.optim.Adam(masker.parameters(), lr=rate, weight_decay=1e-4)
-    with frozen(model), torch.inference_mode(False), torch.enable_grad():
-        for _ in counted(range(steps), label="steps of the masker"):
-            asked = int(torch.randint(len(scores), (), generator=chance))
-            chosen = torch.randint(len(clips) - kept, (batch,), generator=chance).tolist()
-            x = on_device(model, torch.stack([clips[place] for place in chosen]))
-            loss = _loss(_Comparison(model, x, scores[asked], chance), masker(x, asked), area)
-            for parameter, gradient in zip(
-                masker.parameters(),
-                torch.autograd.grad(loss, list(masker.parameters()), materialize_grads=True, allow_unused=True),
-                strict=True,
-            ):
-                parameter.grad = gradient
-            adam.step()
-        masker.eval()
-        drops = [
-            _drops(model, masker, on_device(model, clips[place][None]), score, asked, chance)
-            for place in range(len(clips) - kept, len(clips))
-            for asked, score in enumerate(scores)
-        ]
-    drop, random_drop = torch.stack(drops).mean(dim=0).tolist()
-    facts = {
-        "model": state_digest(model),
-        "scores": questions,
-        "channels": clips[0].shape[0],
-        "width": width,
-        "steps": steps,
-        "seed": seed,
-        "clips": len(clips) - kept,
-        "held_out": kept,
-        "hidden_share": TESTED,
-        "drop": drop,
-        "random_drop": random_drop,
-    }
-    return write_masker(out, masker, facts)
+    return questions
+
+
+def _step(optimiser: torch.optim.Optimizer, masker: Masker, loss: Float[Tensor, ""]) -> None:
+    weights = list(masker.parameters())
+    for weight, gradient in zip(weights, torch.autograd.grad(loss, weights), strict=True):
+        weight.grad = gradient
+    optimiser.step()
 
 
 class _Comparison:
