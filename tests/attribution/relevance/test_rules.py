@@ -47,7 +47,7 @@ def matrix(call, weight):
 def shared(rule, call, relevance, low=None, high=None):
     """The relevance of the inputs by the rule itself, and what bias and epsilon keep."""
     parts = [part if part is None else part.clone().requires_grad_() for part in (call.a, low, high)]
-    shares = rule.share(call, Inputs(*parts), relevance)
+    shares = rule.share(call, Inputs(*parts), call.value(), relevance)
     wanted = [part for part in parts if part is not None]
     found = torch.autograd.grad(shares.parts, wanted, shares.multipliers, materialize_grads=True)
     total = sum((part * c).detach() for part, c in zip(wanted, found, strict=True))

@@ -7,7 +7,7 @@ relevance: sums, means, joins and pooling share out in proportion by themselves 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -26,7 +26,7 @@ from vidence.attribution.relevance.propagation import (
     Propagation,
     tensors_in,
 )
-from vidence.attribution.relevance.rules import Inputs, Rule
+from vidence.attribution.relevance.rules import Inputs, Rule, Shares
 
 Attention = Literal["cp", "attn"]
 Write = Callable[..., None]
@@ -208,9 +208,9 @@ class _Shared(torch.autograd.Function):
         arriving = z * multipliers[0]
         with torch.enable_grad():
             inputs = [None if part is None else part.detach().requires_grad_() for part in seen]
-            shares = rule.share(call, Inputs(call.a if inputs[0] is None else inputs[0], *inputs[1:]), arriving)
+            shares = rule.share(call, Inputs(call.a if inputs[0] is None else inputs[0], *inputs[1:]), z, arriving)
             wanted = [part for part in inputs if part is not None]
-            found = iter(torch.autograd.grad(shares.parts, wanted, shares.multipliers, materialize_grads=True))
+            found = iter(_gradients(shares, wanted))
         given = [None if part is None else next(found) for part in inputs]
         pairs = [
             (part.detach(), c) for part, c in zip(inputs, given, strict=True) if part is not None and c is not None
@@ -219,6 +219,12 @@ class _Shared(torch.autograd.Function):
         kept, lost = shares.bias.double(), shares.epsilon.double()
         write(received=received, handed_on=handed, bias=kept, epsilon=lost, rule=received - handed - kept - lost)
         return (*given, None, None, None)
+
+
+def _gradients(shares: Shares, wanted: list[Tensor]) -> Sequence[Tensor]:
+    if not shares.parts:  # no relevance arrived
+        return [torch.zeros_like(part) for part in wanted]
+    return torch.autograd.grad(shares.parts, wanted, shares.multipliers, materialize_grads=True)
 
 
 def _shared(call: Linear, mark: Mark, rule: Rule, write: Write) -> Tensor:

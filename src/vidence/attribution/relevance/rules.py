@@ -49,8 +49,8 @@ class Rule(ABC):
     """A frozen value; `share` gives the relevance of a linear call's outputs back to its inputs."""
 
     @abstractmethod
-    def share(self, call: Linear, inputs: Inputs, relevance: Tensor) -> Shares:
-        """Share out `relevance`, of the output's shape. Gradients to the inputs are on."""
+    def share(self, call: Linear, inputs: Inputs, z: Tensor, relevance: Tensor) -> Shares:
+        """Share out `relevance`, of the shape of the outputs z. Gradients to the inputs are on."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +62,10 @@ class Epsilon(Rule):
 
     epsilon: float = 1e-6
 
-    def share(self, call: Linear, inputs: Inputs, relevance: Tensor) -> Shares:
+    def share(self, call: Linear, inputs: Inputs, z: Tensor, relevance: Tensor) -> Shares:
         """One part: the operation itself."""
-        z = call.function(inputs.a, call.weight)
-        return _proportional((z,), (call.bias,), (1.0,), relevance, self.epsilon)
+        part = call.function(inputs.a, call.weight)
+        return _proportional((part,), (call.bias,), (1.0,), relevance, self.epsilon)
 
 
 @dataclass(frozen=True)
@@ -74,23 +74,25 @@ class Gamma(Rule):
 
     gamma: float = 0.25
 
-    def share(self, call: Linear, inputs: Inputs, relevance: Tensor) -> Shares:
-        """Two parts: for outputs that are positive, and for those that are negative."""
+    def share(self, call: Linear, inputs: Inputs, z: Tensor, relevance: Tensor) -> Shares:
+        """A part for outputs that are positive, and one for those that are negative, where they have relevance."""
         w, b = call.weight, call.bias
         more, less = w + self.gamma * w.clamp(min=0), w + self.gamma * w.clamp(max=0)
-        above = _signed(call, inputs.a, more, less)
-        below = _signed(call, inputs.a, less, more)
-        z = call.function(inputs.a.detach(), w)
-        z = z if b is None else z + b
-        up = None if b is None else b + self.gamma * b.clamp(min=0)
-        down = None if b is None else b + self.gamma * b.clamp(max=0)
-        one = _proportional((above,), (up,), (1.0,), relevance * (z >= 0), TINY)
-        two = _proportional((below,), (down,), (1.0,), relevance * (z < 0), TINY)
+        positive = z >= 0
+        found = []
+        for here, one, other, bounds in (
+            (positive, more, less, {"min": 0}),
+            (~positive, less, more, {"max": 0}),
+        ):
+            asked = relevance * here
+            if asked.any():
+                shift = None if b is None else b + self.gamma * b.clamp(**bounds)
+                found.append(_proportional((_signed(call, inputs.a, one, other),), (shift,), (1.0,), asked, TINY))
         return Shares(
-            one.parts + two.parts,
-            one.multipliers + two.multipliers,
-            one.bias + two.bias,
-            one.epsilon + two.epsilon,
+            tuple(part for shares in found for part in shares.parts),
+            tuple(c for shares in found for c in shares.multipliers),
+            sum((shares.bias for shares in found), relevance.new_zeros(())),
+            sum((shares.epsilon for shares in found), relevance.new_zeros(())),
         )
 
 
@@ -109,7 +111,7 @@ class AlphaBeta(Rule):
         if self.alpha - self.beta != 1 or self.beta < 0:
             raise SpecError(f"alpha - beta must be 1 and beta not negative; got {self.alpha} and {self.beta}.")
 
-    def share(self, call: Linear, inputs: Inputs, relevance: Tensor) -> Shares:
+    def share(self, call: Linear, inputs: Inputs, z: Tensor, relevance: Tensor) -> Shares:
         """Two parts: all positive, and all negative contributions."""
         plus, minus = call.weight.clamp(min=0), call.weight.clamp(max=0)
         above, below = _signed(call, inputs.a, plus, minus), _signed(call, inputs.a, minus, plus)
@@ -126,7 +128,7 @@ def z_plus() -> AlphaBeta:
 class Box(Rule):
     """a w - l w+ - h w-, for pixels in [l, h] (z-box, Montavon et al., Pattern Recognition 2017): black counts, too."""
 
-    def share(self, call: Linear, inputs: Inputs, relevance: Tensor) -> Shares:
+    def share(self, call: Linear, inputs: Inputs, z: Tensor, relevance: Tensor) -> Shares:
         """Three parts, which reach the pixels through what precedes the layer: as it is, lowest, and highest."""
         low, high = inputs.box
         parts = (
@@ -144,7 +146,7 @@ class Box(Rule):
 class WSquare(Rule):
     """w^2 of the pixels' own weights, whatever the pixels are."""
 
-    def share(self, call: Linear, inputs: Inputs, relevance: Tensor) -> Shares:
+    def share(self, call: Linear, inputs: Inputs, z: Tensor, relevance: Tensor) -> Shares:
         """One part, carried by the pixels' range."""
         return _proportional((call.function(_ones(inputs), call.weight.square()),), (None,), (1.0,), relevance, TINY)
 
@@ -153,7 +155,7 @@ class WSquare(Rule):
 class Flat(Rule):
     """All pixels in the layer's view alike."""
 
-    def share(self, call: Linear, inputs: Inputs, relevance: Tensor) -> Shares:
+    def share(self, call: Linear, inputs: Inputs, z: Tensor, relevance: Tensor) -> Shares:
         """One part, carried by the pixels' range."""
         ones = torch.ones_like(call.weight)
         return _proportional((call.function(_ones(inputs), ones),), (None,), (1.0,), relevance, TINY)
