@@ -163,9 +163,7 @@ def won(function: Callable[[Tensor], Tensor], a: Tensor, before: Tensor, given: 
     share, share_other = (torch.where(part == 0, 0, change / part) for part in (moved, moved_other))
     still = ROUNDED * torch.finfo(a.dtype).eps * (y.abs() + y_before.abs())
     alike = (moved.abs() <= still) & (change.abs() <= still)  # nothing moved: as the gradient has it
-    bears, bears_other = (
-        bool_ & (part != 0) for bool_, part in ((_within(share), moved), (_within(share_other), moved_other))
-    )
+    bears, bears_other = _within(share) & (moved != 0), _within(share_other) & (moved_other != 0)
     first = alike | bears | (~bears_other & (moved.abs() >= moved_other.abs()))
     share = torch.where(alike, 1, share)
     return give_own(given * torch.where(first, share, 0)) + give_other(given * torch.where(first, 0, share_other))
