@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
+from vidence.attribution.families import cells
 from vidence.errors import ExplainError
 
 CONVOLUTIONS = {torch.conv2d, torch.conv3d, torch.conv_transpose2d, torch.conv_transpose3d, torch.convolution}
@@ -30,6 +31,7 @@ FOLLOWERS = {
 JOINS = {
     torch.add, Tensor.add, Tensor.add_, Tensor.__add__, Tensor.__iadd__, Tensor.__radd__, torch.cat, torch.concat,
 }  # fmt: skip
+KINDS = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 RECURRENT = {torch.gru, torch.lstm, torch.rnn_tanh, torch.rnn_relu}
 
 
@@ -72,25 +74,46 @@ def _module_of(parameter: str) -> str:
     return parameter.rpartition(".")[0] or parameter
 
 
+def _beginnings(model: nn.Module) -> tuple[str, ...]:
+    """How the names of parameters inside recurrent cells begin."""
+    return tuple(f"{path}." for path in cells(model))
+
+
+def _owns_more(model: nn.Module, within: str) -> bool:
+    """Whether a model owns convolutions outside recurrent cells."""
+    inside = _beginnings(model)
+    return any(
+        path.startswith(within) and not path.startswith(inside)
+        for path, module in model.named_modules()
+        if isinstance(module, KINDS)
+    )
+
+
 class ConvolutionCalls(GradientOn):
     """Marks the calls of one convolution, with the batch norm, activation and junction that follow at once.
 
     The last convolution is known only at the end: the mode starts from a guess, the last one the model owns, and
-    `right` says whether another was called later; then the call is repeated with `site` set to `last`.
+    `right` says whether another was called later; then the call is repeated with `site` set to `last`. Convolutions
+    inside a recurrent cell compute gates, no maps of what is seen: they count only where no other was called.
     """
 
     def __init__(self, model: nn.Module, site: Hashable | None = None) -> None:
         super().__init__()
         self.names: dict[int, str] = {id(tensor): name for name, tensor in model.named_parameters()}
+        self.cells = _beginnings(model)
         self.site = site if site is not None else self._guess(model)
-        self.last: Hashable | None = None
+        self._lasts: dict[bool, Hashable] = {}  # whether in a cell -> the last convolution called
         self.leaves: list[Tensor] = []
         self._open: Tensor | None = None
 
     def _guess(self, model: nn.Module) -> Hashable | None:
-        kinds = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-        owned = [module for module in model.modules() if isinstance(module, kinds)]
-        return self.names.get(id(owned[-1].weight)) if owned else None
+        owned = [self.names.get(id(module.weight)) for module in model.modules() if isinstance(module, KINDS)]
+        return next((name for name in reversed(owned) if name and not name.startswith(self.cells)), None)
+
+    @property
+    def last(self) -> Hashable | None:
+        """The last convolution called outside cells, or inside where there is no other."""
+        return self._lasts.get(False, self._lasts.get(True))
 
     @property
     def right(self) -> bool:
@@ -119,7 +142,7 @@ class ConvolutionCalls(GradientOn):
         if out.shape[-1] * out.shape[-2] == 1:  # a dense layer written as a convolution has no place to show
             return
         key: Hashable = self.names.get(id(weight)) or (func.__name__, tuple(weight.shape))
-        self.last = key
+        self._lasts[isinstance(key, str) and key.startswith(self.cells)] = key
         if key == self.site:
             self.leaves.append(mark(out))
             self._open = out
@@ -142,10 +165,10 @@ class ConvolutionSite:
 class EveryConvolution(TorchFunctionMode):
     """Sees every convolution that is called, in the order of their first calls, and where its input came from.
 
-    `stages`: outputs are kept only of the last convolution before each change of size, which bounds memory; a 2-D one
-    that sees a step at a time behind one that sees all frames (a recurrent cell's, of its state) is none. `within`:
-    only of those whose weight's name begins so. An input is traced through the first tensor of every other function,
-    so that a residual sum counts as its main branch.
+    `stages`: outputs are kept only of the last convolution before each change of size, which bounds memory; one inside
+    a recurrent cell is none where the model owns others, nor is a 2-D one that sees a step at a time behind one that
+    sees all frames (of a cell by another name). `within`: only of those whose weight's name begins so. An input is
+    traced through the first tensor of every other function, so that a residual sum counts as its main branch.
     """
 
     def __init__(self, model: nn.Module, *, stages: bool = False, within: str = "") -> None:
@@ -153,6 +176,7 @@ class EveryConvolution(TorchFunctionMode):
         self.names: dict[int, str] = {id(tensor): name for name, tensor in model.named_parameters()}
         self.sites: dict[Hashable, ConvolutionSite] = {}
         self.stages, self.within = stages, within
+        self._skipped = _beginnings(model) if stages and _owns_more(model, within) else ()
         self._dropped: set[Hashable] = set()
         self._rows = 0  # of the first call
         self._open: tuple[Hashable, Tensor] | None = None
@@ -184,6 +208,8 @@ class EveryConvolution(TorchFunctionMode):
         self._open = None
         source, self._from[out] = self._from.get(args[0]), key
         if out.shape[-1] * out.shape[-2] == 1 or not (named or "").startswith(self.within):
+            return
+        if (named or "").startswith(self._skipped):
             return
         self._rows = self._rows or len(out)
         if self.stages and key not in self.sites and out.ndim == 4 and len(out) != self._rows:

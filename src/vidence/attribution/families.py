@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from torch import nn
 
 from vidence.attribution.two_stage import TwoStage
+from vidence.models.conv_recurrent import ConvCell
 from vidence.models.reconstruction import ReconstructionNetwork
 
 Family = Literal["recurrent", "volume", "reconstruction", "transformer", "frames"]
@@ -21,6 +23,8 @@ NAMES: dict[Family, str] = {
 # no class is shared among those who write their own attention: names of its linear projections, and of its class
 QUERIES = {"qkv", "query", "q_proj", "to_q", "to_qkv", "query_key_value", "in_proj", "c_attn"}
 ATTENTIONS = ("SelfAttention", "MultiHeadAttention", "SpaceTimeAttention")
+# nor among those who write their own convolutional recurrent cell
+CELL = re.compile(r"(conv_?)?(lstm|gru|rnn)(2d|3d)?_?cell|conv_?(lstm|gru|rnn)(2d|3d)?", re.IGNORECASE)
 
 
 def family_of(model: nn.Module) -> Family:
@@ -33,7 +37,7 @@ def family_of(model: nn.Module) -> Family:
     if attends(model):
         return "transformer"
     modules = list(model.modules())
-    if isinstance(model, TwoStage) or any(isinstance(m, nn.RNNBase | nn.RNNCellBase) for m in modules):
+    if isinstance(model, TwoStage) or any(isinstance(m, nn.RNNBase | nn.RNNCellBase) for m in modules) or cells(model):
         return "recurrent"
     return "volume" if any(isinstance(module, nn.Conv3d) for module in modules) else "frames"
 
@@ -45,4 +49,13 @@ def attends(model: nn.Module) -> bool:
         or any(name in QUERIES and isinstance(child, nn.Linear) for name, child in module.named_children())
         or type(module).__name__.endswith(ATTENTIONS)
         for module in model.modules()
+    )
+
+
+def cells(model: nn.Module) -> tuple[str, ...]:
+    """Paths of the modules inside a model that are convolutional recurrent cells, of ours or by their class's name."""
+    return tuple(
+        path
+        for path, module in model.named_modules()
+        if path and (isinstance(module, ConvCell) or CELL.fullmatch(type(module).__name__))
     )

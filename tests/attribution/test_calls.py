@@ -1,0 +1,95 @@
+"""The layer that is taken by itself is one of maps, not a gate inside a recurrent cell."""
+
+import pytest
+import torch
+from torch import nn
+
+from vidence.attribution import FastCAM, GradCAM, PolyCAM
+from vidence.attribution.families import cells, family_of
+from vidence.models.conv_recurrent import CELLS, Geometry, unrolled
+from vidence.scoring.scores import Logit
+from vidence.testing import assert_no_residue
+
+
+class Remembering(nn.Module):
+    """Two convolutions a frame, a cell of ours over their maps, and perhaps a convolution of its states."""
+
+    def __init__(self, cell="lstm", *, after=False, before=True):
+        super().__init__()
+        self.before = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.ReLU(), nn.Conv2d(4, 4, 3, 2, 1)) if before else None
+        self.memory = CELLS[cell](Geometry(4 if before else 3, 5, kernel=1))
+        self.after = nn.Conv2d(5, 5, 3, padding=1) if after else None
+        self.out = nn.Linear(5, 2)
+
+    def forward(self, x):
+        frames = x.transpose(0, 2).transpose(1, 2).flatten(0, 1)  # (t n) c h w
+        states, _ = unrolled(self.memory, frames if self.before is None else self.before(frames), len(x))
+        states = states if self.after is None else self.after(states)
+        return self.out(states.mean((2, 3)).unflatten(0, (-1, len(x)))[-1])
+
+
+class ConvLSTMCell(nn.Module):
+    """A cell as a user may write one: one convolution of input and state."""
+
+    def __init__(self):
+        super().__init__()
+        self.gates = nn.Conv2d(8, 16, 3, padding=1)
+
+    def forward(self, x, h, c):
+        i, f, o, g = self.gates(torch.cat([x, h], dim=1)).chunk(4, dim=1)
+        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+        return o.sigmoid() * c.tanh(), c
+
+
+class Foreign(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.seen, self.cell, self.out = nn.Conv2d(3, 4, 3, 2, 1), ConvLSTMCell(), nn.Linear(4, 2)
+
+    def forward(self, x):
+        h = c = x.new_zeros(len(x), 4, x.shape[3] // 2, x.shape[4] // 2)
+        for frame in x.unbind(2):
+            h, c = self.cell(self.seen(frame).relu(), h, c)
+        return self.out(h.mean((2, 3)))
+
+
+def explained(explainer, model):
+    torch.manual_seed(0)
+    with assert_no_residue(model):
+        return explainer.attribute(model, torch.rand(1, 3, 4, 16, 16), Logit(0), certify=False)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_gate_is_not_the_layer(cell):
+    found = explained(GradCAM(), Remembering(cell))
+    assert found.certificate.layer == "before.2"
+    assert found.raw.shape[:3] == (1, 4, 4)
+    assert explained(GradCAM(), Remembering(cell, after=True)).layer == "after"
+
+
+def test_a_users_cell_is_known_by_its_name():
+    model = Foreign()
+    assert cells(model) == ("cell",)
+    assert family_of(model) == "recurrent"
+    assert explained(GradCAM(), model).layer == "seen"
+    assert explained(GradCAM("cell.gates"), model).layer == "cell.gates"
+    assert explained(FastCAM(), model).layer == "seen"
+
+
+def test_a_model_of_cells_alone_has_nothing_else():
+    model = Remembering(before=False)
+    assert explained(GradCAM(), model).layer == "memory.w_h"
+    assert explained(FastCAM(), model).layer == "memory.w_x"
+
+
+@pytest.mark.parametrize("explainer", [PolyCAM(channels=2), FastCAM()])
+def test_gates_are_no_stages(explainer):
+    assert explained(explainer, Remembering()).layer == "before.0, before.2"
+
+
+def test_a_model_named_as_a_cell_is_none():
+    class ConvLSTM(Foreign):
+        pass
+
+    assert cells(ConvLSTM()) == ("cell",)
+    assert not cells(nn.Sequential(nn.LSTM(2, 2), nn.Conv2d(1, 1, 1)))
