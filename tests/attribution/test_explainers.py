@@ -23,6 +23,7 @@ REFUSES: dict[str, set[str]] = {
     "class-feature-pyramids": {"reconstruction", "transformer"},
     "guided-backprop": {"transformer"},
     "deconvnet": {"transformer"},
+    "excitation-backprop": {"reconstruction", "transformer"},
     "fast-cam": {"transformer"},
     "poly-cam": {"transformer"},
     "saliency-tubes": {"recurrent", "reconstruction", "frames", "transformer"},

@@ -36,6 +36,7 @@ from vidence.attribution.perturb.surrogate import LIME, KernelSHAP
 from vidence.attribution.perturb.temporal_mask import TemporalMask
 from vidence.attribution.poly_cam import PolyCAM
 from vidence.attribution.relevance.deep_lift import DeepLIFT
+from vidence.attribution.relevance.excitation import ExcitationBackprop
 from vidence.attribution.relevance.lrp import LRP
 from vidence.attribution.residual import Residual
 from vidence.attribution.rollout import AttentionRollout
@@ -61,6 +62,7 @@ EXPLAINERS: dict[str, type[Explainer]] = {
     "deep-lift": DeepLIFT,
     "eigen-cam": EigenCAM,
     "eigen-grad-cam": EigenGradCAM,
+    "excitation-backprop": ExcitationBackprop,
     "extremal-perturbation": ExtremalPerturbation,
     "fast-cam": FastCAM,
     "fgvis": FGVis,
@@ -130,6 +132,7 @@ __all__ = [
     "DeepLIFT",
     "EigenCAM",
     "EigenGradCAM",
+    "ExcitationBackprop",
     "Explainer",
     "ExtremalPerturbation",
     "FGVis",

@@ -27,9 +27,12 @@ def pulled(function: Callable[..., Tensor], inputs: tuple[Tensor, ...], multipli
 class _Attributed(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, back: Back, function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
-        ctx.back = back
+        ctx.back, ctx.inputs = back, len(inputs)
+        ctx.set_materialize_grads(False)
         return function(*inputs)
 
     @staticmethod
-    def backward(ctx: Any, *multipliers: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *multipliers: Tensor | None) -> tuple[Tensor | None, ...]:
+        if multipliers[0] is None:
+            return (None,) * (2 + ctx.inputs)
         return (None, None, *ctx.back(multipliers[0]))

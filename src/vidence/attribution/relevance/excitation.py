@@ -1,0 +1,94 @@
+"""Excitation backprop: the probability that a place of a feature map wins, top-down from a class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from vidence.attribution.activation import Activation, in_frames, with_activation
+from vidence.attribution.explainer import Attributions, Explainer
+from vidence.attribution.families import NAMES, family_of
+from vidence.attribution.outputs import score_rows
+from vidence.attribution.relevance.conservation import Ledger
+from vidence.attribution.relevance.winning import SIGNED, Winning
+from vidence.errors import ExplainError
+from vidence.record.facts import Certificate
+from vidence.scoring.scores import ScoreFunction
+
+MOST = 0.01  # share of the probability that may be lost before the certificate says so
+
+
+@dataclass(frozen=True)
+class ExcitationBackprop(Explainer):
+    """Marginal winning probabilities at a layer, never negative, in all 1 (Zhang et al., IJCV 2018).
+
+    It starts at the classifier's outputs that make up the score (a logit: 1 at the class) and stops at `layer` (None:
+    the last convolution, or the smallest module around it whose output is never negative). `contrastive` takes away,
+    at the classifier's input, what its negated weights would give: c-EB, whose mass is below 1. Biases are ignored; a
+    sum counts as one linear operation with those it adds. Through recurrent layers (Bargal et al., CVPR 2018) gates
+    are held and signed states count by their positive part, which the certificate says: the published form has ReLU
+    states. `extra['mass']` is a ledger of what each layer receives and loses.
+    """
+
+    layer: str | None = None
+    contrastive: bool = False
+
+    def refusal(self, model: nn.Module, x: Float[Tensor, "n c t h w"], score: ScoreFunction) -> str | None:
+        """Autoencoders and transformers: their activations are signed."""
+        family = family_of(model)
+        if family not in ("reconstruction", "transformer"):
+            return None
+        return (
+            "excitation-backprop shares out probability among activations that are never negative, and those of "
+            f"{NAMES[family]} are signed; take lrp."
+        )
+
+    def explain_clip(self, model: nn.Module, x: Float[Tensor, "1 c t h w"], score: ScoreFunction) -> Attributions:
+        """`raw` is (1, s, k, h, w), probabilities; one forward pass and one backwards, as deep as the layer."""
+        mode = Winning(model, contrastive=self.contrastive)
+        total, activation = self._passed(mode, model, x, score)
+        raw = torch.zeros_like(activation.values)
+        if total.requires_grad:
+            raw = activation.values * activation.gradient(*mode.starts(total))
+        mass = Ledger(1.0, float(raw.double().sum()), mode.accounts.rows())
+        return Attributions(
+            in_frames(raw.sum(dim=1), x.shape[2])[None].float(),
+            raw=raw[None],
+            gap=raw.new_tensor([mass.gap]),
+            layer=activation.layer,
+            certificate=Certificate(gap=abs(mass.gap), layer=activation.layer, flags=self._flags(mass, mode.signed)),
+            extra={"mass": mass},
+        )
+
+    def _passed(self, mode: Winning, model: nn.Module, x: Tensor, score: ScoreFunction) -> tuple[Tensor, Activation]:
+        """The score, and the activation that it was made of; a wider module where the convolution's is signed."""
+        layer = self.layer
+        while True:
+
+            def run(leaves: list[Tensor]) -> Tensor:
+                mode.restart()
+                return mode.now(score_rows(score, model(x), x).sum())
+
+            with mode:
+                total, activation = with_activation(model, layer, x.shape[2], run)
+            values = activation.values
+            if not (values < -SIGNED * values.abs().amax()).any():
+                return total, activation
+            layer = activation.layer.rpartition(".")[0]
+            if self.layer is not None or not layer:
+                raise ExplainError(
+                    "excitation-backprop needs a layer whose output is never negative, as after a ReLU; that of "
+                    f"{activation.layer} is signed. Name another layer, or take lrp."
+                )
+
+    def _flags(self, mass: Ledger, signed: bool) -> tuple[str, ...]:
+        """What a reader must know before trusting the map."""
+        flags = ["no probability reaches the layer: the map is zero"] if not mass.mapped else []
+        if mass.causes["rule"] > MOST and not self.contrastive:
+            flags.append(f"{mass.causes['rule']:.1%} of the probability finds no positive support on the way")
+        if signed:
+            flags.append("recurrent states are signed here: they count by their positive part (published: ReLU states)")
+        return tuple(flags)
