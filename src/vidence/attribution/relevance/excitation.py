@@ -23,12 +23,13 @@ MOST = 0.01  # share of the probability that may be lost before the certificate 
 
 @dataclass(frozen=True)
 class ExcitationBackprop(Explainer):
-    """Marginal winning probabilities at a layer, never negative, in all 1 (Zhang et al., IJCV 2018).
+    """Marginal winning probabilities at a layer, in all 1 and never negative (Zhang et al., IJCV 2018).
 
     It starts at the classifier's outputs that make up the score (a logit: 1 at the class) and stops at `layer` (None:
-    the last convolution, or the smallest module around it whose output is never negative). `contrastive` takes away,
-    at the classifier's input, what its negated weights would give: c-EB, whose mass is below 1. Biases are ignored; a
-    sum counts as one linear operation with those it adds. Through recurrent layers (Bargal et al., CVPR 2018) gates
+    the last convolution, with the residual sum and activation that follow it). `contrastive` takes away,
+    at the classifier's input, what its negated weights would give: c-EB, signed, in all 0 (it is published with what is
+    negative cut off at the end, which is a matter of display). Biases are ignored; a sum counts as one linear operation
+    with those it adds. Through recurrent layers (Bargal et al., CVPR 2018) gates
     are held and signed states count by their positive part, which the certificate says: the published form has ReLU
     states. `extra['mass']` is a ledger of what each layer receives and loses.
     """
@@ -59,34 +60,32 @@ class ExcitationBackprop(Explainer):
             raw=raw[None],
             gap=raw.new_tensor([mass.gap]),
             layer=activation.layer,
-            certificate=Certificate(gap=abs(mass.gap), layer=activation.layer, flags=self._flags(mass, mode.signed)),
+            certificate=Certificate(
+                gap=abs(mass.gap), layer=activation.layer, flags=self._flags(mass, mode.signed, not raw.any())
+            ),
             extra={"mass": mass},
         )
 
     def _passed(self, mode: Winning, model: nn.Module, x: Tensor, score: ScoreFunction) -> tuple[Tensor, Activation]:
-        """The score, and the activation that it was made of; a wider module where the convolution's is signed."""
-        layer = self.layer
-        while True:
+        """The score, and the activation that it was made of."""
 
-            def run(leaves: list[Tensor]) -> Tensor:
-                mode.restart()
-                return mode.now(score_rows(score, model(x), x).sum())
+        def run(leaves: list[Tensor]) -> Tensor:
+            mode.restart()
+            return mode.now(score_rows(score, model(x), x).sum())
 
-            with mode:
-                total, activation = with_activation(model, layer, x.shape[2], run)
-            values = activation.values
-            if not (values < -SIGNED * values.abs().amax()).any():
-                return total, activation
-            layer = activation.layer.rpartition(".")[0]
-            if self.layer is not None or not layer:
-                raise ExplainError(
-                    "excitation-backprop needs a layer whose output is never negative, as after a ReLU; that of "
-                    f"{activation.layer} is signed. Name another layer, or take lrp."
-                )
+        with mode:
+            total, activation = with_activation(model, self.layer, x.shape[2], run)
+        values = activation.values
+        if (values < -SIGNED * values.abs().amax()).any():
+            raise ExplainError(
+                "excitation-backprop needs a layer whose output is never negative, as after a ReLU; that of "
+                f"{activation.layer} is signed. Name another layer, or take lrp."
+            )
+        return total, activation
 
-    def _flags(self, mass: Ledger, signed: bool) -> tuple[str, ...]:
+    def _flags(self, mass: Ledger, signed: bool, empty: bool) -> tuple[str, ...]:
         """What a reader must know before trusting the map."""
-        flags = ["no probability reaches the layer: the map is zero"] if not mass.mapped else []
+        flags = ["no probability reaches the layer: the map is zero"] if empty else []
         if mass.causes["rule"] > MOST and not self.contrastive:
             flags.append(f"{mass.causes['rule']:.1%} of the probability finds no positive support on the way")
         if signed:

@@ -42,7 +42,7 @@ class Winning(Propagation):
 
     Gates are held. Signed states of a recurrent layer count by their positive part, and `signed` says that there were
     any; other signed activations are refused. `contrastive`: at the classifier's input what its negated weights would
-    have given is taken away, and what is left above zero goes on.
+    have given is taken away, and the difference goes on.
     """
 
     method: ClassVar[str] = "excitation-backprop"
@@ -154,8 +154,9 @@ class Winning(Propagation):
         positive = a.clamp(min=0)
         found = _in_proportion(lambda part: call.function(part, call.weight.clamp(min=0)), positive, arriving)
         if start and self.contrastive:
-            against = _in_proportion(lambda part: call.function(part, (-call.weight).clamp(min=0)), positive, arriving)
-            found = (found - against).clamp(min=0)
+            found = found - _in_proportion(
+                lambda part: call.function(part, (-call.weight).clamp(min=0)), positive, arriving
+            )
         mass, handed = arriving.double().sum(), (found * positive).double().sum()
         self.accounts.open(call.layer)(received=mass, handed_on=handed, rule=mass - handed)
         return (found,)
@@ -203,7 +204,9 @@ class Winning(Propagation):
         )
         arriving = _finite(value(*held) * given)
         total = value(*supports) - constant
-        shares = pulled(value, supports, torch.where(total > 0, arriving / total, 0))
+        supported = torch.where(total > 0, arriving, 0)
+        self.accounts.open(call.layer)(rule=(arriving - supported).double().sum())
+        shares = pulled(value, supports, _finite(supported / total))
         return tuple(_finite(c * s / seen) for c, s, seen in zip(shares, supports, held, strict=True))
 
     def _check(self, call: Linear) -> None:
