@@ -7,7 +7,7 @@ from einops import rearrange
 from torch import nn
 
 from vidence.attribution.relevance.excitation import ExcitationBackprop
-from vidence.errors import ExplainError
+from vidence.errors import ExplainError, SpecError
 from vidence.scoring.scores import Contrast, Logit, Probability, SquaredError
 from vidence.testing import counted_passes
 from zoo import AUTOENCODERS, CLIP_MODELS, Folded, Volume, made
@@ -255,3 +255,44 @@ def test_autoencoders_and_transformers_are_refused_before_anything_is_computed()
         with counted_passes(model) as passes, pytest.raises(ExplainError, match="signed; take lrp"):
             EB(model, x, score)
         assert passes.forwards == 0
+
+
+def test_as_released_an_lstm_gives_by_its_derivative_and_nothing_to_the_state():
+    model, x = OverTime(nn.LSTM(4, 5, batch_first=True)).double(), clip(4)
+    released = ExcitationBackprop(recurrent="as-released")
+    with pytest.raises(ExplainError, match="states that are never negative"):
+        released(model, x, Logit(1))
+    with torch.no_grad():  # an LSTM whose states happen not to be negative
+        model.rnn.weight_ih_l0.abs_()
+        model.rnn.bias_ih_l0[10:15] += 3
+    found = maps_of(released, model, x)
+    maps, features = (part.detach() for part in model.features(x))
+    with torch.no_grad():
+        outputs = model.rnn(features)[0][0]
+        p_h = step(torch.tensor([0.0, 1, 0], dtype=torch.float64), outputs[-1], model.out.weight)
+        pre = features[0] @ model.rnn.weight_ih_l0.T + model.rnn.bias_ih_l0 + model.rnn.bias_hh_l0
+        pre[1:] += outputs[:-1] @ model.rnn.weight_hh_l0.T
+    pre.requires_grad_()
+    c = torch.zeros(5, dtype=torch.float64)
+    for i, f, g, o in (row.chunk(4) for row in pre):
+        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+        h = o.sigmoid() * c.tanh()
+    (excitation,) = torch.autograd.grad(h, pre, p_h)
+    p = torch.stack([step(excitation[t], features[0, t], model.rnn.weight_ih_l0.detach()) for t in range(4)])
+    shares = maps / maps.sum((2, 3), keepdim=True)
+    torch.testing.assert_close(found.raw[0], shares.nan_to_num(0) * (p / p.sum())[:, :, None, None])
+    assert found.raw.sum().item() == pytest.approx(1)
+    assert found.gap.item() == pytest.approx(0, abs=1e-9)
+
+
+def test_as_released_refuses_what_it_does_not_define():
+    x = clip(4)
+    for rnn in (nn.GRU(4, 5, batch_first=True), nn.RNN(4, 5, batch_first=True)):
+        with pytest.raises(ExplainError, match="is defined for an nn"):
+            maps_of(ExcitationBackprop(recurrent="as-released"), OverTime(rnn), x)
+    with pytest.raises(ExplainError, match="none was called"):
+        ExcitationBackprop(recurrent="as-released")(made(Volume), torch.rand(1, 3, 5, 14, 12), Logit(0))
+    with pytest.raises(SpecError, match="z-plus"):
+        ExcitationBackprop(recurrent="as-released", contrastive=True)
+    with pytest.raises(SpecError, match="recurrent must be"):
+        ExcitationBackprop(recurrent="relu")

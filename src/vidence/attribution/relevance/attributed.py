@@ -24,6 +24,13 @@ def pulled(function: Callable[..., Tensor], inputs: tuple[Tensor, ...], multipli
         return torch.autograd.grad(function(*at), at, multiplier, materialize_grads=True)
 
 
+def in_proportion(function: Callable[[Tensor], Tensor], positive: Tensor, arriving: Tensor) -> Tensor:
+    """Multipliers p / a of each input a of `function`, a sum of positive parts: what has no support is lost."""
+    z = function(positive)
+    (found,) = pulled(function, (positive,), torch.where(z > 0, arriving / z, 0))
+    return torch.where(positive > 0, found, 0)
+
+
 class _Attributed(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, back: Back, function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -14,10 +15,11 @@ from vidence.attribution.families import NAMES, family_of
 from vidence.attribution.outputs import score_rows
 from vidence.attribution.relevance.conservation import Ledger
 from vidence.attribution.relevance.winning import SIGNED, Winning
-from vidence.errors import ExplainError
+from vidence.errors import ExplainError, SpecError
 from vidence.record.facts import Certificate
 from vidence.scoring.scores import ScoreFunction
 
+Recurrent = Literal["z-plus", "as-released"]
 MOST = 0.01  # share of the probability that may be lost before the certificate says so
 
 
@@ -26,16 +28,27 @@ class ExcitationBackprop(Explainer):
     """Marginal winning probabilities at a layer, in all 1 and never negative (Zhang et al., IJCV 2018).
 
     It starts at the classifier's outputs that make up the score (a logit: 1 at the class) and stops at `layer` (None:
-    the last convolution, with the residual sum and activation that follow it). `contrastive` takes away,
-    at the classifier's input, what its negated weights would give: c-EB, signed, in all 0 (it is published with what is
+    the last convolution, with the residual sum and activation that follow it). `contrastive` takes away, at the
+    classifier's input, what its negated weights would give: c-EB, signed, in all 0 (it is published with what is
     negative cut off at the end, which is a matter of display). Biases are ignored; a sum counts as one linear operation
-    with those it adds. Through recurrent layers (Bargal et al., CVPR 2018) gates
-    are held and signed states count by their positive part, which the certificate says: the published form has ReLU
-    states. `extra['mass']` is a ledger of what each layer receives and loses.
+    with those it adds. Through recurrent layers (Bargal et al., CVPR 2018) gates are held and signed states count by
+    their positive part, which the certificate says: the published form has ReLU states. `recurrent='as-released'` is
+    what its code does: no probability goes to a state (released.py). `extra['mass']` is a ledger of what each layer
+    receives and loses.
     """
 
     layer: str | None = None
     contrastive: bool = False
+    recurrent: Recurrent = "z-plus"
+
+    def __post_init__(self) -> None:
+        """Refuse settings that mean nothing."""
+        if self.recurrent not in ("z-plus", "as-released"):
+            raise SpecError(f"recurrent must be 'z-plus' or 'as-released'; got {self.recurrent!r}.")
+        if self.contrastive and self.recurrent == "as-released":
+            raise SpecError(
+                "contrastive=True needs recurrent='z-plus': as released, each frame has a total of its own."
+            )
 
     def refusal(self, model: nn.Module, x: Float[Tensor, "n c t h w"], score: ScoreFunction) -> str | None:
         """Autoencoders and transformers: their activations are signed."""
@@ -49,7 +62,7 @@ class ExcitationBackprop(Explainer):
 
     def explain_clip(self, model: nn.Module, x: Float[Tensor, "1 c t h w"], score: ScoreFunction) -> Attributions:
         """`raw` is (1, s, k, h, w), probabilities; one forward pass and one backwards, as deep as the layer."""
-        mode = Winning(model, contrastive=self.contrastive)
+        mode = Winning(model, contrastive=self.contrastive, released=self.recurrent == "as-released")
         total, activation = self._passed(mode, model, x, score)
         raw = torch.zeros_like(activation.values)
         if total.requires_grad:
@@ -75,6 +88,11 @@ class ExcitationBackprop(Explainer):
 
         with mode:
             total, activation = with_activation(model, self.layer, x.shape[2], run)
+        if mode.released and not mode.recurs:
+            raise ExplainError(
+                "recurrent='as-released' needs an nn.LSTM or an nn.RNN of ReLU after the layer, and none was called. "
+                "Take recurrent='z-plus'."
+            )
         values = activation.values
         if (values < -SIGNED * values.abs().amax()).any():
             raise ExplainError(

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from vidence.attribution.relevance.attributed import attributed, pulled
+from vidence.attribution.relevance.attributed import attributed, in_proportion, pulled
 from vidence.attribution.relevance.conservation import Accounts
 from vidence.attribution.relevance.operations import GATES, canonical
 from vidence.attribution.relevance.propagation import (
@@ -27,6 +27,7 @@ from vidence.attribution.relevance.propagation import (
     tensors_in,
 )
 from vidence.attribution.relevance.recurrences import RECURRENT
+from vidence.attribution.relevance.released import ReleasedLayer, released_layers, run_released
 from vidence.errors import ExplainError
 
 MIXING = {
@@ -42,14 +43,16 @@ class Winning(Propagation):
 
     Gates are held. Signed states of a recurrent layer count by their positive part, and `signed` says that there were
     any; other signed activations are refused. `contrastive`: at the classifier's input what its negated weights would
-    have given is taken away, and the difference goes on.
+    have given is taken away, and the difference goes on. `released`:
+    recurrent layers as in the published code of Bargal et al. (released.py).
     """
 
     method: ClassVar[str] = "excitation-backprop"
     instead: ClassVar[str] = "lrp"
 
-    def __init__(self, model: nn.Module, *, contrastive: bool = False) -> None:
+    def __init__(self, model: nn.Module, *, contrastive: bool = False, released: bool = False) -> None:
         super().__init__(model)
+        self.released, self.recurs = released, False
         self.contrastive = contrastive
         self.accounts = Accounts()
         self.signed = False
@@ -136,14 +139,37 @@ class Winning(Propagation):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        if canonical(func)[0] not in RECURRENT:
+        name = canonical(func)[0]
+        if name not in RECURRENT:
             return super().__torch_function__(func, types, args, kwargs)
+        if self.released and self.now(args[0]).requires_grad:
+            self.recurs = True
+            with torch.enable_grad():
+                x = self.now(args[0])
+                return run_released(released_layers(name, x, *args[1:], **(kwargs or {})), x, self._hand)
         self._recurrent += 1
         try:
             found = super().__torch_function__(func, types, args, kwargs)
         finally:
             self._recurrent -= 1
         return self._mark(found, "state")
+
+    def _hand(self, layer: ReleasedLayer, frames: Tensor) -> Tensor:
+        """A recurrent layer as the published code has it."""
+        self.enter(layer.weights[0])
+        write = self.accounts.open(self.layer)
+
+        def share(given: Tensor) -> tuple[Tensor | None]:
+            if self._above:
+                return (None,)
+            seen = frames.detach()
+            arriving = layer.run(seen)[0] * given
+            found = layer.share(seen, arriving)
+            mass, handed = arriving.double().sum(), (found * seen).double().sum()
+            write(received=mass, handed_on=handed, rule=mass - handed)
+            return (found,)
+
+        return attributed(lambda a: layer.run(a)[0], (frames,), share)
 
     def _shared(self, call: Linear, given: Tensor) -> tuple[Tensor | None]:
         if self._above:
@@ -152,9 +178,9 @@ class Winning(Propagation):
         start = call.place in self._starts
         arriving = given if start else _finite(call.value().detach() * given)
         positive = a.clamp(min=0)
-        found = _in_proportion(lambda part: call.function(part, call.weight.clamp(min=0)), positive, arriving)
+        found = in_proportion(lambda part: call.function(part, call.weight.clamp(min=0)), positive, arriving)
         if start and self.contrastive:
-            found = found - _in_proportion(
+            found = found - in_proportion(
                 lambda part: call.function(part, (-call.weight).clamp(min=0)), positive, arriving
             )
         mass, handed = arriving.double().sum(), (found * positive).double().sum()
@@ -177,7 +203,7 @@ class Winning(Propagation):
         if self._above or call.name == "mul":  # value by value
             (found,) = pulled(function, (signal,), given)
         else:  # a sum over places
-            found = _in_proportion(function, signal.clamp(min=0), _finite(function(signal) * given))
+            found = in_proportion(function, signal.clamp(min=0), _finite(function(signal) * given))
         return (None, found) if gates[0] else (found, None)
 
     def _mixed(self, call: Passed, signals: tuple[Tensor, ...]) -> Tensor:
@@ -199,7 +225,9 @@ class Winning(Propagation):
         constant = value(*(torch.zeros_like(part) for part in held))
         slopes = pulled(value, held, torch.ones_like(constant))
         supports = tuple(
-            self._supports[id(part)][1] if id(part) in self._supports else torch.where(seen * slope > 0, seen, 0)
+            self._supports[id(part)][1]
+            if id(part) in self._supports and (slope >= 0).all()
+            else torch.where(seen * slope > 0, seen, 0)
             for part, seen, slope in zip(signals, held, slopes, strict=True)
         )
         arriving = _finite(value(*held) * given)
@@ -235,13 +263,6 @@ class Winning(Propagation):
         else:
             for part, own in zip(out, support, strict=True):
                 self._support(part, own)
-
-
-def _in_proportion(function: Callable[[Tensor], Tensor], positive: Tensor, arriving: Tensor) -> Tensor:
-    """Multipliers p / a of each input a of `function`, a sum of positive parts: what has no support is lost."""
-    z = function(positive)
-    (found,) = pulled(function, (positive,), torch.where(z > 0, arriving / z, 0))
-    return torch.where(positive > 0, found, 0)
 
 
 def _finite(value: Tensor) -> Tensor:
