@@ -97,6 +97,7 @@ class _Work:
 
     def explain(self, source: Source, bars: Bars) -> None:
         """Score, explain, draw and record one source."""
+        from vidence.attribution.progress import heard_by
         from vidence.cli.sources import keep
         from vidence.pipeline import Reasons
         from vidence.scoring.run import judge
@@ -113,7 +114,8 @@ class _Work:
         explaining = bars.add(f"explaining {source.name}", len(chosen), "windows")
         reasons = Reasons(self.model, self.lines, self.score)
         deciding = {judged.peak(event).ref.first for event in (*judged.events, None)}
-        reasons.add_all(source, chosen, certified=deciding, step=lambda: bars.progress.advance(explaining))
+        with heard_by(bars.steps(explaining, f"explaining {source.name}")):
+            reasons.add_all(source, chosen, certified=deciding, step=lambda: bars.progress.advance(explaining))
         ids = keep(self.store, self.model, self.folder, source, judged, reasons, self.out)
         bars.progress.remove_task(explaining)
         counts = f"{len(judged.events)} alarms, {len(chosen)} of {len(judged.windows)} windows explained"

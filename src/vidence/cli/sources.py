@@ -10,6 +10,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from vidence.attribution.progress import Listener
 from vidence.errors import SourceError
 from vidence.frames.source import Source, open_source
 from vidence.models.detector import Detector
@@ -37,6 +38,15 @@ class Bars:
     def add(self, what: str, total: float, unit: str) -> TaskID:
         """A new bar."""
         return self.progress.add_task(what, total=max(total, 1), unit=unit)
+
+    def steps(self, task: TaskID, what: str) -> Listener:
+        """Shows, beside the bar of `task`, how far one long explanation has come."""
+
+        def show(label: str, done: int, total: int) -> None:
+            told = f"{what} ({label} {done}/{total})" if done < total else what
+            self.progress.update(task, description=told)
+
+        return show
 
 
 def over(sources: Sequence[str], do: Callable[[Source, Bars], None], *, fps: float | None) -> None:
