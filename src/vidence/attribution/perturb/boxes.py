@@ -31,7 +31,22 @@ def hide(
 
     `chunk` is how many boxes one pass of the model takes; None: as many as a fixed memory budget allows.
     """
-    return _losses(model, x, score, corners, box, fill, chunk=chunk, placed=False)[0]
+    return hide_all(model, x, score, corners, box, fill, chunk=chunk)[1]
+
+
+def hide_all(
+    model: nn.Module,
+    x: Float[Tensor, "1 c t h w"],
+    score: ScoreFunction,
+    corners: list[tuple[int, ...]],
+    box: Box,
+    fill: Fill,
+    *,
+    chunk: int | None = None,
+) -> tuple[Float[Tensor, " 1"], Float[Tensor, " boxes"]]:
+    """As `hide`, behind the score of the clip as it is; the passes are the same."""
+    whole, losses, _ = _losses(model, x, score, corners, box, fill, chunk=chunk, placed=False)
+    return whole, losses
 
 
 def hide_in_places(
@@ -49,7 +64,7 @@ def hide_in_places(
     The passes are the same: the density is read off their outputs. The rest of a loss is contextual: what hiding the
     box does to the score elsewhere, and to parts of the score that have no places.
     """
-    losses, direct = _losses(model, x, score, corners, box, fill, chunk=chunk, placed=True)
+    _, losses, direct = _losses(model, x, score, corners, box, fill, chunk=chunk, placed=True)
     return losses, direct
 
 
@@ -63,7 +78,7 @@ def _losses(
     *,
     chunk: int | None,
     placed: bool,
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor]:
     pixels = x[0, 0].numel() if not isinstance(model, TwoStage) else box[0] * x[0, 0, 0].numel()
     at_once = chunk or max(1, PIXELS_AT_ONCE // pixels)
     losses, inside = [], []
@@ -85,7 +100,8 @@ def _losses(
             losses.append(whole - score(output, rows))
             if density is not None and has_places(score):
                 inside.append(_inside(density - score.density(output, rows), part, box))
-    return torch.cat(losses).float(), torch.cat(inside).float() if inside else torch.zeros(0)
+    direct = torch.cat(inside).float() if inside else torch.zeros(0)
+    return whole.float(), torch.cat(losses).float(), direct
 
 
 def _inside(values: Float[Tensor, "v t h w"], corners: list[tuple[int, ...]], box: Box) -> Float[Tensor, " v"]:
