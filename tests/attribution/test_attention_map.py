@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from vidence.attribution.attention_map import AttentionMap
+from vidence.attribution.eigen_cam import ANY_SCORE
 from vidence.attribution.rollout import attentions
 from vidence.errors import SpecError
 from vidence.scoring.scores import Logit
@@ -16,6 +17,7 @@ def test_the_class_tokens_row_of_every_frame_with_equal_weight():
     found = AttentionMap().attribute(model, x, Logit(0), certify=False)
     torch.testing.assert_close(found.raw[0], last.weights[:, 0, 1:].reshape(5, 2, 2) / 5)
     assert found.layer == last.layer == "transformer.blocks.1.attn"
+    assert ANY_SCORE in found.certificate.flags
 
 
 @pytest.mark.parametrize("heads", ["mean", "max", "min"])

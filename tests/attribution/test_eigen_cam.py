@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 
 from vidence.attribution import EigenCAM, EigenGradCAM
 from vidence.attribution.eigen_cam import first_component
@@ -62,3 +63,26 @@ def test_eigen_grad_cam_decomposes_gradient_times_activation():
     found = EigenGradCAM().attribute(model, x, Logit(1))
     torch.testing.assert_close(first_component(found.raw[0]), expected)
     assert found.values.shape == (1, 5, 7, 6)
+
+
+class Against(nn.Module):
+    """Whatever is bright speaks against both classes."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.out = nn.Conv2d(3, 1, 1), nn.Linear(1, 2)
+        nn.init.constant_(self.one.weight, 1 / 3)
+        nn.init.zeros_(self.one.bias)
+        nn.init.constant_(self.out.weight, -1.0)
+
+    def forward(self, x):
+        maps = self.one(x.transpose(1, 2).flatten(0, 1)).relu()
+        return self.out(maps.mean((1, 2, 3)).reshape(len(x), -1).mean(1, keepdim=True))
+
+
+def test_evidence_against_the_score_is_negative():
+    x = torch.zeros(1, 3, 4, 16, 16)
+    x[:, :, 2, 4:8, 4:8] = 1
+    values = EigenGradCAM().attribute(Against(), x, Logit(0), certify=False).values
+    assert values.flatten().argmin() in (x[:, 0] > 0).flatten().nonzero()
+    assert -values.min() > 10 * values.max()

@@ -69,6 +69,10 @@ RELUS = {
     "clamp_": lambda x: x.clamp_(0),
     "clamp_min": lambda x: x.clamp_min(0),
     "torch.clamp_min": lambda x: torch.clamp_min(x, min=0),
+    "clip": lambda x: x.clip(min=0),
+    "clip_": lambda x: x.clip_(0),
+    "torch.clip": lambda x: torch.clip(x, min=0),
+    "torch.clip_": lambda x: torch.clip_(x, min=0),
     "on a view": lambda x: torch.cat([x[:, :4].relu_(), x[:, 4:].relu()], 1),
 }
 

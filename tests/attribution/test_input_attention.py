@@ -7,6 +7,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+from vidence.attribution.eigen_cam import ANY_SCORE
 from vidence.attribution.input_attention import InputAttentionMask
 from vidence.errors import ExplainError
 from vidence.models.reconstruction import Reconstruction, ReconstructionNetwork
@@ -38,6 +39,7 @@ def test_it_is_the_mask_in_its_frames_whatever_the_score() -> None:
     found = InputAttentionMask().attribute(model, X, SquaredError())
     expected = model(X).attention
     assert not found.values[:, 0].any()
+    assert ANY_SCORE in found.certificate.flags
     torch.testing.assert_close(found.values[:, 1:], expected)
     torch.testing.assert_close(found.extra["score"], SquaredError()(model(X), X))
     assert torch.equal(found.values, InputAttentionMask().attribute(model, X, SquaredError(frame=2)).values)

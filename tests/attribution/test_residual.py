@@ -61,6 +61,7 @@ def test_ssim_sums_to_the_score_and_reaches_as_far_as_its_window() -> None:
     found = Residual(cell=1).attribute(Patchy(), X[:1], score)
     torch.testing.assert_close(found.values.sum(), score(Patchy()(X[:1]), X[:1])[0])
     assert found.values[0, 2].count_nonzero() > 30
+    assert found.extra["scored"] == (2, 3)  # the score's one frame, not all that have a reconstruction
     assert not found.values[0, 3].any()
 
 

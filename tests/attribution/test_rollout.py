@@ -5,6 +5,7 @@ import torch
 from einops import rearrange
 
 from vidence.attribution.activation import in_frames
+from vidence.attribution.eigen_cam import ANY_SCORE
 from vidence.attribution.rollout import AttentionRollout, attentions, rolled
 from vidence.errors import ExplainError, SpecError
 from vidence.scoring.scores import Logit
@@ -58,6 +59,7 @@ def test_it_is_the_product_of_dense_matrices(how):
     found = AttentionRollout(**how).attribute(model, x, Logit(0), certify=False)
     torch.testing.assert_close(found.raw[0], mixing[0, 1:].reshape(5, 2, 2))
     torch.testing.assert_close(found.values, found.raw)
+    assert ANY_SCORE in found.certificate.flags
 
 
 def test_rows_of_every_partial_product_sum_to_one():

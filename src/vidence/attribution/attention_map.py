@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vidence.attribution.attention_calls import without_attention
+from vidence.attribution.eigen_cam import ANY_SCORE
 from vidence.attribution.explainer import Attributions, Explainer, Price
 from vidence.attribution.rollout import Heads, attentions, check_heads, on_tokens, weights_of
 from vidence.scoring.scores import ScoreFunction
@@ -39,4 +40,4 @@ class AttentionMap(Explainer):
         """`raw` is (1, t', h', w'); of divided attention the last step, within frames, with equal weight for each."""
         seen, layout = attentions(model, x, self.heads)
         mixing = layout.mixed(weights_of(seen[-1]), torch.eye(layout.tokens, device=x.device))
-        return on_tokens(layout.read(mixing), x.shape[2], seen[-1].layer)
+        return on_tokens(layout.read(mixing), x.shape[2], seen[-1].layer, said=(ANY_SCORE,))

@@ -15,6 +15,8 @@ from vidence.attribution.outputs import score_rows
 from vidence.record.facts import Certificate
 from vidence.scoring.scores import ScoreFunction
 
+ANY_SCORE = "the map is the same for every score"  # what each certificate of such a method says
+
 
 def first_component(values: Float[Tensor, "s k h w"]) -> Float[Tensor, "s h w"]:
     """All places of the clip, their channels centred, on the first right singular vector; the largest |value| is > 0.
@@ -50,7 +52,7 @@ class EigenCAM(Explainer):
         return Attributions(
             in_frames(first_component(activation.values), x.shape[2])[None].float(),
             layer=activation.layer,
-            certificate=Certificate(layer=activation.layer, flags=("the map is the same for every score",)),
+            certificate=Certificate(layer=activation.layer, flags=(ANY_SCORE,)),
         )
 
     def price(self, t: int, h: int, w: int, channels: int = 0) -> Price:
@@ -62,7 +64,8 @@ class EigenCAM(Explainer):
 class EigenGradCAM(GradientCAM):
     """The first principal component of g A (Gildenblat, pytorch-grad-cam, 2021): as Eigen-CAM, of what the score uses.
 
-    Its sign is a convention (the largest |value| is positive): it does not say what is for and what against the score.
+    A component has no sign of its own: it gets the one by which it goes with the sum over channels of g A, so that
+    positive is towards the score, counted from the clip's mean.
     """
 
     def weighted(
@@ -72,5 +75,6 @@ class EigenGradCAM(GradientCAM):
         return gradient * values
 
     def combined(self, raw: Float[Tensor, "s k h w"]) -> Float[Tensor, "s h w"]:
-        """The first component of all channels."""
-        return first_component(raw)
+        """The first component of all channels, turned to go with their sum."""
+        found, total = first_component(raw), raw.sum(dim=1)
+        return found if float((found * (total - total.mean())).sum()) >= 0 else -found

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from vidence.attribution.activation import in_frames, on_grid, with_activations
 from vidence.attribution.cam import GradCAM, GradientCAM
+from vidence.attribution.eigen_cam import ANY_SCORE
 from vidence.attribution.explainer import Attributions, Explainer, Price
 from vidence.attribution.families import family_of
 from vidence.attribution.outputs import score_rows
@@ -72,7 +73,7 @@ class FastCAM(Explainer):
         size = tuple(max(sizes) for sizes in zip(*(part.shape for part in maps), strict=True))
         busy = in_frames(torch.stack([on_grid(part[None], size)[0] for part in maps]).mean(dim=0), t)[None]
         names = ", ".join(layer.layer for layer in layers)
-        certificate = Certificate(layer=names, flags=("the map is the same for every score",))
+        certificate = Certificate(layer=names, flags=(ANY_SCORE,))
         if self.weighted_by is not None:
             weight = WEIGHTED[self.weighted_by]().explain_clip(model, x, score)
             busy = busy * on_grid(weight.values, tuple(busy.shape[1:]))

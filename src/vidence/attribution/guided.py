@@ -44,6 +44,10 @@ RECTIFIERS: dict[Callable[..., Any], tuple[tuple[str, ...], dict[str, Any]]] = {
     torch.clamp_: (("min", "max"), {"inplace": True}),
     Tensor.clamp: (("min", "max"), {}),
     Tensor.clamp_: (("min", "max"), {"inplace": True}),
+    torch.clip: (("min", "max"), {}),
+    torch.clip_: (("min", "max"), {"inplace": True}),
+    Tensor.clip: (("min", "max"), {}),
+    Tensor.clip_: (("min", "max"), {"inplace": True}),
 }
 SPELLED = {"negative_slope": "slope", "min_val": "min", "max_val": "max"}
 Rule = Callable[[Tensor, Tensor], Tensor]  # (slope of the rectifier where it was, incoming signal) -> outgoing signal

@@ -8,10 +8,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from vidence.attribution.eigen_cam import ANY_SCORE
 from vidence.attribution.explainer import Attributions, Explainer, Price
 from vidence.attribution.families import NAMES, family_of
 from vidence.errors import ExplainError
 from vidence.models.reconstruction import Reconstruction
+from vidence.record.facts import Certificate
 from vidence.scoring.score import ScoreFunction, pinned
 
 
@@ -50,4 +52,5 @@ class InputAttentionMask(Explainer):
         mask, first = output.attention.float(), output.first_frame
         values = torch.zeros(1, *x.shape[2:], device=x.device)
         values[:, first : first + mask.shape[1]] = mask
-        return Attributions(values, raw=output.attention, extra={"score": value})
+        certificate = Certificate(flags=(ANY_SCORE,))
+        return Attributions(values, raw=output.attention, certificate=certificate, extra={"score": value})

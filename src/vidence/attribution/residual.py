@@ -11,9 +11,8 @@ from torch import Tensor, nn
 
 from vidence.attribution.explainer import Attributions, Explainer, Price
 from vidence.errors import ExplainError, SpecError
-from vidence.models.reconstruction import scored_frames
 from vidence.record.facts import Certificate
-from vidence.scoring.score import ScoreFunction, has_places, pinned
+from vidence.scoring.score import ScoreFunction, has_places, pinned, scored_by
 
 COMPLETE = 1e-3  # share of the score that rounding may lose
 ROUNDING = 1e-5  # share of the sizes that were summed: of a signed map the sum itself may be next to nothing
@@ -53,7 +52,7 @@ class Residual(Explainer):
         )
 
     def explain_clip(self, model: nn.Module, x: Float[Tensor, "1 c t h w"], score: ScoreFunction) -> Attributions:
-        """One forward pass. In `extra`, `scored` (first, last + 1): the frames of the clip that have an error."""
+        """One forward pass. In `extra`, `scored` (first, last + 1): the frames of the clip that the score counts."""
         with torch.no_grad():
             output = model(x)
             held = pinned(score, output, x)
@@ -74,7 +73,7 @@ class Residual(Explainer):
             raw=values,
             gap=None if share is None else gap,
             certificate=Certificate(gap=share, flags=() if flag is None else (flag,)),
-            extra={"scored": scored_frames(output)},
+            extra={"scored": scored_by(held, output)},
         )
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from vidence.attribution.activation import in_frames
 from vidence.attribution.attention_calls import Attention, AttentionCalls, without_attention
+from vidence.attribution.eigen_cam import ANY_SCORE
 from vidence.attribution.explainer import Attributions, Explainer, Price
 from vidence.attribution.tokens import TokenLayout
 from vidence.errors import ExplainError, SpecError
@@ -52,7 +53,8 @@ class AttentionRollout(Explainer):
         mixing = torch.eye(layout.tokens, device=x.device)
         for site in seen:
             mixing = rolled(_kept(weights_of(site), self.discard), mixing, layout)
-        return on_tokens(layout.read(mixing), x.shape[2], f"{len(seen)} attentions, the last {seen[-1].layer}")
+        sites = f"{len(seen)} attentions, the last {seen[-1].layer}"
+        return on_tokens(layout.read(mixing), x.shape[2], sites, said=(ANY_SCORE,))
 
 
 def check_heads(heads: str) -> None:
@@ -89,19 +91,15 @@ def rolled(weights: Float[Tensor, "m l l"], mixing: Float[Tensor, "n n"], layout
     return (mixing + layout.mixed(weights, mixing)) / (1 + sums)
 
 
-def on_tokens(places: Float[Tensor, "t h w"], t: int, layer: str) -> Attributions:
-    """The attribution of values that tokens have."""
-    flags = () if places.any() else ("no place of the clip reaches the output through attention: the map is zero",)
+def on_tokens(places: Float[Tensor, "t h w"], t: int, layer: str, *, said: tuple[str, ...] = ()) -> Attributions:
+    """The attribution of values that tokens have; `said` are the method's own warnings."""
+    zero = () if places.any() else ("no place of the clip reaches the output through attention: the map is zero",)
     return Attributions(
         in_frames(places, t)[None].float(),
         raw=places[None],
         layer=layer,
-        certificate=Certificate(layer=layer, flags=flags),
+        certificate=Certificate(layer=layer, flags=(*said, *zero)),
     )
-
-
-def _tokens(layout: TokenLayout) -> int:
-    return layout.prefix + layout.grid[0] * layout.places
 
 
 def weights_of(site: Attention) -> Tensor:

@@ -62,7 +62,7 @@ class ScoreCAM(Explainer):
         return None
 
     def explain_clip(self, model: nn.Module, x: Float[Tensor, "1 c t h w"], score: ScoreFunction) -> Attributions:
-        """`raw` is (1, s, k, h, w), the weighted channels `extra['channels']` (k,)."""
+        """`raw` is (1, s, k, h, w), the weighted channels `extra['channels']` (1, k)."""
         subject, activation = with_activation(
             model, self.layer, x.shape[2], lambda leaves: Subject(model, x, score, chunk=self.chunk)
         )
@@ -82,7 +82,7 @@ class ScoreCAM(Explainer):
             raw=raw[None],
             layer=activation.layer,
             certificate=Certificate(layer=activation.layer, flags=flags),
-            extra={"channels": chosen},
+            extra={"channels": chosen[None]},
         )
 
     def _weights(self, subject: Subject, masks: Masks, maps: Float[Tensor, "k s i j"]) -> Float[Tensor, " k"]:
