@@ -6,6 +6,7 @@ from einops import rearrange
 from torch import nn
 
 from vidence.models.adapted import Adapted
+from vidence.models.conv_recurrent import CELLS, Geometry, unrolled
 from vidence.models.reconstruction import Reconstruction, ReconstructionNetwork, coloured
 from vidence.models.transformer import VideoTransformer
 
@@ -77,6 +78,19 @@ class TwoStages(Folded):
 
     def forward(self, x):
         return self.decide(self.encode(x))
+
+
+class Maps(nn.Module):
+    """A ConvGRU over the maps of frames, and a convolution of its last state."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.cell = nn.Conv2d(3, 4, 3, 2, 1), CELLS["gru"](Geometry(4, 5))
+        self.two, self.out = nn.Conv2d(5, 4, 3, 1, 1), nn.Linear(4, 3)
+
+    def forward(self, x):
+        states, _ = unrolled(self.cell, self.one(rearrange(x, "n c t h w -> (t n) c h w")).relu(), len(x))
+        return self.out(self.two(states[-len(x) :]).sigmoid().amax((2, 3)))
 
 
 class Volume(nn.Module):
@@ -222,6 +236,7 @@ CLIP_MODELS = {
     "frozen parameters": lambda: Folded().requires_grad_(False),
     "no_grad": NoGrad,
     "two stages": TwoStages,
+    "convolutional gru": Maps,
     "conv3d": Volume,
     "functional": Functional,
     "back to front": BackToFront,
@@ -230,6 +245,16 @@ CLIP_MODELS = {
     "divided attention": Divided,
 }
 AUTOENCODERS = {"colour": Autoencoder, "gray": lambda: Autoencoder(1), "two heads": Predictor}
+
+# one model of each family (vidence.attribution.families), for what the family alone decides
+OF_FAMILY = {
+    "recurrent": Folded,
+    "volume": Volume,
+    "reconstruction": Autoencoder,
+    "transformer": Divided,
+    "frames": Functional,
+}
+CHANNELS = {"recurrent": 5, "volume": 5, "reconstruction": 4, "transformer": 12, "frames": 5}  # of the layer shown
 
 
 def made(build):

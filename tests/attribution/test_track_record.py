@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from vidence.attribution import ON_ANY_SCORE, track_record
+from vidence.attribution import EXPLAINERS, track_record
 from vidence.attribution.track_record import cautions
 
 
-def test_every_explainer_was_measured() -> None:
+@pytest.mark.parametrize("key", EXPLAINERS)
+def test_what_was_not_measured_is_told_once(key: str) -> None:
     measured = {name for _, name, _ in track_record._figures()}
-    assert set(ON_ANY_SCORE) <= measured
+    told = [said for said in cautions(key) if "was not measured" in said]
+    assert len(told) == (key not in measured)
+    assert all(key in said and len(cautions(key)) == 1 for said in told)
+
+
+def test_the_defaults_were_measured() -> None:
+    assert {"when-where", "grad-cam", "gradient", "occlusion"} <= {name for _, name, _ in track_record._figures()}
 
 
 def test_an_interval_that_reaches_a_blind_maps_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -28,4 +35,4 @@ def test_an_interval_that_reaches_a_blind_maps_is_told(monkeypatch: pytest.Monke
     (said,) = cautions("vague")
     assert "vague said where no better" in said
     assert "one frame" in said
-    assert cautions("never measured") == ()
+    assert cautions("never") == ("How well never finds synthetic events of known place and time was not measured.",)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from vidence.attribution.activation import Activation, in_frames, with_activation
 from vidence.attribution.explainer import Attributions, Explainer
+from vidence.attribution.families import attends
 from vidence.attribution.outputs import score_rows
 from vidence.errors import ExplainError
 from vidence.models.reconstruction import ReconstructionNetwork
@@ -52,6 +53,8 @@ class ClassActivation(Explainer):
             return (
                 "a CAM needs a mean over time and one linear layer, and this model has a recurrent one. Use grad-cam."
             )
+        if self.layer is None and attends(model):
+            return "a CAM needs places that nothing mixes, as a transformer's attention does. Use grad-cam."
         return None
 
     @abstractmethod
@@ -101,6 +104,13 @@ class CAM(ClassActivation):
 @dataclass(frozen=True)
 class SaliencyTubes(ClassActivation):
     """CAM of the last 3-D convolution, drawn out to the clip's size by cubic interpolation (Stergiou, ICIP 2019)."""
+
+    def refusal(self, model: nn.Module, x: Float[Tensor, "n c t h w"], score: ScoreFunction) -> str | None:
+        """What a CAM refuses, and networks that see one frame at a time."""
+        kinds = {type(module) for module in model.modules()}
+        if nn.Conv2d in kinds and nn.Conv3d not in kinds:
+            return "saliency tubes need a 3-D convolution; this network's see one frame. Use cam, or grad-cam."
+        return super().refusal(model, x, score)
 
     def shown(self, maps: Float[Tensor, "s h w"], activation: Activation, x: Tensor) -> Float[Tensor, "t h w"]:
         """Tubes of the clip's own size by cubic convolution."""

@@ -55,9 +55,10 @@ class GradientSHAP(Explainer):
         return cls(n=9)
 
     def price(self, t: int, h: int, w: int, channels: int = 0) -> Price:
-        """A forward and a backward pass for each draw, each (noisy) baseline, and the clip."""
-        named = 3 if self.baselines == ("auto",) else len(self.baselines)
-        return Price(1 + self.n + (self.n if self.spread else named), self.n)
+        """A forward and a backward pass for each draw, each (noisy) baseline (an autoencoder has one), and the clip."""
+        auto = self.baselines == ("auto",)
+        apart = self.n if self.spread else 3 if auto else len(self.baselines)
+        return Price(1 + self.n + apart, self.n, at_most=auto and not self.spread)
 
     def explain_clip(self, model: nn.Module, x: Float[Tensor, "1 c t h w"], score: ScoreFunction) -> Attributions:
         """`raw` is (1, c, t, h, w); `extra` has the expected change, its standard error and the baselines' names."""

@@ -22,12 +22,14 @@ def _figures() -> dict[tuple[str, str, str], tuple[float, float]]:
 
 
 def cautions(key: str) -> tuple[str, ...]:
-    """Warnings in plain words for the explainer `key`; none for one that was better than blind maps, or not measured.
+    """Warnings in plain words for the explainer `key`; none if better than blind maps, one if not measured.
 
     An explainer counts as no better where its interval reaches into that of a blind map for any kind of event.
     Events that fill the clip say nothing about time.
     """
     figures, said = _figures(), []
+    if key not in {name for _, name, _ in figures}:
+        return (f"How well {key} finds synthetic events of known place and time was not measured.",)
     for measure, aspect in ASPECTS.items():
         events = dict.fromkeys(event for event, name, each in figures if (name, each) == (key, measure))
         short = [event for event in events if aspect == "where" or event != "all frames"]

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from vidence.attribution.activation import Activation, in_frames, with_activation
 from vidence.attribution.calls import RecurrentCalls, per_call, per_frame
-from vidence.attribution.explainer import Attributions, Explainer
+from vidence.attribution.explainer import Attributions, Explainer, Price
 from vidence.attribution.hidden_frames import (
     agreement,
     bridged,
@@ -73,6 +73,10 @@ class WhenWhere(Explainer):
             raise SpecError(
                 f"steps and detail must be at least 1, orders even; got {self.steps}, {self.detail}, {self.orders}."
             )
+
+    def price(self, t: int, h: int, w: int, channels: int = 0) -> Price:
+        """One pass, and a gradient of the head; without a recurrent layer every frame is hidden in the pixels."""
+        return Price(2 + t, 1, at_most=True)
 
     def explain_clip(self, model: nn.Module, x: Float[Tensor, "1 c t h w"], score: ScoreFunction) -> Attributions:
         """`raw` is the spatial map before scaling (1, s, h, w); in `extra` weights (1, t), effect (1,), reference."""

@@ -36,7 +36,7 @@ class MaskingModel(Explainer):
         if self.path is None:
             return (
                 "masking-model needs a trained masker; train one with vidence.attribution.train_masker(model, clips, "
-                "scores, out='DIR') and ask for masking-model(path='DIR')."
+                "scores, out='DIR') and ask for masking-model(path='DIR'), or take rise."
             )
         facts = read_facts(self.path)
         if facts["model"] != state_digest(model):
