@@ -53,7 +53,7 @@ def totals(model, x, labels, filled):
 def test_a_linear_score_gives_back_its_segments(segments, build):
     """A.29 and A.30."""
     model, x = made()
-    explainer = build(segments=segments, count=16, fill=0.25)
+    explainer = build(segments=segments, fill=0.25, **({"count": 16} if segments == "grid" else {}))
     found = explainer.attribute(model, x, Logit(0))
     labels = segmented(x, segments, count=16)
     expected = totals(model, x, labels, 0.25)
@@ -234,6 +234,12 @@ def test_an_anomaly_is_positive_evidence(explainer):
         lambda: KernelSHAP(count=0),
         lambda: KernelSHAP(fill="x"),
         lambda: KernelSHAP(depth=-1),
+        # what the boxes, or the frames, decide already
+        lambda: LIME(boxes="found.json", segments="grid"),
+        lambda: LIME(boxes="found.json", depth=2),
+        lambda: KernelSHAP(boxes="found.json", count=40),
+        lambda: LIME(segments="frames", count=40),
+        lambda: KernelSHAP(segments="frames", depth=2),
     ],
 )
 def test_settings_without_meaning_are_refused(build):

@@ -93,6 +93,11 @@ def test_its_columns_sum_to_the_loss_of_the_whole_score(mode: Any) -> None:
     one = TemporalInfluence(fill="median").attribute(model, X, SquaredError(frame=3, mode=mode)).extra["influence"][0]
     assert not one[[0, 1, 2, 4]].any()
     torch.testing.assert_close(one[3], found.extra["influence"][0, 3])
+    assert found.extra["errors"] == (0, 5)
+    single = TemporalInfluence().attribute(model, X, SquaredError(frame=3, mode=mode))
+    assert single.extra["errors"] == (3, 4)
+    assert "scored" not in single.extra  # nothing of the map may be cut off: other frames raise this one's error
+    assert single.values[0, :3].any()
 
 
 def test_frames_that_are_only_looked_at_are_hidden_by_their_neighbours() -> None:

@@ -67,7 +67,10 @@ class TemporalInfluence(Explainer):
         return None
 
     def explain_clip(self, model: nn.Module, x: Float[Tensor, "1 c t h w"], score: ScoreFunction) -> Attributions:
-        """In `extra`: `influence` (1, t, t), rows without an error 0; `direct` and `contextual` (1, t); `scored`."""
+        """In `extra`: `influence` (1, t, t), rows without an error 0; `direct` and `contextual` (1, t).
+
+        `errors` (first, last + 1) are the rows that have one: frames that the score counts.
+        """
         subject = Subject(model, x, score, chunk=self.chunk)
         if not hasattr(subject.score, "frames"):
             raise ExplainError(
@@ -87,7 +90,7 @@ class TemporalInfluence(Explainer):
                 "influence": influence,
                 "direct": direct,
                 "contextual": summed - direct,
-                "scored": scored_frames(subject.output),
+                "errors": (first, last),  # the map has every frame that was seen, so these are not all it speaks of
             },
         )
 

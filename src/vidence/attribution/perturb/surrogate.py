@@ -62,6 +62,15 @@ class _Surrogate(Explainer):
         for name, value, least in (("count", self.count, 1), ("depth", self.depth or 1, 1), ("n", self.n or 2, 2)):
             if value < least:
                 raise SpecError(f"{name} must be at least {least}; got {value}.")
+        plain = {name: getattr(_Surrogate, name) for name in ("segments", "count", "depth")}
+        unused = [name for name, value in plain.items() if getattr(self, name) != value and self._unused(name)]
+        if unused:
+            chosen = "boxes" if self.boxes is not None else f"segments={self.segments!r}"
+            raise SpecError(f"{chosen} already says what is hidden: {', '.join(unused)} must be left out.")
+
+    def _unused(self, name: str) -> bool:
+        """Whether a setting of the segments changes nothing here."""
+        return self.boxes is not None or (self.segments == "frames" and name != "segments")
 
     @classmethod
     def quick(cls) -> Self:
