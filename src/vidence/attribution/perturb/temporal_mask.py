@@ -48,8 +48,8 @@ class TemporalMask(Explainer):
 
     @classmethod
     def quick(cls) -> Self:
-        """Fifteen steps."""
-        return cls(iterations=15)
+        """Five steps."""
+        return cls(iterations=5)
 
     def price(self, t: int, h: int, w: int, channels: int = 0) -> Price:
         """The clip, the windows of the scan, a gradient a step, and the clip under the mask."""
