@@ -1,5 +1,7 @@
 """What masks show, in which unit scores move, and that breaking off leaves nothing."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -93,3 +95,11 @@ def test_chunks_do_not_change_the_map(key):
         type(explainer)(**{**vars(explainer), "chunk": 1})(model, x, Logit(0)),
     )
     assert torch.allclose(whole, chunked, atol=1e-5 * float(whole.abs().max()))
+
+
+@pytest.mark.parametrize("key", ["meaningful-perturbation", "igos", "igos++", "extremal-perturbation"])
+def test_a_score_that_rises_when_all_is_hidden_has_nothing_to_delete(key):
+    explainer, model = replace(EXPLAINERS[key].quick(), fill=0.0), Linear(torch.rand(2, 8, 8))
+    for_it, against = (explainer.attribute(model, torch.rand(1, 3, 2, 8, 8), Logit(class_)) for class_ in (0, 1))
+    assert "raises the score" in against.certificate.flags[0]
+    assert not any("raises" in flag for flag in for_it.certificate.flags)

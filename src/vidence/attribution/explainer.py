@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from math import isfinite
 from typing import Any, ClassVar, Self
 
 import torch
@@ -19,6 +20,9 @@ from vidence.errors import ExplainError, ShapeError
 from vidence.models.detector import Detector
 from vidence.record.facts import Certificate
 from vidence.scoring.scores import ScoreFunction
+
+ZERO = "the map is zero"
+NOTHING = 1e-30  # what a solver's rounding leaves of no effect at all
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,9 +112,26 @@ class Explainer(ABC):
     def _certified(
         self, found: Attributions, model: nn.Module, x: Tensor, score: ScoreFunction, measure: bool
     ) -> Attributions:
-        """What every map can say of itself; a method that measured more has written that already."""
+        """What every map can say of itself; a method that measured more has written that already.
+
+        Raises `ExplainError` for a map that is not finite: no picture of it would mean anything.
+        """
+        _check_finite(found.values, type(self).__name__)
         held = found.certificate  # how work was chunked stands in the explainer's line
-        held = replace(held, layer=held.layer or found.layer, seed=getattr(self, "seed", held.seed))
+        flags = list(held.flags)
+        if float(found.values.abs().max()) < NOTHING and not any(ZERO in flag for flag in flags):
+            flags.append(f"{ZERO}: nothing that this method looks at speaks for the score or against it")
+        gap = held.gap
+        if gap is not None and not isfinite(gap):
+            gap = None
+            flags.append("what the map misses of the change of the score is not finite: nothing is known of its sum")
+        held = replace(
+            held,
+            gap=gap,
+            layer=held.layer or found.layer,
+            seed=getattr(self, "seed", held.seed),
+            flags=tuple(flags),
+        )
         if measure and held.deletion_rank is None and held.same_top_frame is None and not self.measures_frames:
             rank, same = deletion_agreement(model, x, score, found.values)
             held = replace(held, deletion_rank=rank, same_top_frame=same)
@@ -124,6 +145,16 @@ class Explainer(ABC):
         if values.shape[2:] == x.shape[3:]:
             return values
         return F.interpolate(values, size=x.shape[3:], mode="bilinear", align_corners=False)
+
+
+def _check_finite(values: Tensor, name: str) -> None:
+    wrong = int((~values.isfinite()).sum())
+    if wrong:
+        raise ExplainError(
+            f"a map must be finite; {name} found {wrong} of {values.numel()} values that are not. See that model and "
+            "score are finite on this clip and on what the method shows instead of it: another fill or baseline, or "
+            "a model in float32, may help."
+        )
 
 
 def _joined(parts: list[Attributions]) -> Attributions:

@@ -21,6 +21,7 @@ from vidence.record.facts import Certificate
 from vidence.scoring.scores import ScoreFunction
 
 LEAST = 1e-12  # a local mean below it divides nothing
+ROUNDING = 1e-6  # share of |score| that float32 leaves uncertain
 
 
 @dataclass(frozen=True)
@@ -70,12 +71,16 @@ class PolyCAM(Explainer):
             model, self.layers, x.shape[2], lambda: Subject(model, x, score, chunk=self.chunk)
         )
         subject.score = as_probability(subject.score)
-        maps = [self._map(subject, layer) for layer in reversed(layers)]
+        maps, changes = zip(*(self._map(subject, layer) for layer in reversed(layers)), strict=True)
         path = maps[0]
         for finer in maps[1:]:
             path = sharpened(path, finer)
         names = ", ".join(layer.layer for layer in layers)
         flags = [] if path.any() else ["no channel that was tried speaks for the score: the map is zero"]
+        if path.any() and max(changes) <= ROUNDING * float(subject.whole.abs()):
+            flags.append(
+                "no channel changes the score when the clip is seen through it: the map shows activations only"
+            )
         everything = max(layer.values.shape[1] for layer in layers)
         if self.channels is not None and self.channels < everything:
             flags.append(tried(self.channels, everything))
@@ -83,23 +88,24 @@ class PolyCAM(Explainer):
             in_frames(path, x.shape[2])[None].float(),
             layer=names,
             certificate=Certificate(layer=names, flags=tuple(flags)),
-            extra={"maps": maps},
+            extra={"maps": list(maps)},
         )
 
-    def _map(self, subject: Subject, layer: Activation) -> Float[Tensor, "s h w"]:
+    def _map(self, subject: Subject, layer: Activation) -> tuple[Float[Tensor, "s h w"], float]:
+        """The map of one layer, and the largest change of the score by a channel."""
         values = layer.values[:, most_varied(layer.values, self.channels)]
         maps, back = values.transpose(0, 1), background(subject, self.fill)
+        whole = subject.score(subject.output, subject.x).detach()
 
         def masks(first: int, last: int) -> Tensor:
             return on_grid(between_percentiles(maps[first:last]), tuple(subject.x.shape[2:]))
 
-        weights = values.new_zeros(len(maps))
-        if "+" in self.mode:
-            weights = weights + masked_scores(subject, masks, len(maps), back)
-        if "-" in self.mode:
-            whole = subject.score(subject.output, subject.x).detach()
-            weights = (weights + whole - masked_scores(subject, masks, len(maps), back, keep=False)).clamp(min=0)
-        return (weights[:, None, None] * values).sum(dim=1).clamp(min=0)
+        weights, change = values.new_zeros(len(maps)), 0.0
+        for way in self.mode:
+            scores = masked_scores(subject, masks, len(maps), back, keep=way == "+")
+            change = max(change, float((scores - whole).abs().max()))
+            weights = weights + scores if way == "+" else (weights + whole - scores).clamp(min=0)
+        return (weights[:, None, None] * values).sum(dim=1).clamp(min=0), change
 
 
 def between_percentiles(maps: Float[Tensor, "v s i j"]) -> Float[Tensor, "v s i j"]:

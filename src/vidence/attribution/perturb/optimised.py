@@ -43,10 +43,11 @@ class MaskedClip:
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """What to say of a clip whose score hardly depends on what it shows."""
-        if (self.subject.whole - self.hidden).abs() > FAINT * self.subject.whole.abs():
-            return ()
-        return ("hiding the whole clip hardly changes the score: the mask says little",)
+        """What to say of a clip whose score hardly depends on what it shows, or rises when nothing is shown."""
+        change, least = self.subject.whole - self.hidden, FAINT * self.subject.whole.abs()
+        if change < -least:
+            return ("hiding the whole clip raises the score: there is no evidence for it to delete or to keep",)
+        return () if change > least else ("hiding the whole clip hardly changes the score: the mask says little",)
 
     def shown(self, mask: Float[Tensor, "v _ t h w"]) -> Float[Tensor, "v c t h w"]:
         """The clip under each mask; one channel of a mask serves all colours."""

@@ -1,0 +1,76 @@
+"""What every map says of itself: nothing found, nothing finite, the gap in its sum."""
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import nn
+
+from linear_clip import Linear
+from vidence.attribution import EXPLAINERS, ON_ANY_SCORE
+from vidence.attribution.explainer import Attributions, Explainer
+from vidence.errors import ExplainError
+from vidence.record.facts import Certificate
+from vidence.scoring.scores import Logit
+from zoo import Folded, made
+
+
+@dataclass(frozen=True)
+class Told(Explainer):
+    """A map and a gap that were given."""
+
+    values: torch.Tensor
+    gap: float | None = None
+    flags: tuple[str, ...] = ()
+
+    def explain_clip(self, model, x, score):
+        return Attributions(self.values, certificate=Certificate(gap=self.gap, flags=self.flags))
+
+
+def told(values, **found):
+    x = torch.rand(1, 3, 2, 4, 4)
+    return Told(values, **found).attribute(Linear(torch.rand(2, 4, 4)), x, Logit(0)).certificate
+
+
+class Constant(nn.Module):
+    """Looks at the clip and answers the same."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = made(Folded)
+
+    def forward(self, x):
+        return self.inner(x) * 0 + torch.tensor([[3.0, 1.0, 2.0]])
+
+
+def test_a_map_of_zeros_says_so_once():
+    assert [flag.split(":")[0] for flag in told(torch.zeros(1, 2, 4, 4)).flags] == ["the map is zero"]
+    assert told(torch.zeros(1, 2, 4, 4), flags=("no way: the map is zero",)).flags == ("no way: the map is zero",)
+    assert told(torch.eye(4).expand(1, 2, 4, 4)).flags == ()
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_a_map_that_is_not_finite_is_refused_by_name(value):
+    values = torch.rand(1, 2, 4, 4)
+    values[0, 1, 2, 3] = value
+    with pytest.raises(ExplainError, match=r"Told found 1 of 32 values.*baseline"):
+        told(values)
+
+
+def test_a_gap_that_is_not_finite_is_no_gap():
+    found = told(torch.rand(1, 2, 4, 4), gap=torch.nan)
+    assert found.gap is None
+    assert "not finite" in found.flags[0]
+
+
+MODEL, X = Constant(), torch.rand(1, 3, 5, 14, 12)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [key for key in ON_ANY_SCORE if key != "masking-model" and not EXPLAINERS[key].quick().refusal(MODEL, X, Logit(0))],
+)
+def test_a_score_that_ignores_the_clip_is_flagged(key):
+    found = EXPLAINERS[key].quick().attribute(MODEL, X, Logit(0))
+    assert found.certificate.flags
+    assert found.certificate.same_top_frame is None
