@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from vidence.attribution import GradientSHAP, IntegratedGradients
+from vidence.attribution.path import EQUAL
 from vidence.errors import SpecError
 from vidence.scoring.scores import Logit, SquaredError
 from vidence.testing import counted_passes
@@ -55,6 +56,31 @@ def test_chunks_change_nothing_and_the_price_is_as_stated():
         price = GradientSHAP(**settings).price(4, 14, 12)
         assert (passes.forwards, passes.gradients) == (2 * price.forwards, 2 * price.gradients)
         assert (price.forwards, price.gradients) == (1 + 7 + baselines, 7)
+
+
+def test_a_still_clip_is_not_compared_with_itself():
+    x = torch.rand(1, 3, 1, 6, 5, generator=torch.Generator().manual_seed(2)).expand(1, 3, 4, 6, 5)
+    found = GradientSHAP(n=6).attribute(Linear(), x, Logit(0))
+    assert found.extra["baselines"] == ("mean", "blur")
+    assert "stands still" in found.certificate.flags[0]
+    torch.testing.assert_close(
+        found.raw, GradientSHAP(baselines=("mean", "blur"), n=6).attribute(Linear(), x, Logit(0)).raw
+    )
+    zero = GradientSHAP(baselines=("median",), n=6).attribute(Linear(), x, Logit(0))
+    assert zero.certificate.flags == (EQUAL,)
+
+
+def test_another_seed_gives_other_noise():
+    """Of a linear model the map is weight times (x - baseline - mean noise): what is left is the noise itself."""
+    model, x = Linear(), torch.rand(1, 3, 4, 6, 5)
+    plain = GradientSHAP(baselines=(0.5,), n=12).attribute(model, x, Logit(0)).raw
+    one, two = (
+        (GradientSHAP(baselines=(0.5,), n=12, spread=0.5, seed=seed).attribute(model, x, Logit(0)).raw - plain)
+        / model.weight.data
+        for seed in (0, 1)
+    )
+    assert torch.corrcoef(torch.stack([one.flatten(), two.flatten()]))[0, 1].abs() < 0.2
+    assert float(one.std()) == pytest.approx(0.5 * float(x.max() - x.min()) / 12**0.5, rel=0.15)
 
 
 def test_an_autoencoder_is_compared_with_its_reconstruction_and_a_wide_gap_is_flagged():

@@ -9,7 +9,8 @@ from scipy.ndimage import gaussian_filter
 from torch import nn
 
 from vidence.attribution import BlurIG, IntegratedGradients
-from vidence.attribution.path import baseline_of, blurred, nodes, rounds
+from vidence.attribution.gradient import FLAT
+from vidence.attribution.path import EQUAL, baseline_of, blurred, nodes, rounds
 from vidence.errors import ExplainError, SpecError
 from vidence.models.reconstruction import Reconstruction, ReconstructionNetwork
 from vidence.scoring.scores import Contrast, Logit, SquaredError
@@ -140,6 +141,26 @@ def test_chunks_change_nothing_and_the_price_is_as_stated(method):
     with counted_passes(model) as passes:
         longer(model, x[:1], Logit(0))
     assert (passes.forwards, passes.gradients) == (16, 14)
+
+
+def test_a_still_clip_is_no_score_without_pixels():
+    """Its temporal median is the clip itself, which explains nothing; the score depends on the pixels all the same."""
+    x = torch.rand(1, 3, 1, 2, 4, generator=torch.Generator().manual_seed(2)).expand(1, 3, 4, 2, 4)
+    found = IntegratedGradients().attribute(Polynomial(), x, Logit(0))
+    assert found.extra["baseline"] == "mean"
+    assert "its baseline is its mean colour instead" in found.certificate.flags[0]
+    torch.testing.assert_close(found.values, IntegratedGradients(baseline="mean")(Polynomial(), x, Logit(0)))
+    assert found.values.abs().max() > 0.1
+    for baseline in ("median", "frozen"):  # asked for by name
+        zero = IntegratedGradients(baseline=baseline).attribute(Polynomial(), x, Logit(0))
+        assert not zero.values.any()
+        assert zero.certificate.flags == (EQUAL,)
+    grey = IntegratedGradients().attribute(Polynomial(), torch.full_like(x, 0.3), Logit(0))
+    assert EQUAL in grey.certificate.flags
+    moving = torch.rand(1, 3, 4, 2, 4)
+    assert IntegratedGradients().attribute(Polynomial(), moving, Logit(0)).extra["baseline"] == "median"
+    blind = IntegratedGradients().attribute(Polynomial(), moving, lambda output, x: output[:, 0] * 0)
+    assert blind.certificate.flags == (FLAT,)
 
 
 def test_baselines():

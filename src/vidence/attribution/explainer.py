@@ -14,14 +14,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vidence.attribution.certifying import deletion_agreement
-from vidence.attribution.hooks import frozen, on_device
+from vidence.attribution.entrance import ZERO, admitted, answering, range_flags
+from vidence.attribution.hooks import frozen
 from vidence.attribution.outputs import of_clip
-from vidence.errors import ExplainError, ShapeError
+from vidence.errors import ExplainError
 from vidence.models.detector import Detector
 from vidence.record.facts import Certificate
 from vidence.scoring.scores import ScoreFunction
 
-ZERO = "the map is zero"
 NOTHING = 1e-30  # what a solver's rounding leaves of no effect at all
 
 
@@ -89,15 +89,12 @@ class Explainer(ABC):
     ) -> Attributions:
         """Explain `score(model(x), x)` for each clip of the batch, clip by clip.
 
-        `certify` measures, at the price of one more forward pass a frame, how the map agrees with frame deletion.
-        Raises `ExplainError` for a pair that is refused.
+        `certify` measures, at the price of one more forward pass a frame, how the map agrees with frame deletion, and
+        whether the model says the same of the same clip twice. Raises `ShapeError` for clips that are none, and
+        `ExplainError` for a pair that is refused and a model that does not take or answer a clip.
         """
-        if x.ndim != 5 or 0 in x.shape or not x.is_floating_point():
-            raise ShapeError(
-                f"x must be float (n, c, t, h, w) with at least one clip; got {x.dtype} {tuple(x.shape)}. "
-                "An image is a clip of one frame."
-            )
-        x = on_device(model, x).detach()
+        x = admitted(model, x)
+        strays = range_flags(x)
         refused = self.refusal(model, x, score)
         if refused:
             raise ExplainError(refused)
@@ -105,8 +102,14 @@ class Explainer(ABC):
             parts = []
             for i in range(len(x)):
                 clip, asked = x[i : i + 1], of_clip(score, i, len(x))
-                found = self.explain_clip(model, clip, asked)
-                parts.append(self._certified(found, model, clip, asked, certify))
+                with answering(model, clip, asked) as answers:
+                    found = self.explain_clip(model, clip, asked)
+                    answers.explained = True
+                    found = self._certified(found, model, clip, asked, certify)
+                    if certify:
+                        answers.once_more()
+                flags = (*answers.flags(found.certificate.flags, found.values), *strays)
+                parts.append(replace(found, certificate=replace(found.certificate, flags=flags)))
         return parts[0] if len(parts) == 1 else _joined(parts)
 
     def _certified(

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from vidence.attribution.averaging import noise
 from vidence.attribution.explainer import Attributions, Explainer, Price
-from vidence.attribution.gradient import FLAT
-from vidence.attribution.path import Baseline, baseline_of, check_baseline, relative_gap
+from vidence.attribution.path import Baseline, baseline_of, check_baseline, of_nothing, relative_gap, stands_still
 from vidence.attribution.subject import Subject
 from vidence.errors import SpecError
 from vidence.models.reconstruction import Reconstruction
@@ -28,7 +27,8 @@ class GradientSHAP(Explainer):
 
     Sums in expectation to s(x) - E s(x'); `gap` is what `n` draws miss of it, with their standard error in `extra`.
     `baselines` name what integrated-gradients may start from, taken in turn: 'auto' stands for an autoencoder's
-    reconstruction, else for the clip's temporal median, mean colour and blur, since a clip brings no background set.
+    reconstruction, else for the clip's temporal median (unless it stands still), mean colour and blur, since a clip
+    brings no background set.
     `spread` adds Gaussian noise to them, as a share of the clip's range of values. Within a baseline's share of the
     draws, each takes `a` from its own equal part of [0, 1]: unbiased as the paper's draws are, and less noisy.
     """
@@ -70,14 +70,15 @@ class GradientSHAP(Explainer):
         generator = torch.Generator().manual_seed(self.seed)
         place = (torch.arange(self.n) // len(names) + torch.rand(self.n, generator=generator)) / part
         place = place.to(x)[:, None, None, None, None]
+        # rows are asked for more than once, so each has a seed of its own, drawn from that of the method
+        seeds = torch.randint(2**62, (self.n,), generator=generator).tolist()
         raw, sums = torch.zeros_like(x), []
 
         def starts(first: int, last: int) -> Tensor:
             rows = clean[turn[first:last]]
             if not self.spread:
                 return rows
-            drawn = [noise(x, spread=self.spread, seed=self.seed + 1 + i) for i in range(first, last)]
-            return rows + torch.cat([next(one) for one in drawn])
+            return rows + torch.cat([next(noise(x, spread=self.spread, seed=one)) for one in seeds[first:last]])
 
         def between(first: int, last: int) -> Tensor:
             rows = starts(first, last)
@@ -95,15 +96,23 @@ class GradientSHAP(Explainer):
             expected = (scores * counts).sum() / self.n
         change = subject.whole - expected
         error = torch.cat(sums).float().std() / self.n**0.5
-        return self._certified_sum(subject, raw, change, error, names)
+        return self._certified_sum(subject, raw, change, error, names, clean)
 
     def _certified_sum(
-        self, subject: Subject, raw: Tensor, change: Tensor, error: Tensor, names: tuple[Baseline, ...]
+        self,
+        subject: Subject,
+        raw: Tensor,
+        change: Tensor,
+        error: Tensor,
+        names: tuple[Baseline, ...],
+        clean: Float[Tensor, "b c t h w"],
     ) -> Attributions:
         """The map with what is known of its sum."""
         gap = change - raw.double().sum().float()
         share = relative_gap(float(gap), float(change), float(subject.whole))
-        flags = [] if raw.any() else [FLAT]
+        flags = [*of_nothing(raw, subject.x, clean)]
+        if self.baselines == ("auto",) and "median" not in names and names != ("reconstruction",):
+            flags.append("the clip stands still and equals its temporal median, which is left out of its baselines")
         if share > WIDE:
             flags.append(
                 f"{self.n} draws miss {share:.1%} of the expected change of the score "
@@ -119,4 +128,4 @@ class GradientSHAP(Explainer):
             return self.baselines
         if isinstance(subject.output, Reconstruction):
             return ("reconstruction",)
-        return ("median", "mean", "blur")
+        return ("mean", "blur") if stands_still(subject.x) else ("median", "mean", "blur")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import pi
 from typing import Any, Self, TypeAlias
 
@@ -23,6 +23,7 @@ from vidence.scoring.scores import ScoreFunction
 
 Baseline: TypeAlias = str | float
 BASELINES = (*FILLS, "black", "frozen", "reversed")
+EQUAL = "the clip equals its baseline: the map is zero"
 FAINT = 1e-4  # a change of the score below this share of it is lost in float32: its gap says nothing
 # (nodes) -> the clips at the nodes, and the weighted steps that their gradients are multiplied with, both chunkwise
 Way: TypeAlias = Callable[[int], tuple[Rows, Rows]]
@@ -38,11 +39,10 @@ def baseline_of(x: Float[Tensor, "1 c t h w"], baseline: Baseline, output: Any) 
     """The clip to start from; `output` is the model's of x.
 
     `auto`: an autoencoder's own reconstruction, else each pixel's median over time, which keeps the scene and takes
-    out what moves; of fewer than three frames the mean colour. `frozen` repeats the first frame and `reversed` runs
-    backwards: what is left to explain is motion. `black` is 0.
+    out what moves; of fewer than three frames, and where nothing moves, the mean colour. `frozen` repeats the first
+    frame and `reversed` runs backwards: what is left to explain is motion. `black` is 0.
     """
-    if baseline == "auto":
-        baseline = "reconstruction" if isinstance(output, Reconstruction) else "median" if x.shape[2] > 2 else "mean"
+    baseline = meant(x, baseline, output)
     if baseline in ("frozen", "reversed"):
         if x.shape[2] == 1:
             raise ExplainError(
@@ -50,6 +50,34 @@ def baseline_of(x: Float[Tensor, "1 c t h w"], baseline: Baseline, output: Any) 
             )
         return x[:, :, :1].expand_as(x) if baseline == "frozen" else x.flip(2)
     return filled_with(x, 0.0 if baseline == "black" else baseline, output)
+
+
+def meant(x: Float[Tensor, "1 c t h w"], baseline: Baseline, output: Any) -> Baseline:
+    """The baseline that 'auto' stands for here; any other is itself."""
+    if baseline != "auto":
+        return baseline
+    if isinstance(output, Reconstruction):
+        return "reconstruction"
+    return "mean" if x.shape[2] < 3 or stands_still(x) else "median"
+
+
+def stands_still(x: Float[Tensor, "1 c t h w"]) -> bool:
+    """Whether three frames or more all show the same, which is then their median, too."""
+    return x.shape[2] > 2 and torch.equal(x, x[:, :, :1].expand_as(x))
+
+
+def instead(x: Float[Tensor, "1 c t h w"], baseline: Baseline, output: Any) -> tuple[str, ...]:
+    """What a certificate says of a still clip, for which 'auto' means something else than for others."""
+    if baseline != "auto" or isinstance(output, Reconstruction) or not stands_still(x):
+        return ()
+    return ("the clip stands still and equals its temporal median: its baseline is its mean colour instead",)
+
+
+def of_nothing(raw: Tensor, x: Tensor, starts: Float[Tensor, "v c t h w"]) -> tuple[str, ...]:
+    """What a certificate says of a map of zeros: no start differs from the clip, or the score asks for no pixel."""
+    if torch.allclose(starts, x.expand_as(starts)):
+        return (EQUAL,)
+    return () if raw.any() else (FLAT,)
 
 
 def nodes(count: int) -> tuple[Float[Tensor, " v"], Float[Tensor, " v"]]:
@@ -90,8 +118,12 @@ class _PathMethod(Explainer):
         passes = sum(rounds(self.steps, self.limit))
         return Price(2 + passes, passes, at_most=self.limit >= 2 * self.steps)
 
-    def summed(self, subject: Subject, start: Float[Tensor, "1 c t h w"], way: Way) -> Attributions:
-        """The attribution (1, c, t, h, w) as `raw`, its sum over channels, and what it misses of the change."""
+    def summed(
+        self, subject: Subject, start: Float[Tensor, "1 c t h w"], way: Way, *, said: tuple[str, ...] = ()
+    ) -> Attributions:
+        """The attribution (1, c, t, h, w) as `raw`, its sum over channels, and what it misses of the change; the
+        certificate has the warnings that were `said` before.
+        """
         change = subject.whole - subject.scores(lambda first, last: start, 1, label="baseline")
         for count in rounds(self.steps, self.limit):
             points, steps = way(count)
@@ -102,9 +134,7 @@ class _PathMethod(Explainer):
             share = relative_gap(float(gap), float(change), float(subject.whole))
             if share <= self.tolerance:
                 break
-        flags = []
-        if not raw.any():
-            flags.append(FLAT)
+        flags = [*said, *of_nothing(raw, subject.x, start)]
         if share > self.tolerance:
             flags.append(f"the path integral misses {share:.1%} of the change of the score with {count} nodes")
         extra = {"effect": change, "nodes": count}
@@ -126,9 +156,10 @@ class IntegratedGradients(_PathMethod):
 
     Signed, and sums to the change of the score, s(x) - s(x'); `gap` is what Gauss-Legendre nodes miss of it. They are
     doubled from `steps` up to `limit` until the gap is within `tolerance`, else the certificate says so. `baseline`:
-    'auto' (an autoencoder's reconstruction, else the clip's temporal median, of an image its mean colour), 'black',
-    'mean', 'median', 'blur', 'reconstruction', 'frozen' and 'reversed' (both isolate motion), or a value. Places that
-    equal the baseline get nothing, whatever they mean. Under an error in `live` mode the target moves with the clip.
+    'auto' (an autoencoder's reconstruction, else the clip's temporal median, of an image or a still clip its mean
+    colour), 'black', 'mean', 'median', 'blur', 'reconstruction', 'frozen' and 'reversed' (both isolate motion), or a
+    value; the certificate says where a clip stood still. Places that equal the baseline get nothing, whatever they
+    mean. Under an error in `live` mode the target moves with the clip.
     """
 
     baseline: Baseline = "auto"
@@ -139,7 +170,7 @@ class IntegratedGradients(_PathMethod):
         check_baseline(self.baseline)
 
     def explain_clip(self, model: nn.Module, x: Float[Tensor, "1 c t h w"], score: ScoreFunction) -> Attributions:
-        """`raw` is (1, c, t, h, w); in `extra` the change of the score and the number of nodes."""
+        """`raw` is (1, c, t, h, w); in `extra` the change of the score, the number of nodes and the baseline's name."""
         subject = Subject(model, x, score, chunk=self.chunk)
         start = baseline_of(x, self.baseline, subject.output)
         apart = x - start
@@ -151,7 +182,8 @@ class IntegratedGradients(_PathMethod):
                 lambda first, last: weights[first:last] * apart,
             )
 
-        return self.summed(subject, start, way)
+        found = self.summed(subject, start, way, said=instead(x, self.baseline, subject.output))
+        return replace(found, extra={**found.extra, "baseline": meant(x, self.baseline, subject.output)})
 
 
 @dataclass(frozen=True)

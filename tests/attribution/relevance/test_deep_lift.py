@@ -363,6 +363,11 @@ def test_a_clip_that_is_its_baseline_says_so():
     found = DeepLIFT(baseline="median").attribute(made(Folded), x, Logit(0), certify=False)
     assert not found.values.any()
     assert "equals its baseline" in found.certificate.flags[0]
+    still = x + torch.rand(1, 3, 1, 14, 12)
+    other = DeepLIFT().attribute(made(Folded), still, Logit(0), certify=False)
+    assert other.extra["baseline"] == "mean"
+    assert "its baseline is its mean colour instead" in other.certificate.flags[0]
+    assert other.values.any()
 
 
 def test_an_unknown_baseline_is_refused():

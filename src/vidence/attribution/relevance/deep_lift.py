@@ -9,9 +9,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vidence.attribution.explainer import Attributions, Explainer, Price
-from vidence.attribution.gradient import FLAT
 from vidence.attribution.outputs import mapped, score_rows
-from vidence.attribution.path import Baseline, baseline_of, check_baseline, relative_gap
+from vidence.attribution.path import Baseline, baseline_of, check_baseline, instead, meant, of_nothing, relative_gap
 from vidence.attribution.relevance.differences import Differences, Reference
 from vidence.record.facts import Certificate
 from vidence.scoring.scores import ScoreFunction, pinned
@@ -40,7 +39,10 @@ class DeepLIFT(Explainer):
         return Price(2, 1)
 
     def explain_clip(self, model: nn.Module, x: Float[Tensor, "1 c t h w"], score: ScoreFunction) -> Attributions:
-        """`raw` is (1, c, t, h, w); in `extra` the change of the score. Raises `ExplainError` for an unknown call."""
+        """`raw` is (1, c, t, h, w); in `extra` the change of the score and the baseline's name.
+
+        Raises `ExplainError` for an unknown call.
+        """
         asked = x.clone().requires_grad_()
         clip = Differences(model)
         with clip:
@@ -62,7 +64,7 @@ class DeepLIFT(Explainer):
         change = (total - against).detach()
         gap = change - raw.double().sum().to(change)
         share = relative_gap(float(gap), float(change), float(total.detach()))
-        flags = [] if raw.any() else [FLAT if (x != start).any() else "the clip equals its baseline: the map is zero"]
+        flags = [*instead(x, self.baseline, seen), *of_nothing(raw, x, start)]
         if share > TOLERANCE:
             flags.append(f"the multipliers miss {share:.1%} of the change of the score")
         return Attributions(
@@ -70,5 +72,5 @@ class DeepLIFT(Explainer):
             raw=raw,
             gap=gap[None],
             certificate=Certificate(gap=share, flags=tuple(flags)),
-            extra={"effect": change[None]},
+            extra={"effect": change[None], "baseline": meant(x, self.baseline, seen)},
         )
