@@ -1,13 +1,16 @@
-"""The layer that is taken by itself is one of maps, not a gate inside a recurrent cell."""
+"""The layer that is taken by itself is one of maps, not a gate of a cell, and its maps lie at the frames it saw."""
 
 import pytest
 import torch
 from torch import nn
 
 from vidence.attribution import FastCAM, GradCAM, PolyCAM
+from vidence.attribution.eigen_cam import EigenCAM
 from vidence.attribution.families import cells, family_of
+from vidence.attribution.score_cam import ScoreCAM
 from vidence.models.conv_recurrent import CELLS, Geometry, unrolled
-from vidence.scoring.scores import Logit
+from vidence.models.reconstruction import Reconstruction, ReconstructionNetwork
+from vidence.scoring.scores import Logit, SquaredError
 from vidence.testing import assert_no_residue
 
 
@@ -93,3 +96,40 @@ def test_a_model_named_as_a_cell_is_none():
 
     assert cells(ConvLSTM()) == ("cell",)
     assert not cells(nn.Sequential(nn.LSTM(2, 2), nn.Conv2d(1, 1, 1)))
+
+
+class Forecaster(ReconstructionNetwork):
+    """Reads two frames with its encoder and makes all that follow from the last of them."""
+
+    first_frame = predicts_from = 2
+
+    def __init__(self):
+        super().__init__()
+        self.encoder = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.Sigmoid())
+        self.made = nn.ConvTranspose2d(4, 3, 4, 2, 1)
+
+    def embed(self, x):
+        return self.encoder(x[:, :, :2].transpose(1, 2).flatten(0, 1)).flatten(1).unflatten(0, (len(x), 2))
+
+    def forward(self, x):
+        read = self.encoder(x[:, :, :2].transpose(1, 2).flatten(0, 1)).unflatten(0, (len(x), 2)).sum(dim=1)
+        frames = self.made(read.repeat_interleave(x.shape[2] - 2, dim=0)).sigmoid()
+        return Reconstruction(frames.unflatten(0, (len(x), -1)).transpose(1, 2), first_frame=2)
+
+
+@pytest.mark.parametrize("explainer", [GradCAM(), EigenCAM(), ScoreCAM(fill="mean"), GradCAM("encoder.0")])
+def test_what_a_predictor_read_is_shown_where_it_was(explainer):
+    model, x = Forecaster(), torch.rand(1, 3, 6, 16, 16, generator=torch.Generator().manual_seed(0))
+    found = explainer.attribute(model, x, SquaredError(), certify=False)
+    assert found.layer.startswith("encoder.")
+    assert found.values.shape[1] == 6
+    assert not found.values[:, 2:].any()  # frames that the encoder never saw
+    assert (found.values[0, :2].abs().amax((1, 2)) > 0).all()
+
+
+def test_what_a_predictor_makes_is_shown_where_it_will_be():
+    model, x = Forecaster(), torch.rand(1, 3, 6, 16, 16, generator=torch.Generator().manual_seed(0))
+    found = GradCAM("made").attribute(model, x, SquaredError(), certify=False)
+    assert found.raw.shape[1] == 4
+    assert not found.values[:, :2].any()
+    assert (found.values[0, 2:].abs().amax((1, 2)) > 0).all()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -17,8 +17,10 @@ from vidence.attribution.attention_calls import AttentionCalls
 from vidence.attribution.calls import ConvolutionCalls, EveryConvolution, GradientOn, mark, per_frame
 from vidence.attribution.families import attends
 from vidence.attribution.hooks import frozen, on_device, recorded, replaced
+from vidence.attribution.outputs import full
 from vidence.attribution.tokens import TokenLayout
 from vidence.errors import ExplainError
+from vidence.models.reconstruction import ReconstructionNetwork
 
 Result = TypeVar("Result")
 
@@ -27,13 +29,16 @@ Result = TypeVar("Result")
 class Activation:
     """What one call site returned for one clip: `leaves` start the graph of all that was computed from them.
 
-    `layout` is where tokens lie, of a transformer's layer.
+    `layout` is where tokens lie, of a transformer's layer. `before` is how many of the `t` frames come before those
+    that a predictor makes (0: it makes none), and `reads` says whether the layer is one of its encoder.
     """
 
     leaves: list[Tensor]
     t: int
     layer: str
     layout: TokenLayout | None = None
+    before: int = 0
+    reads: bool = False
 
     @property
     def values(self) -> Float[Tensor, "s k h w"]:
@@ -50,8 +55,26 @@ class Activation:
         ]
         return self._maps(parts)
 
+    def in_clip(self, maps: Float[Tensor, "v s i j"]) -> Float[Tensor, "v t i j"]:
+        """Maps of the layer at the clip's frames, linearly in time; zero at frames that a predictor's layer is not of.
+
+        Where a predictor reads as many frames as it makes, a layer outside its encoder counts as one that reads.
+        """
+        first, last, s = 0, self.t, maps.shape[1]
+        if 0 < self.before < self.t and s != self.t:
+            if self.reads or s == self.before:
+                last = self.before
+            elif s == self.t - self.before:
+                first = self.before
+        placed = on_grid(maps, (last - first, *maps.shape[2:]))
+        return F.pad(placed, (0, 0, 0, 0, first, self.t - last))
+
+    def in_frames(self, maps: Float[Tensor, "s h w"]) -> Float[Tensor, "t h w"]:
+        """One map of the layer at the clip's frames."""
+        return self.in_clip(maps[None])[0]
+
     def _maps(self, parts: list[Tensor]) -> Float[Tensor, "s k h w"]:
-        return per_frame(parts, self.t) if self.layout is None else self.layout.maps(parts[-1])
+        return full(per_frame(parts, self.t) if self.layout is None else self.layout.maps(parts[-1]))
 
 
 def with_activation(
@@ -85,7 +108,7 @@ def with_activation(
             "this explainer needs a convolution with more than one place in its output; the model called none. "
             "Name a layer, or take gradient or occlusion."
         )
-    return result, Activation(calls.leaves, t, calls.layer)
+    return result, _placed(model, Activation(calls.leaves, t, calls.layer))
 
 
 def with_activations(
@@ -101,7 +124,7 @@ def with_activations(
         calls = EveryConvolution(model, stages=True, within=f"{encoder}." if encoder else "")
         with calls:
             result = run()
-        found = [Activation(site.outputs, t, site.layer) for site in calls.kept[-layers:]]
+        found = [_placed(model, Activation(site.outputs, t, site.layer)) for site in calls.kept[-layers:]]
         if not found:
             raise ExplainError(
                 "this explainer needs a convolution with more than one place in its output; the model called none. "
@@ -123,7 +146,15 @@ def with_activations(
     for name, parts in kept.items():
         if not parts:
             raise _not_called(name)
-    return result, [Activation(parts, t, name) for name, parts in kept.items()]
+    return result, [_placed(model, Activation(parts, t, name)) for name, parts in kept.items()]
+
+
+def _placed(model: nn.Module, activation: Activation) -> Activation:
+    """The activation, knowing which frames a predictor reads."""
+    if not isinstance(model, ReconstructionNetwork):
+        return activation
+    reads = activation.layer.startswith(f"{_encoder(model)}.")
+    return replace(activation, before=model.predicts_from or model.first_frame, reads=reads)
 
 
 def _encoder(model: nn.Module) -> str | None:
@@ -182,7 +213,8 @@ def _with_named(
     if not leaves:
         raise _not_called(layer)
     tokens = calls is not None and leaves[-1].ndim == 3
-    return result, Activation(leaves, t, layer, calls.layout if tokens and calls is not None else None)
+    layout = calls.layout if tokens and calls is not None else None
+    return result, _placed(model, Activation(leaves, t, layer, layout))
 
 
 def _with_tokens(model: nn.Module, t: int, run: Callable[[list[Tensor]], Result]) -> tuple[Result, Activation] | None:

@@ -9,7 +9,7 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vidence.attribution.activation import Activation, in_frames, with_activation
+from vidence.attribution.activation import Activation, with_activation
 from vidence.attribution.calls import RecurrentCalls
 from vidence.attribution.explainer import Attributions, Explainer
 from vidence.attribution.outputs import score_rows
@@ -48,7 +48,7 @@ class GradientCAM(Explainer):
         raw = self.weighted(activation.values, gradient)
         flags = () if gradient.any() else (f"the score does not depend on {activation.layer}: the map is zero",)
         return Attributions(
-            in_frames(self.combined(raw), x.shape[2])[None].float(),
+            activation.in_frames(self.combined(raw))[None].float(),
             raw=raw[None],
             layer=activation.layer,
             certificate=Certificate(layer=activation.layer, flags=flags),

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vidence.attribution.activation import in_frames, with_activation
+from vidence.attribution.activation import with_activation
 from vidence.attribution.cam import GradientCAM
 from vidence.attribution.explainer import Attributions, Explainer, Price
 from vidence.attribution.outputs import score_rows
@@ -50,7 +50,7 @@ class EigenCAM(Explainer):
         output, activation = with_activation(model, self.layer, x.shape[2], lambda leaves: model(x))
         score_rows(score, output, x)  # a score that does not suit the model is an error here as everywhere
         return Attributions(
-            in_frames(first_component(activation.values), x.shape[2])[None].float(),
+            activation.in_frames(first_component(activation.values))[None].float(),
             layer=activation.layer,
             certificate=Certificate(layer=activation.layer, flags=(ANY_SCORE,)),
         )

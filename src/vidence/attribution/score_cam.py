@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from vidence.attribution.activation import in_frames, on_grid, with_activation
+from vidence.attribution.activation import on_grid, with_activation
 from vidence.attribution.explainer import Attributions, Explainer, Price
 from vidence.attribution.perturb.fills import Fill, check_fill, filled_with
 from vidence.attribution.subject import Subject
@@ -71,14 +71,14 @@ class ScoreCAM(Explainer):
         maps = values.transpose(0, 1)
 
         def masks(first: int, last: int) -> Tensor:
-            return between_extremes(on_grid(maps[first:last], tuple(x.shape[2:])))
+            return activation.in_clip(between_extremes(on_grid(maps[first:last], (maps.shape[1], *x.shape[3:]))))
 
         weights = self._weights(subject, masks, maps)
         raw = weights[:, None, None] * values
         everything = activation.values.shape[1]
         flags = () if len(chosen) == everything else (tried(len(chosen), everything),)
         return Attributions(
-            in_frames(raw.sum(dim=1), x.shape[2])[None].float(),
+            activation.in_frames(raw.sum(dim=1))[None].float(),
             raw=raw[None],
             layer=activation.layer,
             certificate=Certificate(layer=activation.layer, flags=flags),

@@ -129,7 +129,7 @@ class WhenWhere(Explainer):
         found = variants.weights(probed, kind, share)
         weights = _to_scale(found, effect) if self.weights == "fade" else found
         places = (activation.gradient(variants.features, gradient) * variants.standing_out[kind]).sum(dim=1)
-        values = distributed(in_frames(places, t), _in_time(weights, t))
+        values = distributed(activation.in_frames(places), _in_time(weights, t))
         if self.detail > 1 and t > 2:
             values = detailed(values, x[0], self.detail)
         return Attributions(
@@ -164,7 +164,7 @@ class WhenWhere(Explainer):
         t, h, w = x.shape[2:]
         weights = hide(model, x, score, [(i, 0, 0) for i in range(t)], (1, h, w), "median")
         places = (activation.gradient(scores[:1].sum()) * activation.values).sum(dim=1)
-        values = distributed(in_frames(places, t), weights)
+        values = distributed(activation.in_frames(places), weights)
         if self.detail > 1 and t > 2:
             values = detailed(values, x[0], self.detail)
         flag = (
