@@ -1,5 +1,9 @@
 """Explainers made of explainers."""
 
+import weakref
+from dataclasses import dataclass, replace
+
+import numpy
 import pytest
 import torch
 from scipy.stats import spearmanr
@@ -9,6 +13,7 @@ from vidence import spec
 from vidence.attribution import (
     COMBINE,
     EXPLAINERS,
+    LIME,
     Consensus,
     GradCAM,
     Gradient,
@@ -21,13 +26,16 @@ from vidence.attribution import (
     Smooth,
     SmoothGrad,
 )
+from vidence.attribution.averaging import noise
 from vidence.attribution.combine import rank_correlations
+from vidence.attribution.concept import concept_of
 from vidence.attribution.explainer import Attributions, Explainer
+from vidence.attribution.perturb.supervoxels import segmented
 from vidence.errors import ExplainError, SpecError
 from vidence.pipeline import explainer_of
 from vidence.scoring.scores import Logit, SquaredError
 from vidence.testing import check_explainer, counted_passes
-from zoo import Autoencoder, Folded, TwoStages, Volume, made
+from zoo import Autoencoder, Divided, Folded, TwoStages, Volume, made
 
 X = torch.rand(1, 3, 4, 14, 12, generator=torch.Generator().manual_seed(0))
 TABLE = {**EXPLAINERS, **COMBINE}
@@ -112,7 +120,7 @@ def test_little_agreement_is_flagged():
     one = torch.linspace(-1, 1, 4 * 14 * 12).view(1, 4, 14, 12)
     model = made(Folded)
     apart = Consensus(of=(Fixed(one), Fixed(-one))).attribute(model, X, Logit(0))
-    assert apart.certificate.flags == ("Fixed and Fixed agree little: rank correlation -1.00",)
+    assert apart.certificate.flags[0] == "Fixed and Fixed agree little: rank correlation -1.00"
     assert apart.values.abs().max() == 0
     same = Consensus(of=(Fixed(one), Fixed(7 * one))).attribute(model, X, Logit(0))
     assert not same.certificate.flags
@@ -187,6 +195,77 @@ LINES = {
 def test_lines_nest(line):
     assert explainer_of(line) == LINES[line] == spec.build(line, TABLE)
     assert spec.build(spec.line(LINES[line], TABLE), TABLE) == LINES[line]
+
+
+def test_segments_that_differ_from_clip_to_clip_have_no_mean():
+    x = torch.zeros(1, 3, 4, 24, 24)
+    x[..., 4:10, 4:10] = 0.8
+    x[:, 0, :, 16:, 6:18] = 0.6
+    drawn = noise(x, spread=0.02, seed=0)
+    assert len({int(segmented(x + next(drawn), "slic", count=12).max()) for _ in range(4)}) > 1
+    found = Smooth(LIME(count=12, n=8), n=4, spread=0.02).attribute(made(Folded), x, Logit(0), certify=False)
+    assert found.raw is None
+    assert found.values.shape == (1, 4, 24, 24)
+    assert Smooth(GradCAM(), n=2).attribute(made(Folded), x, Logit(0)).raw.shape[:3] == (1, 4, 5)
+
+
+def test_smooth_averages_raw_maps_and_holds_no_more_than_their_sum():
+    model, alive = made(Folded), []
+
+    class Probe(Gradient):
+        def explain_clip(self, model, x, score):
+            found = super().explain_clip(model, x, score)
+            alive.append(weakref.ref(found.raw))
+            held.append(sum(one() is not None for one in alive))
+            return found
+
+    held = []
+    found = Smooth(Probe(channels="sum"), n=6).attribute(model, X, Logit(0), certify=False)
+    assert max(held) <= 3
+    torch.testing.assert_close(found.raw.sum(1), found.values)
+
+
+def test_parts_are_told_what_a_detector_knows():
+    detector, asked = object(), []
+
+    @dataclass(frozen=True)
+    class Needy(Gradient):
+        threshold: float | None = None
+
+        def informed(self, detector, score):
+            asked.append((detector, score))
+            return replace(self, threshold=7.0)
+
+    score = Logit(0)
+    for combined in (Mean(of=(Needy(), Gradient())), Consensus(of=(Gradient(), Needy(), Smooth(Needy())), agree=2)):
+        told = combined.informed(detector, score)
+        assert type(told) is type(combined)
+        found = [getattr(part, "explainer", part) for part in told.of]
+        assert [part.threshold for part in found if isinstance(part, Needy)] == [7.0] * (len(found) - 1)
+    assert asked == [(detector, score)] * 3
+
+
+@pytest.mark.parametrize("combine", [lambda one: Mean(of=(one, one)), lambda one: Smooth(one, n=1, spread=0.0)])
+@pytest.mark.parametrize("key", ["cdam", "smooth-cdam", "integrated-cdam"])
+def test_a_part_explains_its_concept(combine, key, tmp_path):
+    model, x, file = made(Divided), torch.rand(1, 3, 5, 14, 12), str(tmp_path / "concept.npy")
+    numpy.save(file, concept_of(model, torch.rand(2, 3, 5, 14, 12)).numpy())
+    one = replace(EXPLAINERS[key].quick(), concept=file)
+    found = combine(one).attribute(model, x, Logit(0))
+    alone = one.attribute(model, x, Logit(0)).values
+    torch.testing.assert_close(found.values / found.values.abs().sum(), alone / alone.abs().sum())
+    assert any(f"of the concept {file}" in flag for flag in found.certificate.flags)
+
+
+def test_seeds_of_the_parts_are_told():
+    one, two = SmoothGrad(n=2, seed=3), SmoothGrad(n=2, seed=4)
+    same = Mean(of=(one, one, Gradient())).attribute(made(Folded), X, Logit(0))
+    assert same.certificate.seed == 3
+    assert not same.certificate.flags
+    found = Mean(of=(one, two)).attribute(made(Folded), X, Logit(0))
+    assert found.certificate.flags == ("the parts have seeds of their own: SmoothGrad 3, SmoothGrad 4",)
+    assert found.extra["parts"] == [repr(one), repr(two)]
+    assert "seed=4" in found.extra["parts"][1]
 
 
 def test_settings_that_mean_nothing_are_refused():

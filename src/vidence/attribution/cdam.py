@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from abc import ABC
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -52,6 +52,19 @@ class TokenGradients(Explainer, ABC):
             model, score = Latent(model), ConceptScore(read_concept(self.concept))
         return super().attribute(model, x, score, certify=certify)
 
+    def explain_clip(self, model: nn.Module, x: Float[Tensor, "1 c t h w"], score: ScoreFunction) -> Attributions:
+        """`raw` is (1, t', d, h', w'). As part of a combination it explains its concept, too, and says so."""
+        if self.concept is None or isinstance(score, ConceptScore):
+            return self.of_tokens(model, x, score)
+        found = self.of_tokens(Latent(model), x, ConceptScore(read_concept(self.concept)))
+        said = f"the map is of the concept {self.concept}, not of the score, which frame deletion is measured by"
+        held = found.certificate
+        return replace(found, certificate=replace(held, flags=(*held.flags, said)))
+
+    @abstractmethod
+    def of_tokens(self, model: nn.Module, x: Float[Tensor, "1 c t h w"], score: ScoreFunction) -> Attributions:
+        """The map of one clip under a score of the model's output."""
+
 
 @dataclass(frozen=True)
 class CDAM(TokenGradients):
@@ -60,7 +73,7 @@ class CDAM(TokenGradients):
     If the score is linear in the tokens, and no other tokens count, the map sums to it.
     """
 
-    def explain_clip(self, model: nn.Module, x: Float[Tensor, "1 c t h w"], score: ScoreFunction) -> Attributions:
+    def of_tokens(self, model: nn.Module, x: Float[Tensor, "1 c t h w"], score: ScoreFunction) -> Attributions:
         """One forward pass, and a backward pass of the last block. `raw` is (1, t', d, h', w')."""
         output, tokens = _tokens(model, x, self.layer)
         gradient = tokens.gradient(score_rows(score, output, x).sum())
@@ -95,7 +108,7 @@ class SmoothCDAM(TokenGradients):
         """A forward pass for the tokens, and n of the altered ones with a backward pass of the last block each."""
         return Price(1 + self.n, self.n)
 
-    def explain_clip(self, model: nn.Module, x: Float[Tensor, "1 c t h w"], score: ScoreFunction) -> Attributions:
+    def of_tokens(self, model: nn.Module, x: Float[Tensor, "1 c t h w"], score: ScoreFunction) -> Attributions:
         """`raw` is the mean (1, t', d, h', w')."""
         output, tokens = _tokens(model, x, self.layer, once=True)
         held = pinned(score, output, x)
@@ -132,7 +145,7 @@ class IntegratedCDAM(TokenGradients):
         """A forward pass for the tokens, one without them, and one with a backward pass of the last block a step."""
         return Price(2 + self.steps, self.steps)
 
-    def explain_clip(self, model: nn.Module, x: Float[Tensor, "1 c t h w"], score: ScoreFunction) -> Attributions:
+    def of_tokens(self, model: nn.Module, x: Float[Tensor, "1 c t h w"], score: ScoreFunction) -> Attributions:
         """`raw` is (1, t', d, h', w')."""
         output, tokens = _tokens(model, x, self.layer, once=True)
         held = pinned(score, output, x)

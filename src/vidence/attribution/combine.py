@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from math import prod
-from typing import Any, Self
+from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +22,7 @@ from vidence.attribution.perturb.occlusion import Occlusion
 from vidence.attribution.progress import counted
 from vidence.attribution.subject import Subject
 from vidence.errors import SpecError
+from vidence.models.detector import Detector
 from vidence.record.facts import Certificate
 from vidence.scoring.scores import ScoreFunction
 
@@ -60,8 +62,14 @@ class _Several(Explainer, ABC):
         """What the first part that refuses says."""
         return next(filter(None, (part.refusal(model, x, score) for part in self.of)), None)
 
+    def informed(self, detector: Detector, score: ScoreFunction) -> Self:
+        """With each part informed."""
+        return replace(self, of=tuple(part.informed(detector, score) for part in self.of))
+
     def explain_clip(self, model: nn.Module, x: Float[Tensor, "1 c t h w"], score: ScoreFunction) -> Attributions:
-        """`raw` is the parts' normalised maps (1, m, t, i, j); `extra` their rank correlations (1, m, m)."""
+        """`raw` is the parts' normalised maps (1, m, t, i, j); `extra` their rank correlations (1, m, m), and `parts`:
+        each explainer with all its settings, and its seed if it has one.
+        """
         found = [part.explain_clip(model, x, score) for part in self.of]
         maps = _comparable([part.values for part in found])  # (m, t, i, j)
         agreement = rank_correlations(maps)
@@ -70,13 +78,16 @@ class _Several(Explainer, ABC):
             for part, one in zip(self.of, found, strict=True)
             for flag in one.certificate.flags
         ]
+        seeds = {f"{type(part).__name__} {part.seed}": part.seed for part in self.of if hasattr(part, "seed")}
         layers = tuple(dict.fromkeys(one.layer for one in found if one.layer))
         return Attributions(
             self.joined(maps)[None],
             raw=maps[None],
             layer=", ".join(layers) or None,
-            certificate=Certificate(flags=(*flags, *self.warnings(agreement))),
-            extra={"rank_correlations": agreement[None]},
+            certificate=Certificate(
+                seed=next(iter(seeds.values()), 0), flags=(*flags, *_unlike(seeds), *self.warnings(agreement))
+            ),
+            extra={"rank_correlations": agreement[None], "parts": [repr(part) for part in self.of]},
         )
 
     def warnings(self, agreement: Float[Tensor, "m m"]) -> tuple[str, ...]:
@@ -179,25 +190,57 @@ class Smooth(Explainer):
         """What the explainer refuses."""
         return self.explainer.refusal(model, x, score)
 
+    def informed(self, detector: Detector, score: ScoreFunction) -> Self:
+        """With the explainer informed."""
+        return replace(self, explainer=self.explainer.informed(detector, score))
+
     def explain_clip(self, model: nn.Module, x: Float[Tensor, "1 c t h w"], score: ScoreFunction) -> Attributions:
-        """`raw` is the explainer's own form, averaged where it has one."""
+        """`raw` is the explainer's own form, averaged where it has one that lies on a grid."""
         held = Subject(model, x, score).score
         drawn = noise(x, spread=self.spread, seed=self.seed, shared=self.shared)
-        found = [
-            self.explainer.explain_clip(model, x + next(drawn), held)
-            for _ in counted(range(self.n), label="maps under noise")
-        ]
-        mean = moments(one.values for one in found)
-        raws = [one.raw for one in found if one.raw is not None]
-        flags = tuple(dict.fromkeys(flag for one in found for flag in one.certificate.flags))
-        extra: dict[str, Any] = {"deviation": mean.variance.sqrt()[None]}
+        raw, said, layers = _Mean(), dict[str, None](), dict[str | None, None]()
+
+        def maps() -> Iterator[Tensor]:
+            for _ in counted(range(self.n), label="maps under noise"):
+                one = self.explainer.explain_clip(model, x + next(drawn), held)
+                said.update(dict.fromkeys(one.certificate.flags))
+                layers[one.layer] = None
+                raw.add(one.raw)
+                yield one.values
+
+        mean = moments(maps())
         return Attributions(
             mean.mean[None],
-            raw=torch.stack(raws).mean(dim=0) if raws else None,
-            layer=found[0].layer,
-            certificate=Certificate(flags=flags),
-            extra=extra,
+            raw=raw.value,
+            layer=next(iter(layers)),
+            certificate=Certificate(flags=tuple(said)),
+            extra={"deviation": mean.variance.sqrt()[None]},
         )
+
+
+class _Mean:
+    """The mean of what lies on a grid; weights of segments (1, m) belong to other segments in each noisy clip."""
+
+    def __init__(self) -> None:
+        self._total: Tensor | None = None
+        self._count = 0
+
+    def add(self, raw: Tensor | None) -> None:
+        """Count one in."""
+        if raw is None or raw.ndim < 3:
+            return
+        self._total = raw if self._total is None else self._total + raw
+        self._count += 1
+
+    @property
+    def value(self) -> Tensor | None:
+        """The mean, or None of nothing."""
+        return None if self._total is None else self._total / self._count
+
+
+def _unlike(seeds: Mapping[str, int]) -> tuple[str, ...]:
+    """What is said where a certificate's one seed is not that of all parts, which are named with theirs."""
+    return () if len(set(seeds.values())) < 2 else (f"the parts have seeds of their own: {', '.join(seeds)}",)
 
 
 def _comparable(maps: list[Float[Tensor, "1 t i j"]]) -> Float[Tensor, "m t i j"]:
