@@ -7,6 +7,7 @@ from torch import nn
 from vidence.attribution import IntegratedCAM
 from vidence.attribution.integrated_cam import settled
 from vidence.attribution.path import nodes
+from vidence.attribution.reference import regrouped
 from vidence.errors import ExplainError, SpecError
 from vidence.scoring.scores import Contrast, Logit, SquaredError
 from vidence.testing import counted_passes
@@ -64,6 +65,56 @@ def test_finds_when_and_where_although_the_gradient_is_gone(build):
     assert found.certificate.gap <= 0.01
     assert found.certificate.same_top_frame
     assert found.layer == "conv"
+
+
+class Strided(nn.Module):
+    """A 3-D convolution that halves time, and a GRU over what is left of it, or over that drawn out again."""
+
+    def __init__(self, again=False):
+        super().__init__()
+        self.conv, self.rnn, self.out = nn.Conv3d(3, 4, 3, 2, 1), nn.GRU(4, 5, batch_first=True), nn.Linear(5, 3)
+        self.again = again
+
+    def forward(self, x):
+        features = self.conv(x).relu().mean((3, 4))
+        features = features.repeat_interleave(2, dim=2) if self.again else features
+        return self.out(self.rnn(features.transpose(1, 2))[0][:, -1])
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_stride_in_time_before_the_recurrent_layer(again):
+    torch.manual_seed(0)
+    model, x = Strided(again), torch.rand(1, 3, 8, 16, 16)
+    found = IntegratedCAM().attribute(model, x, Logit(0))
+    weights = found.extra["weights"][0]
+    assert found.values.shape == (1, 8, 8, 8)
+    assert found.raw.shape == (1, 4, 4, 8, 8)
+    assert len(weights) == (8 if again else 4)
+    torch.testing.assert_close(found.values.sum(), weights.sum(), rtol=1e-4, atol=1e-5)
+    by_frame = weights if again else weights.repeat_interleave(2) / 2
+    torch.testing.assert_close(found.values.sum((2, 3))[0], by_frame, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found.raw.sum((2, 3, 4))[0], by_frame.view(4, 2).sum(1), rtol=1e-4, atol=1e-5)
+    assert found.certificate.deletion_rank is not None
+
+
+@pytest.mark.parametrize("build", [Folded, TwoStages, Strided, lambda: Strided(again=True)])
+def test_a_still_clip_has_no_ordinary_frame_to_stand_out_from(build):
+    torch.manual_seed(0)
+    model, x = build().eval(), torch.rand(1, 3, 1, 16, 16).expand(1, 3, 8, 16, 16)
+    if isinstance(model, Strided):
+        nn.init.zeros_(model.conv.weight[:, :, 0].data)  # sees no border in time
+    found = IntegratedCAM().attribute(model, x, Logit(0))
+    assert not found.values.any()
+    assert "the clip stands still" in found.certificate.flags[0]
+
+
+def test_weights_that_all_but_cancel_keep_their_size():
+    weights = torch.tensor([1.0, 2.0, -3.0, 4.0, -4.0, 1e-7])
+    found = regrouped(weights, 4)
+    torch.testing.assert_close(found, torch.tensor([2.0, -2.0, 2.0, -2.0]), atol=1e-6, rtol=0)
+    torch.testing.assert_close(regrouped(weights, 6), weights)
+    torch.testing.assert_close(regrouped(weights, 12), weights.repeat_interleave(2) / 2)
+    torch.testing.assert_close(regrouped(torch.tensor([1.0, -1.0, 1.0, -1.0]), 2), torch.zeros(2))
 
 
 @pytest.mark.parametrize("baseline", ["median", "mean"])

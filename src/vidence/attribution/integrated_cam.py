@@ -12,7 +12,6 @@ from math import ceil
 from typing import Any, Literal, Self
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -23,7 +22,7 @@ from vidence.attribution.families import NAMES, family_of
 from vidence.attribution.outputs import first_row, one_each, rows_of
 from vidence.attribution.path import nodes, relative_gap
 from vidence.attribution.progress import counted
-from vidence.attribution.reference import median_over_time, reference_features, reference_maps
+from vidence.attribution.reference import median_over_time, reference_features, reference_maps, regrouped
 from vidence.attribution.two_stage import TwoStage
 from vidence.errors import ExplainError, SpecError
 from vidence.record.facts import Certificate
@@ -88,7 +87,9 @@ class IntegratedCAM(Explainer):
         return f"integrated-cam follows frame features into a recurrent head, and {NAMES[family]} has none: {INSTEAD}."
 
     def explain_clip(self, model: nn.Module, x: Float[Tensor, "1 c t h w"], score: ScoreFunction) -> Attributions:
-        """`raw` (1, s, k, h, w) by channel; in `extra` weights (1, t), the effect (1,) and the number of nodes."""
+        """`raw` (1, s, k, h, w) by channel; in `extra` the effect (1,), the number of nodes, and weights (1, t), one
+        for each step of the recurrent head: fewer than frames after a stride in time.
+        """
         head = _Head(self, model, x, score)
         change = head.whole - head.emptied
         gradient, count = head.integrated()  # (1, t, f)
@@ -96,13 +97,15 @@ class IntegratedCAM(Explainer):
         gap = change - weights.double().sum().float()
         missed = relative_gap(float(gap), float(change), float(head.whole))
         raw = head.placed(gradient, weights)
-        values = raw.sum(dim=1)
-        if len(values) != len(weights):
-            values = settled(in_frames(values, len(weights)) * (len(values) / len(weights)), weights)
+        values, t = raw.sum(dim=1), x.shape[2]
+        if len(values) != t:
+            values = settled(in_frames(values, t) * (len(values) / t), regrouped(weights, t))
         flags = []
         if missed > self.tolerance:
             flags.append(f"the path integral misses {missed:.1%} of the change of the score with {count} nodes")
-        if not raw.any():
+        if torch.allclose(head.held, head.empty):
+            flags.append("the clip stands still, so that it equals its reference: the map is zero; take grad-cam")
+        elif not raw.any():
             flags.append("no frame's features change the score: the map is zero")
         layer = head.activation.layer
         return Attributions(
@@ -287,11 +290,7 @@ class _Head:
     def placed(self, gradient: Float[Tensor, "1 t f"], weights: Float[Tensor, " t"]) -> Float[Tensor, "s k h w"]:
         """Weights carried to the layer's channels and places: each frame's sum to its weight."""
         raw = self.activation.gradient(self.features, gradient) * self.standing_out
-        groups = weights
-        if len(raw) != len(weights):  # a 3-D convolution has fewer maps than frames
-            groups = F.interpolate(weights[None, None], size=len(raw), mode="area")[0, 0]
-            groups = groups * (weights.sum() / groups.sum())
-        return settled(raw, groups)
+        return settled(raw, regrouped(weights, len(raw)))  # a 3-D convolution has fewer maps than frames
 
 
 def settled(raw: Float[Tensor, "s ..."], weights: Float[Tensor, " s"]) -> Float[Tensor, "s ..."]:

@@ -56,6 +56,17 @@ def distributed(places: Float[Tensor, "t h w"], weights: Float[Tensor, " t"]) ->
     return torch.where(total > 0, agreeing / total, even) * weights[:, None, None]
 
 
+def regrouped(weights: Float[Tensor, " s"], count: int) -> Float[Tensor, " count"]:
+    """Weights of s equal parts of the clip as those of `count`: each goes where its part of the time lies.
+
+    Their sum stays, also where weights of both signs all but cancel: nothing is divided by it.
+    """
+    ends = torch.arange(len(weights) + 1, dtype=torch.float64) / len(weights)
+    others = torch.arange(count + 1, dtype=torch.float64) / count
+    shared = torch.minimum(ends[1:], others[1:, None]) - torch.maximum(ends[:-1], others[:-1, None])
+    return (shared.clamp(min=0) * len(weights)).to(weights) @ weights
+
+
 def detailed(values: Float[Tensor, "t h w"], x: Float[Tensor, "c t y x"], times: int) -> Float[Tensor, "t i j"]:
     """The map on a finer grid: around a cell its weight goes where the pixels differ from their median over time.
 
