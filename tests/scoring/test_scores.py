@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vidence.errors import ShapeError, SpecError
-from vidence.scoring.scores import SCORES, Anomaly, Contrast, Logit, Output, Probability, Sum, has_places, pinned
+from vidence.scoring.scores import SCORES, Anomaly, Contrast, Logit, Output, Probability, Sum, has_places, pinned, reads
 from vidence.spec import build, line
 
 LOGITS = torch.tensor([[1.0, 3.0, 2.0], [0.5, -1.0, 0.0]])
@@ -123,3 +123,31 @@ def test_sums_that_mean_nothing_are_refused(wrong: str, message: str) -> None:
 
 def test_a_scalar_output_is_itself() -> None:
     assert Output()(torch.tensor([1.5, 2.5]), X).tolist() == [1.5, 2.5]
+
+
+def test_probabilities_are_taken_as_they_are_where_that_is_asked() -> None:
+    shares = LOGITS.softmax(1)
+    torch.testing.assert_close(Probability(1, of="probabilities")(shares, X), shares[:, 1])
+    torch.testing.assert_close(Probability(1, log=True, of="probabilities")(shares, X), shares[:, 1].log())
+    torch.testing.assert_close(Probability(of="probabilities")(shares[:, :1], X), shares[:, 0])
+    torch.testing.assert_close(Anomaly((0, 2), of="probabilities")(shares, X), shares[:, 1])
+    named = Anomaly(("a",), of="probabilities").named(("a", "b", "c"))
+    assert named == Anomaly((0,), of="probabilities")
+    for made in (Probability, Anomaly):
+        with pytest.raises(SpecError, match="'logits' or 'probabilities'"):
+            made(of="logit")
+
+
+def test_a_class_is_not_contrasted_with_itself() -> None:
+    with pytest.raises(SpecError, match="two classes; got 2 twice"):
+        build("contrast(class=2, against=2)", SCORES)
+    with pytest.raises(SpecError, match="two classes"):
+        Contrast("fight", 0).named(("fight", "nofight"))
+    assert Contrast(None, None)(LOGITS, X).tolist() == pytest.approx([1.0, 0.5])
+
+
+def test_what_a_score_reads_of_the_output() -> None:
+    assert [reads(score) for score in (Logit(), Contrast(), Output(), Anomaly())] == ["logits"] * 4
+    assert [reads(pinned(score, LOGITS[:1], X[:1])) for score in (Logit(), Contrast())] == ["logits"] * 2
+    assert reads(pinned(Probability(of="probabilities"), LOGITS[:1], X[:1])) == "probabilities"
+    assert reads(lambda output, x: output) is None

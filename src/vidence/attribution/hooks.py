@@ -59,6 +59,22 @@ def replaced(model: nn.Module, layer: str, change: Callable[[Any], Any]) -> Iter
         handle.remove()
 
 
+@contextmanager
+def watched(
+    model: nn.Module, before: Callable[[], None], after: Callable[[tuple[Any, ...], Any], None]
+) -> Iterator[None]:
+    """`before()` when the model itself is called, `after(args, output)` once it has answered; the answer stays."""
+    handles = [
+        model.register_forward_pre_hook(lambda module, args: before()),
+        model.register_forward_hook(lambda module, args, output: after(args, output)),
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
 def module_at(model: nn.Module, layer: str) -> nn.Module:
     """The module with this path, or the only one whose path ends so. Raises `ExplainError` that lists some."""
     paths = dict(model.named_modules())

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import torch
 from jaxtyping import Float, Int
@@ -34,10 +34,11 @@ from vidence.scoring.targets import FrameContrast, NormalisedError, Region
 __all__ = [
     "PSNR", "SCORES", "SSIM", "AbsoluteError", "Anomaly", "CentreDistance", "Contrast", "FrameContrast", "Logit",
     "NormalisedError", "Output", "Pinnable", "Placed", "Probability", "Region", "ScoreFunction", "SquaredError", "Sum",
-    "Target", "has_places", "index_of", "logits_of", "pinned",
+    "Target", "has_places", "index_of", "logits_of", "pinned", "reads",
 ]  # fmt: skip
 
 Target: TypeAlias = int | str | None
+Reading: TypeAlias = Literal["logits", "probabilities"]
 
 
 def logits_of(output: Any) -> Float[Tensor, "n k"]:
@@ -49,7 +50,10 @@ def logits_of(output: Any) -> Float[Tensor, "n k"]:
         )
     logits = output[:, None] if output.ndim == 1 else output
     if logits.ndim != 2:
-        raise ShapeError(f"this score needs logits (n, k); the model returned {tuple(output.shape)}.")
+        raise ShapeError(
+            f"this score needs logits (n, k); the model returned {tuple(output.shape)}. If it answers frame by frame, "
+            "say what counts: Adapted(model, pick=lambda output: output.mean(dim=1))."
+        )
     return logits
 
 
@@ -125,14 +129,30 @@ class Logit(_ClassScore):
         return _pick(logits, target)
 
 
+def _check_reading(of: str) -> None:
+    if of not in ("logits", "probabilities"):
+        raise SpecError(f"of must be 'logits' or 'probabilities', what the model returns; got {of!r}.")
+
+
 @dataclass(frozen=True)
 class Probability(_ClassScore):
-    """The class's softmax probability (sigmoid for a single output), in [0, 1]."""
+    """The class's softmax probability (sigmoid for a single output), in [0, 1].
+
+    `of='probabilities'`: the model's output is taken as it is, of one that ends in a softmax or sigmoid itself.
+    """
 
     log: bool = False
+    of: Reading = "logits"
+
+    def __post_init__(self) -> None:
+        """Refuse an unknown reading."""
+        _check_reading(self.of)
 
     def of_class(self, logits: Float[Tensor, "n k"], target: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
         """p_c, or log p_c."""
+        if self.of == "probabilities":
+            taken = _pick(logits, target)
+            return taken.clamp(min=torch.finfo(taken.dtype).tiny).log() if self.log else taken
         if logits.shape[1] == 1:
             return torch.nn.functional.logsigmoid(logits[:, 0]) if self.log else logits[:, 0].sigmoid()
         return _pick(logits.log_softmax(dim=1) if self.log else logits.softmax(dim=1), target)
@@ -145,6 +165,13 @@ class Contrast(_ClassScore):
     flips_at: ClassVar[float] = 0.0  # below, the model says the other class
 
     against: Target = None
+
+    def __post_init__(self) -> None:
+        """Refuse a class against itself."""
+        if self.class_ is not None and self.class_ == self.against:
+            raise SpecError(
+                f"a contrast needs two classes; got {self.class_!r} twice. Leave `against` out for the next."
+            )
 
     def named(self, classes: Sequence[str]) -> Contrast:
         """Replace class names by their indices."""
@@ -181,20 +208,29 @@ class _PinnedContrast:
 
 @dataclass(frozen=True)
 class Anomaly:
-    """1 - P(normal): the probability of all classes that are not normal. `normal` are indices or names."""
+    """1 - P(normal): the probability of all classes that are not normal. `normal` are indices or names.
+
+    `of='probabilities'`: the model's output is taken as it is, of one that ends in a softmax itself.
+    """
 
     normal: tuple[Target, ...] = (0,)
+    of: Reading = "logits"
+
+    def __post_init__(self) -> None:
+        """Refuse an unknown reading."""
+        _check_reading(self.of)
 
     def named(self, classes: Sequence[str]) -> Anomaly:
         """Replace class names by their indices."""
-        return Anomaly(tuple(index_of(target, classes) for target in self.normal))
+        return replace(self, normal=tuple(index_of(target, classes) for target in self.normal))
 
     def __call__(self, output: Any, x: Tensor) -> Float[Tensor, " n"]:
         """Score each clip, (n,) in [0, 1]."""
         logits = logits_of(output)
         if any(not isinstance(target, int) or not 0 <= target < logits.shape[1] for target in self.normal):
             raise SpecError(f"normal must list classes of 0..{logits.shape[1] - 1}; got {self.normal}.")
-        return 1 - logits.softmax(dim=1)[:, list(self.normal)].sum(dim=1)
+        shares = logits.softmax(dim=1) if self.of == "logits" else logits
+        return 1 - shares[:, list(self.normal)].sum(dim=1)
 
 
 @dataclass(frozen=True)
@@ -265,6 +301,14 @@ class Sum:
     @property
     def _weighted(self) -> list[tuple[float, Any]]:
         return list(zip(self.weights or (1.0,) * len(self.of), self.of, strict=True))
+
+
+def reads(score: Any) -> Reading | None:
+    """What a score takes the model's output (n, k) for; None where it is not known to take a row a clip."""
+    held = score.score if isinstance(score, _Pinned) else score
+    if isinstance(held, _ClassScore | _PinnedContrast | Anomaly | Output):
+        return getattr(held, "of", "logits")
+    return None
 
 
 SCORES: dict[str, type] = {
