@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vidence.attribution.activation import in_frames, with_activation
+from vidence.attribution.activation import with_activation
 from vidence.attribution.calls import GradientOn, RecurrentCalls, per_call, per_frame
 from vidence.attribution.explainer import Attributions, Explainer, Price
 from vidence.attribution.families import NAMES, family_of
@@ -99,7 +99,7 @@ class IntegratedCAM(Explainer):
         raw = head.placed(gradient, weights)
         values, t = raw.sum(dim=1), x.shape[2]
         if len(values) != t:
-            values = settled(in_frames(values, t) * (len(values) / t), regrouped(weights, t))
+            values = settled(head.activation.in_frames(values) * (len(values) / t), regrouped(weights, t))
         flags = []
         if missed > self.tolerance:
             flags.append(f"the path integral misses {missed:.1%} of the change of the score with {count} nodes")

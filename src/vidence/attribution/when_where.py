@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vidence.attribution.activation import Activation, in_frames, with_activation
+from vidence.attribution.activation import Activation, with_activation
 from vidence.attribution.calls import RecurrentCalls, per_call, per_frame
 from vidence.attribution.explainer import Attributions, Explainer, Price
 from vidence.attribution.hidden_frames import (
@@ -26,7 +26,14 @@ from vidence.attribution.hidden_frames import (
 )
 from vidence.attribution.outputs import first_row, joined_outputs, score_rows
 from vidence.attribution.perturb.boxes import hide
-from vidence.attribution.reference import Kind, detailed, distributed, reference_features, reference_maps
+from vidence.attribution.reference import (
+    Kind,
+    detailed,
+    distributed,
+    reference_features,
+    reference_maps,
+    regrouped,
+)
 from vidence.attribution.two_stage import TwoStage
 from vidence.errors import SpecError
 from vidence.record.facts import Certificate
@@ -129,7 +136,7 @@ class WhenWhere(Explainer):
         found = variants.weights(probed, kind, share)
         weights = _to_scale(found, effect) if self.weights == "fade" else found
         places = (activation.gradient(variants.features, gradient) * variants.standing_out[kind]).sum(dim=1)
-        values = distributed(activation.in_frames(places), _in_time(weights, t))
+        values = distributed(activation.in_frames(places), regrouped(weights, t))
         if self.detail > 1 and t > 2:
             values = detailed(values, x[0], self.detail)
         return Attributions(
@@ -260,8 +267,3 @@ def _to_scale(weights: Float[Tensor, " t"], effect: Float[Tensor, " 1"]) -> Floa
     """Weights that sum to the measured effect: a few nodes find the shares of a steep step, but not its height."""
     total = weights.sum()
     return weights * (effect / total) if bool(total * effect > 0) else weights
-
-
-def _in_time(weights: Float[Tensor, " s"], t: int) -> Float[Tensor, " t"]:
-    """Weights of s groups of frames -> t frames, their sum kept."""
-    return weights if len(weights) == t else in_frames(weights[:, None, None], t)[:, 0, 0] * (len(weights) / t)
