@@ -4,7 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from vidence.testing import assert_no_residue, counted_passes
+from vidence.attribution.explainer import Attributions
+from vidence.attribution.gradient import InputXGradient
+from vidence.testing import assert_no_residue, check_explainer, counted_passes
+from zoo import Folded, made
 
 
 class Two(nn.Module):
@@ -41,3 +44,35 @@ def test_leaves_nothing_behind_an_error():
     model = Two()
     with pytest.raises(ZeroDivisionError), assert_no_residue(model), counted_passes(model):
         raise ZeroDivisionError
+
+
+class Bottom(InputXGradient):
+    """What goes with its map is not the clip's own, or has no row of its own for each clip."""
+
+    def __init__(self, wrong):
+        super().__init__()
+        object.__setattr__(self, "wrong", wrong)
+        object.__setattr__(self, "calls", [])
+
+    def explain_clip(self, model, x, score):
+        self.calls.append(1)
+        found = super().explain_clip(model, x, score)
+        extra = {"own": x.mean((1, 2, 3, 4)), **self.wrong(len(self.calls))}
+        return Attributions(found.values, certificate=found.certificate, extra=extra)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (lambda calls: {}, None),
+        (lambda calls: {"channels": torch.arange(5)}, "'channels'.*one row a clip"),
+        (lambda calls: {"calls": torch.tensor([[1.0, float(calls)]])}, "'calls'.*its clips give alone"),
+    ],
+)
+def test_what_goes_with_a_map_is_the_clips_own(wrong, said):
+    explainer, model, x = Bottom(wrong), made(Folded), torch.rand(2, 3, 4, 14, 12)
+    if said is None:
+        check_explainer(explainer, model, x)
+        return
+    with pytest.raises(AssertionError, match=said):
+        check_explainer(explainer, model, x)

@@ -90,9 +90,9 @@ def check_explainer(
 ) -> None:
     """Run an explainer on clips (n, c, t, h, w), n of at least 2, under two scores that suit the model.
 
-    Maps are finite, float32, a frame each; a batch gives what its last clip gives alone; twice gives the same; another
-    score gives another map of the first clip (`class_specific`); nothing is left on the model, after a success and
-    after an error.
+    Maps are finite, float32, a frame each; a batch gives what its last clip gives alone, also the tensors in `extra`;
+    twice gives the same; another score gives another map of the first clip (`class_specific`); nothing is left on the
+    model, after a success and after an error.
     """
     first, second = scores
     with assert_no_residue(model):
@@ -112,15 +112,30 @@ def check_explainer(
     )
     again = values if values.shape == called.shape else F.interpolate(values, size=called.shape[2:], mode="bilinear")
     _require(torch.equal(called, again), "the same call must give the same map")
-    alone = explainer.attribute(model, x[-1:], first, certify=False).values
-    difference = float((alone - values[-1:]).abs().max())
+    single = explainer.attribute(model, x[-1:], first, certify=False)
+    difference = float((single.values - values[-1:]).abs().max())
     _require(
         difference <= tolerance * scale, f"a batch must give what its clips give alone; they differ by {difference:g}"
     )
+    for name, value in single.extra.items():
+        if isinstance(value, Tensor):
+            _check_extra(name, value, found.extra[name], len(x), tolerance)
     if class_specific:
         other = explainer.attribute(model, x[:1], second, certify=False).values
         _require(float((other - values[:1]).abs().max()) > 1e-3 * scale, "another score must give another map")
     _check_errors(explainer, model, x, first, asked=class_specific)
+
+
+def _check_extra(name: str, single: Tensor, together: Tensor, n: int, tolerance: float) -> None:
+    """A tensor in `extra` has a row a clip, and of a batch the rows of its clips, at the end perhaps filled up."""
+    _require(len(single) == 1, f"extra[{name!r}] must have one row a clip; of one clip it is {tuple(single.shape)}")
+    _require(len(together) == n, f"extra[{name!r}] must have one row a clip, {n}; it is {tuple(together.shape)}")
+    last = together[(slice(-1, None), *(slice(size) for size in single.shape[1:]))]
+    scale = float(together.nan_to_num().abs().max()) if together.numel() else 0.0
+    same = last.shape == single.shape and torch.allclose(
+        last.double(), single.double(), rtol=tolerance, atol=tolerance * scale, equal_nan=True
+    )
+    _require(same, f"extra[{name!r}] of a batch must be what its clips give alone")
 
 
 def _check_errors(explainer: Explainer, model: nn.Module, x: Tensor, score: ScoreFunction, *, asked: bool) -> None:
