@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import vidence
 from vidence.attribution import GradCAM, WhenWhere
-from vidence.errors import ExplainError, SpecError, VidenceError
+from vidence.errors import ExplainError, ShapeError, SpecError, VidenceError
 from vidence.frames.clip import Clip
 from vidence.frames.source import open_source
 from vidence.models.classifier_detector import ClassifierDetector
@@ -134,6 +134,31 @@ def test_unknown_classes_of_a_detector_are_told(detector: ClassifierDetector, fi
 def test_what_has_no_network_cannot_be_looked_into(clip: Clip) -> None:
     with pytest.raises(ExplainError, match="object has none"):
         explain(object(), clip)  # type: ignore[arg-type]
+
+
+def test_a_function_is_no_model_and_told_so(model: Looped, clip: Clip) -> None:
+    with pytest.raises(ExplainError, match=r"function has none.*forward of a module"):
+        explain(lambda x: model(x), clip)  # type: ignore[arg-type]
+
+
+def test_an_array_is_no_clip_and_told_how_to_become_one(model: Looped, clip: Clip) -> None:
+    for given in (clip.pixels, clip.pixels.tolist()):
+        with pytest.raises(ShapeError, match=f"got {type(given).__name__}.*permute"):
+            explain(model, given)  # type: ignore[arg-type]
+
+
+def test_a_class_is_no_explainer(model: Looped, clip: Clip) -> None:
+    with pytest.raises(SpecError, match=r"got the class GradCAM; write GradCAM\(\)"):
+        explain(model, clip, explainer=GradCAM)  # type: ignore[arg-type]
+    with pytest.raises(SpecError, match="a line such as"):
+        explain(model, clip, explainer=3)  # type: ignore[arg-type]
+
+
+def test_an_unknown_layer_is_refused_before_any_window(detector: ClassifierDetector) -> None:
+    for line in ("grad-cam(layer='conv9')", "smooth(grad-cam(layer='conv9'), n=2)"):
+        with pytest.raises(ExplainError, match="'conv9' names none"):
+            Reasons(detector, [line])
+    Reasons(detector, ["grad-cam", "smooth(grad-cam, n=2)"])
 
 
 @pytest.mark.parametrize("key", ["frame-occlusion", "grad-cam", "gradient", "lrp", "when-where"])

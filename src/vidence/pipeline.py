@@ -19,12 +19,13 @@ from torch import Tensor, nn
 
 from vidence import spec
 from vidence.attribution import COMBINE, EXPLAINERS, default_for
+from vidence.attribution.entrance import check_layers, no_clip
 from vidence.attribution.explainer import Attributions, Explainer
 from vidence.attribution.frame_maps import FrameMaps
 from vidence.attribution.reasons import evidence
 from vidence.attribution.track_record import cautions
 from vidence.beside import beside_files
-from vidence.errors import ExplainError
+from vidence.errors import ExplainError, SpecError
 from vidence.frames.clip import Clip
 from vidence.frames.source import Source
 from vidence.models.detector import Detector
@@ -64,6 +65,8 @@ def explain(
     Raises `ExplainError` where the model has nothing to look into, or the pair makes no sense.
     """
     network = _network(model)
+    if not isinstance(clip, Tensor | Clip):
+        raise no_clip(clip)
     x = clip if isinstance(clip, Tensor) else _input(model, clip)
     asked = score_of(score, model)
     chosen = explainer_of(explainer) if explainer is not None else default_for(network, asked)
@@ -90,7 +93,10 @@ def default_score(model: nn.Module | Detector) -> str:
 def _network(model: nn.Module | Detector) -> nn.Module:
     network = model if isinstance(model, nn.Module) else getattr(model, "network", None)
     if network is None:
-        raise ExplainError(f"explain looks into a network; {type(model).__name__} has none. Use its own evidence.")
+        raise ExplainError(
+            f"explain looks into a torch.nn.Module, or a detector's network; {type(model).__name__} has none. Call "
+            "a function in the forward of a module, open a folder with load_detector, or use a detector's own evidence."
+        )
     return network
 
 
@@ -101,8 +107,13 @@ def _input(model: nn.Module | Detector, clip: Clip) -> Float[Tensor, "1 c t h w"
 
 
 def explainer_of(given: Explainer | str) -> Explainer:
-    """An explainer from its line, or itself."""
-    return spec.build(given, {**EXPLAINERS, **COMBINE}) if isinstance(given, str) else given
+    """An explainer from its line, or itself. Raises `SpecError` for anything else."""
+    if isinstance(given, str):
+        given = spec.build(given, {**EXPLAINERS, **COMBINE})
+    if not isinstance(given, Explainer):
+        said = f"the class {given.__name__}; write {given.__name__}()" if isinstance(given, type) else repr(given)
+        raise SpecError(f"an explainer is an object with its settings, or a line such as 'grad-cam'; got {said}.")
+    return given
 
 
 def score_of(given: ScoreFunction | str | None, model: Any) -> ScoreFunction:
@@ -143,6 +154,8 @@ class Reasons:
         self.score_line = spec.line(asked, SCORES)  # with the scale and the digests that belong to it
         self._score = score_of(asked, detector)
         self._explainers = {line: explainer_of(line) for line in explainers}
+        for explainer in self._explainers.values():  # before any clip is read
+            check_layers(explainer, _network(detector))
         self.by_line = {line: Reason() for line in explainers}
 
     def __len__(self) -> int:

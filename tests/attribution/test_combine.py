@@ -268,8 +268,13 @@ def test_seeds_of_the_parts_are_told():
     assert "seed=4" in found.extra["parts"][1]
 
 
+def test_a_list_of_explainers_is_taken_as_a_tuple():
+    assert Consensus(of=[GradCAM(), Gradient()]) == Consensus(of=(GradCAM(), Gradient()))
+    assert Mean([GradCAM(), Gradient()]).of == (GradCAM(), Gradient())
+
+
 def test_settings_that_mean_nothing_are_refused():
-    for given in ((), (Gradient(),), [Gradient(), GradCAM()], (Gradient(), "grad-cam")):
+    for given in ((), (Gradient(),), [Gradient()], (Gradient(), "grad-cam")):
         with pytest.raises(SpecError, match="at least two explainers"):
             Mean(of=given)
     with pytest.raises(SpecError, match="agree must be 1 to 3"):

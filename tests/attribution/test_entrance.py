@@ -13,7 +13,7 @@ from vidence.errors import ExplainError, ShapeError
 from vidence.models.adapted import Adapted
 from vidence.scoring.scores import Contrast, Logit, Probability
 from vidence.testing import assert_no_residue, counted_passes
-from zoo import OF_FAMILY, Folded, Volume, made
+from zoo import OF_FAMILY, Folded, Functional, Volume, made
 
 X = torch.rand(1, 3, 4, 14, 12, generator=torch.Generator().manual_seed(0))
 
@@ -269,5 +269,7 @@ def test_a_layer_that_is_not_there_is_found_in_the_settings(explainer):
 
 
 def test_layers_that_are_there_pass():
-    for explainer in (GradCAM(), GradCAM(layer="cnn.one"), Smooth(), EXPLAINERS["fast-cam"](), WhenWhere()):
+    named = [GradCAM(layer=name) for name in ("cnn.one", "one", "cnn.one+", "cnn.relu#2")]
+    for explainer in (*named, GradCAM(), Smooth(), EXPLAINERS["fast-cam"](), WhenWhere()):
         check_layers(explainer, made(Folded))
+    check_layers(GradCAM(layer="w1"), made(Functional))

@@ -74,6 +74,13 @@ def test_hidden_frames_are_captums_ablated_features():
     torch.testing.assert_close(ours, theirs[:, 0].float(), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("sizes", [8, "all", (1, 2), (1, 2, 0)])
+def test_what_is_no_box_is_refused_in_words(sizes):
+    for setting in ("box", "stride"):
+        with pytest.raises(SpecError, match=rf"{setting} must be \(frames, rows, columns\)"):
+            Occlusion(**{setting: sizes})
+
+
 def test_a_box_may_be_a_tube_and_sides_may_be_left_out():
     torch.manual_seed(0)
     model, x = Linear(), torch.rand(1, 3, 4, 8, 6)

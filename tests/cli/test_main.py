@@ -69,6 +69,21 @@ def test_info_lists_what_there_is(call: Call) -> None:
         assert name in done.output
 
 
+def test_info_can_be_read(call: Call) -> None:
+    lines = call("info").output.splitlines()
+    assert not [line for line in lines if "MISSING" in line]
+    assert "of (needed)" in " ".join(lines)
+    assert max(map(len, lines)) <= 120
+    for key in (*EXPLAINERS, *SCORES):
+        row = next(line for line in lines if line[16:].startswith(f"{key} "))
+        assert row[16 + len(key) :].startswith("  ")  # the text keeps its distance
+    text = " ".join(" ".join(lines).split())
+    assert "box=None, stride=None, fill='auto', chunk=None" in text
+    for made in (*EXPLAINERS.values(), *SCORES.values()):
+        words = " ".join((made.__doc__ or "").split()).split(". ")[0].rstrip(".")
+        assert words in text  # the sentence is whole
+
+
 def test_info_describes_a_detector(call: Call, detector_folder: Path) -> None:
     done = call("info", detector_folder)
     assert done.exit_code == 0

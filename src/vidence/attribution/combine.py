@@ -40,7 +40,9 @@ class _Several(Explainer, ABC):
     of: tuple[Explainer, ...] = (GradCAM(), IntegratedGradients())
 
     def __post_init__(self) -> None:
-        """Refuse fewer than two explainers, and what is none."""
+        """Refuse fewer than two explainers, and what is none; a list will do."""
+        if isinstance(self.of, list):
+            object.__setattr__(self, "of", tuple(self.of))
         if not isinstance(self.of, tuple) or len(self.of) < 2 or not all(isinstance(p, Explainer) for p in self.of):
             raise SpecError(f"of must list at least two explainers, as in of=[grad-cam, occlusion]; got {self.of!r}.")
 

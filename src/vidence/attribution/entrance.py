@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.overrides import _get_current_function_mode_stack
 
+from vidence.attribution.calls import convolution_named
 from vidence.attribution.hooks import module_at, on_device, watched
 from vidence.errors import ExplainError, ShapeError, VidenceError
 from vidence.scoring.scores import ScoreFunction, reads
@@ -34,10 +35,7 @@ FOREIGN = (RuntimeError, TypeError, ValueError, LookupError, AttributeError, Ass
 def admitted(model: nn.Module, x: Any) -> Float[Tensor, "n c t h w"]:
     """Clips on the model's device and in its precision. Raises `ShapeError` for what is no clip, or not finite."""
     if not isinstance(x, Tensor):
-        raise ShapeError(
-            f"x must be a tensor (n, c, t, h, w); got {type(x).__name__}. Of frames (t, h, w, 3) uint8 in NumPy: "
-            "torch.from_numpy(frames).permute(3, 0, 1, 2)[None].float() / 255."
-        )
+        raise no_clip(x)
     if x.ndim != 5 or 0 in x.shape or not x.is_floating_point():
         raise ShapeError(
             f"x must be float (n, c, t, h, w) with at least one clip; got {x.dtype} {tuple(x.shape)}. "
@@ -49,6 +47,14 @@ def admitted(model: nn.Module, x: Any) -> Float[Tensor, "n c t h w"]:
             f"x must be finite; {wrong} of {x.numel()} values are NaN or infinite. Look at how the clip was made."
         )
     return on_device(model, x).detach().contiguous()  # torch.median misreads an expanded axis: a still clip
+
+
+def no_clip(given: Any) -> ShapeError:
+    """The error for what is neither a tensor nor a `Clip`."""
+    return ShapeError(
+        f"a clip must be a tensor (n, c, t, h, w) or a Clip; got {type(given).__name__}. Of frames (t, h, w, 3) uint8 "
+        "in NumPy: torch.from_numpy(frames).permute(3, 0, 1, 2)[None].float() / 255."
+    )
 
 
 def range_flags(x: Float[Tensor, "n c t h w"]) -> tuple[str, ...]:
@@ -192,7 +198,9 @@ def check_layers(settings: Any, model: nn.Module) -> None:
         held = getattr(settings, field.name)
         for each in held if isinstance(held, tuple) else (held,):
             if field.name in ("layer", "layers") and isinstance(each, str):
-                module_at(model, each)
+                name = each.partition("#")[0].removesuffix("+")  # as `with_activation` reads it
+                if convolution_named(model, name) is None:
+                    module_at(model, name)
             elif is_dataclass(each) and not isinstance(each, type):
                 check_layers(each, model)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -38,17 +39,47 @@ def _list() -> None:
         "threshold rules": THRESHOLDS,
         "renderers": RENDERERS,
     }
+    column = max(len(key) for table in tables.values() for key in table) + 2
     for name, table in tables.items():
         for i, (key, made) in enumerate(table.items()):
-            about = (made.__doc__ or "").strip().split("\n")[0]
-            click.echo(f"{name if i == 0 else '':16}{key:20}{about}")
-            click.echo(f"{'':36}{_settings(made)}")
+            click.echo(_beside(f"{name if i == 0 else '':16}{key:{column}}", _sentence(made)))
+            click.echo(_beside(" " * (16 + column), _settings(made)))
+
+
+def _beside(left: str, text: str) -> str:
+    """A text in lines of its own column."""
+    from textwrap import fill
+
+    wide = max(100, shutil.get_terminal_size((120, 1)).columns)
+    return fill(
+        text,
+        wide,
+        initial_indent=left,
+        subsequent_indent=" " * len(left),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _sentence(made: type) -> str:
+    """The first sentence of what a class says of itself."""
+    import re
+
+    text = " ".join((made.__doc__ or "").split())
+    found = re.match(r".*?\.(?=\s+[A-Z`]|$)", text)
+    return found.group() if found else text
 
 
 def _settings(made: type) -> str:
-    from dataclasses import fields
+    from dataclasses import MISSING, fields
 
-    return ", ".join(f"{field.name.rstrip('_')}={field.default!r}" for field in fields(made) if field.init)
+    parts = []
+    for field in fields(made):
+        if not field.init:
+            continue
+        default = field.default_factory() if field.default_factory is not MISSING else field.default
+        parts.append(f"{field.name.rstrip('_')}{' (needed)' if default is MISSING else f'={default!r}'}")
+    return ", ".join(parts)
 
 
 def _describe(folder: Path) -> None:

@@ -43,7 +43,7 @@ class Occlusion(Explainer):
         """Refuse boxes without content and fills that do not exist."""
         check_fill(self.fill)
         for name, sizes in (("box", self.box), ("stride", self.stride)):
-            if sizes is not None and (len(sizes) != 3 or any(not _is_side(size) for size in sizes)):
+            if sizes is not None and not _are_sides(sizes):
                 raise SpecError(
                     f"{name} must be (frames, rows, columns), each a size of at least 1, 'all' or None (the default); "
                     f"got {sizes}."
@@ -100,6 +100,10 @@ def _averaged(
     total = torch.einsum("abc,at,bh,cw->thw", losses.view([len(each) for each in starts]), *covers)
     count = torch.einsum("t,h,w->thw", *[cover.sum(dim=0) for cover in covers])
     return (total / count)[None]
+
+
+def _are_sides(sizes: Any) -> bool:
+    return isinstance(sizes, tuple | list) and len(sizes) == 3 and all(_is_side(size) for size in sizes)
 
 
 def _is_side(side: Any) -> bool:
