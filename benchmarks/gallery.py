@@ -5,9 +5,9 @@
 
 DETECTOR is a folder that `vidence train` or `vidence demo` left. A video's window is the one with the highest score, or
 the first that shows the moment `--at`. Each picture shows the same frames of the clip, evenly spread, the map on one
-scale over the clip; where a method ran on a smaller budget than its own, its caption says "reduced". `--full` takes
-every method's own defaults instead. A method that refuses the model is printed with its sentence. Pictures of real
-people or of data sets belong into the folder `gallery/`, which is not committed.
+scale over the clip, maps of single pixels summed over 8 x 8; where a method ran on a smaller budget than its own, its
+caption says "reduced". `--full` takes every method's own defaults instead. A method that refuses the model is printed
+with its sentence. Pictures of real people or of data sets belong into the folder `gallery/`, which is not committed.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import torch
 import torch.nn.functional as F
 from rich.console import Console
 from rich.progress import track
+from torch import Tensor
 
 from vidence import spec
 from vidence.attribution import COMBINE, EXPLAINERS
@@ -39,6 +40,7 @@ from vidence.render.sheet import write_sheet
 from vidence.scoring.run import judge
 
 FRAMES = 6  # shown of the clip
+CELL = 8  # pixels
 SEED = 4
 KINDS = {**EXPLAINERS, **COMBINE}
 
@@ -89,8 +91,15 @@ def maps(detector: Detector, clip: Clip, keys: Sequence[str], score: str, *, ful
             yield Shown(key, None, str(error))
             continue
         took = time.monotonic() - begun
-        values = F.interpolate(found.values, frames.shape[1:3], mode="bilinear")[0].cpu().numpy()
-        yield Shown(f"{_name(key, explainer, full)}, {took:.1f} s", overlay(frames, values))
+        yield Shown(f"{_name(key, explainer, full)}, {took:.1f} s", overlay(frames, _drawable(found.values, frames)))
+
+
+def _drawable(values: Tensor, frames: np.ndarray) -> np.ndarray:
+    """A map at the frames' size. One of single pixels is summed over cells first: its peaks are too thin to see."""
+    cells = [-(-side // CELL) for side in frames.shape[1:3]]
+    if tuple(values.shape[2:]) == frames.shape[1:3]:
+        values = F.adaptive_avg_pool2d(values, cells)
+    return F.interpolate(values, frames.shape[1:3], mode="bilinear")[0].cpu().numpy()
 
 
 def _name(key: str, explainer: Explainer, full: bool) -> str:
