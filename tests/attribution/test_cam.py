@@ -6,7 +6,7 @@ from captum.attr import LayerGradCam
 from torch import nn
 
 from vidence.attribution import GradCAM
-from vidence.attribution.calls import ConvolutionCalls
+from vidence.attribution.calls import ConvolutionCalls, Leaves
 from vidence.errors import ExplainError, SpecError
 from vidence.scoring.scores import Logit, pinned
 
@@ -142,7 +142,7 @@ def test_a_cut_graph_is_said():
 
 def test_the_guess_of_the_last_convolution_is_checked():
     model, x = made()
-    calls = ConvolutionCalls(model)
+    calls = ConvolutionCalls(model, Leaves(1))
     with calls:
         model.one(x[:, :, 0])
     assert not calls.right

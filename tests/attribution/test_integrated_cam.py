@@ -64,7 +64,7 @@ def test_finds_when_and_where_although_the_gradient_is_gone(build):
     assert (4 <= 2 * (int(place) // 16) <= 10, 8 <= 2 * (int(place) % 16) <= 15) == (True, True)
     assert found.certificate.gap <= 0.01
     assert found.certificate.same_top_frame
-    assert found.layer == "conv"
+    assert found.layer == "conv+"
 
 
 class Strided(nn.Module):
@@ -145,7 +145,7 @@ def test_places_are_exact_where_pooling_and_reference_are_means():
     found = IntegratedCAM(baseline="mean", layer="cnn.three").attribute(model, X, Logit(0))
     maps = model.cnn.maps(X[0].transpose(0, 1)).detach()
     if (maps == 0).any():  # the ReLU after the named layer keeps what it cuts out of the sums
-        assert found.layer == "cnn.three"
+        assert found.layer == "cnn.three+"
     whole = IntegratedCAM(baseline="mean").attribute(model, X, Logit(0))
     empty = maps.mean((2, 3)).mean(0)
     head = whole.extra["weights"][0]

@@ -138,7 +138,7 @@ def test_the_certificate_measures():
     found = WhenWhere().attribute(Latch(), film([5])[0], Logit(1)).certificate
     assert found.deletion_rank > 0.5
     assert found.same_top_frame is True
-    assert found.layer == "conv"
+    assert found.layer == "conv+"
     redundant = WhenWhere().attribute(Latch(), film([2, 3, 11, 12])[0], Logit(1)).certificate
     assert redundant.same_top_frame is None  # no single frame changes anything
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, TypeVar
 
 import torch
@@ -14,9 +14,19 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vidence.attribution.attention_calls import AttentionCalls
-from vidence.attribution.calls import ConvolutionCalls, EveryConvolution, GradientOn, mark, per_frame
+from vidence.attribution.calls import (
+    ConvolutionCalls,
+    EveryConvolution,
+    FrameCalls,
+    GradientOn,
+    Leaves,
+    frame_order,
+)
 from vidence.attribution.families import attends
-from vidence.attribution.hooks import frozen, on_device, recorded, replaced
+from vidence.attribution.frame_numbers import FrameNumbers
+from vidence.attribution.frame_order import FrameOrder, picked
+from vidence.attribution.hooks import frozen, module_at, on_device, recorded, replaced
+from vidence.attribution.layer_names import LayerName, convolution_named
 from vidence.attribution.outputs import full
 from vidence.attribution.tokens import TokenLayout
 from vidence.errors import ExplainError
@@ -40,6 +50,16 @@ class Activation:
     before: int = 0
     reads: bool = False
 
+    @cached_property
+    def order(self) -> FrameOrder:
+        """Which frames the rows of the maps are of; of tokens, their layout says."""
+        return frame_order(self.leaves, self.t)
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """What a certificate must say of the frames that the layer saw."""
+        return () if self.layout is not None else self.order.flags
+
     @property
     def values(self) -> Float[Tensor, "s k h w"]:
         """The activation, one row a frame (or a group of frames, after a 3-D convolution or in tubelets)."""
@@ -60,6 +80,8 @@ class Activation:
 
         Where a predictor reads as many frames as it makes, a layer outside its encoder counts as one that reads.
         """
+        if self.layout is None and not self.order.even:
+            return self.order.placed(maps)
         first, last, s = 0, self.t, maps.shape[1]
         if 0 < self.before < self.t and s != self.t:
             if self.reads or s == self.before:
@@ -74,7 +96,7 @@ class Activation:
         return self.in_clip(maps[None])[0]
 
     def _maps(self, parts: list[Tensor]) -> Float[Tensor, "s k h w"]:
-        return full(per_frame(parts, self.t) if self.layout is None else self.layout.maps(parts[-1]))
+        return full(picked(parts, self.order) if self.layout is None else self.layout.maps(parts[-1]))
 
 
 def with_activation(
@@ -96,12 +118,12 @@ def with_activation(
     tokens = _with_tokens(model, t, run) if attends(model) else None
     if tokens is not None:
         return tokens
-    calls = ConvolutionCalls(model)
-    with calls:
+    calls = ConvolutionCalls(model, Leaves(t))
+    with FrameCalls(calls.leaves.numbers), calls:
         result = run(calls.leaves)
     if not calls.right and calls.last is not None:
-        calls = ConvolutionCalls(model, calls.last)
-        with calls:
+        calls = ConvolutionCalls(model, Leaves(t), calls.last)
+        with FrameCalls(calls.leaves.numbers), calls:
             result = run(calls.leaves)
     if not calls.leaves:
         raise ExplainError(
@@ -121,10 +143,13 @@ def with_activations(
     """
     if isinstance(layers, int):
         encoder = _encoder(model)
-        calls = EveryConvolution(model, stages=True, within=f"{encoder}." if encoder else "")
-        with calls:
+        calls, numbers = EveryConvolution(model, stages=True, within=f"{encoder}." if encoder else ""), FrameNumbers(t)
+        with FrameCalls(numbers), calls:
             result = run()
-        found = [_placed(model, Activation(site.outputs, t, site.layer)) for site in calls.kept[-layers:]]
+        found = [
+            _placed(model, Activation(Leaves.of(site.outputs, t, site.layer, numbers), t, site.layer))
+            for site in calls.kept[-layers:]
+        ]
         if not found:
             raise ExplainError(
                 "this explainer needs a convolution with more than one place in its output; the model called none. "
@@ -132,6 +157,7 @@ def with_activations(
             )
         return result, found
     kept: dict[str, list[Tensor]] = {name: [] for name in layers}
+    numbers = FrameNumbers(t)
 
     def keep(name: str, output: Any) -> Any:
         if not isinstance(output, Tensor) or output.ndim not in (4, 5):
@@ -139,14 +165,16 @@ def with_activations(
         kept[name].append(output.detach().clone())  # an in-place operation may follow
         return output
 
-    with ExitStack() as stack:
+    with FrameCalls(numbers), ExitStack() as stack:
         for name in layers:
             stack.enter_context(replaced(model, name, partial(keep, name)))
         result = run()
     for name, parts in kept.items():
         if not parts:
             raise _not_called(name)
-    return result, [_placed(model, Activation(parts, t, name)) for name, parts in kept.items()]
+    return result, [
+        _placed(model, Activation(Leaves.of(parts, t, name, numbers), t, name)) for name, parts in kept.items()
+    ]
 
 
 def _placed(model: nn.Module, activation: Activation) -> Activation:
@@ -154,6 +182,8 @@ def _placed(model: nn.Module, activation: Activation) -> Activation:
     if not isinstance(model, ReconstructionNetwork):
         return activation
     reads = activation.layer.startswith(f"{_encoder(model)}.")
+    if not reads:  # a decoder's maps are of what is made: they come from a code, in the order of what it draws
+        activation = replace(activation, leaves=list(activation.leaves))
     return replace(activation, before=model.predicts_from or model.first_frame, reads=reads)
 
 
@@ -199,16 +229,31 @@ def _maps(module: nn.Module, output: Any) -> bool:
 def _with_named(
     model: nn.Module, layer: str, t: int, run: Callable[[list[Tensor]], Result]
 ) -> tuple[Result, Activation]:
+    """The layer with this name: a module, or a convolution by what owns its weight; `+` with what follows it at once,
+    `#2` the second of several calls a frame.
+    """
+    name = LayerName.parsed(layer)
+    leaves = Leaves(t, layer.partition("#")[0], name.occurrence)
+    site = convolution_named(model, layer)
+    if site is not None:
+        found = ConvolutionCalls(model, leaves, site, follows=name.followed)
+        with FrameCalls(leaves.numbers), found:
+            result = run(leaves)
+        if not leaves:
+            raise _not_called(layer)
+        return result, _placed(model, Activation(leaves, t, layer))
+    module_at(model, name.path)
     calls = AttentionCalls(model, t) if attends(model) else None
-    leaves: list[Tensor] = [] if calls is None else calls.leaves
+    if calls is not None:
+        calls.leaves = leaves
 
     def change(output: Any) -> Any:
         if not isinstance(output, Tensor) or output.ndim not in ((4, 5) if calls is None else (3, 4, 5)):
             raise _no_maps(layer, output)
-        leaves.append(mark(output))
+        leaves.mark(output)
         return output
 
-    with replaced(model, layer, change), calls or GradientOn():
+    with FrameCalls(leaves.numbers), replaced(model, name.path, change), calls or GradientOn():
         result = run(leaves)
     if not leaves:
         raise _not_called(layer)

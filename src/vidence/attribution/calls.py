@@ -18,7 +18,10 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
 from vidence.attribution.families import cells
-from vidence.errors import ExplainError
+from vidence.attribution.frame_numbers import FrameNumbers
+from vidence.attribution.frame_order import FrameOrder, in_calling_order, picked, put_back, traced, upstream
+from vidence.attribution.layer_names import FUNCTIONAL, module_of
+from vidence.attribution.layer_names import convolution_named as convolution_named
 
 CONVOLUTIONS = {torch.conv2d, torch.conv3d, torch.conv_transpose2d, torch.conv_transpose3d, torch.convolution}
 # what belongs to a convolution when it directly follows: its batch norm and its activation
@@ -32,6 +35,9 @@ JOINS = {
     torch.add, Tensor.add, Tensor.add_, Tensor.__add__, Tensor.__iadd__, Tensor.__radd__, torch.cat, torch.concat,
 }  # fmt: skip
 KINDS = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+UNTRACED = (
+    "which frames {layer} saw could not be told, or each map is of several: they are taken in the order of its calls"
+)
 RECURRENT = {torch.gru, torch.lstm, torch.rnn_tanh, torch.rnn_relu}
 
 
@@ -41,9 +47,77 @@ def mark(activation: Tensor) -> Tensor:
     It stays the same object, so that an in-place operation or a second use sees it too; what came before is cut off.
     """
     leaf = activation.detach().clone().requires_grad_()
+    if not activation._is_view():  # or the function that made it in place would be asked for its gradient
+        activation.detach_()
     with torch.enable_grad():
         activation.copy_(leaf)
     return leaf
+
+
+class Leaves(list[Tensor]):
+    """The marked outputs of one layer's calls for a clip of `t` frames, and which frames they are of.
+
+    `occurrence` is which of several calls a frame is shown, from 1; None: the last, if each is computed from the one
+    before.
+    """
+
+    def __init__(self, t: int, layer: str = "", occurrence: int | None = None) -> None:
+        super().__init__()
+        self.t, self.layer, self.occurrence = t, layer, occurrence
+        self.numbers = FrameNumbers(t)
+        self.after: list[set[int]] = []  # the calls that each was computed from
+
+    @classmethod
+    def of(cls, outputs: list[Tensor], t: int, layer: str, numbers: FrameNumbers) -> Leaves:
+        """Copies of a layer's outputs, not marked; of several calls a frame the last counts."""
+        found = cls(t, layer)
+        found.extend(outputs)
+        found.numbers, found.after = numbers, [set(range(place)) for place in range(len(outputs))]
+        return found
+
+    def mark(self, activation: Tensor) -> None:
+        """Mark the output of one more call."""
+        self.after.append(upstream(activation, self))
+        self.append(mark(activation))
+
+    def mark_again(self, activation: Tensor) -> None:
+        """Mark what was made of the last call's output instead of it."""
+        self[-1] = mark(activation)
+
+    @property
+    def order(self) -> FrameOrder:
+        """Which frames the rows of these calls are of, as traced, or as assumed where the trace was lost."""
+        rows = [self.numbers.of_rows(leaf) for leaf in self]
+        known = [line for line in rows if line is not None]
+        if self.t > 1 and len(known) == len(rows) == len(self.after):
+            seen = [self.numbers.behind(leaf) for leaf in self]
+            found = traced(
+                known,
+                self.after,
+                None if None in seen else set().union(*(part for part in seen if part is not None)),
+                t=self.t,
+                layer=self.layer,
+                occurrence=self.occurrence,
+            )
+            if found is not None:
+                return found
+        flags = (UNTRACED.format(layer=self.layer),) if self.t > 1 else ()
+        return in_calling_order(self, self.t, self.occurrence, flags)
+
+
+class FrameCalls(TorchFunctionMode):
+    """Lets frame numbers follow everything that is called; the outermost mode, so that it sees marks, too."""
+
+    def __init__(self, numbers: FrameNumbers) -> None:
+        super().__init__()
+        self.numbers = numbers
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        self.numbers.follow(func, args, kwargs or {}, out)
+        return out
 
 
 class GradientOn(TorchFunctionMode):
@@ -69,11 +143,6 @@ def _continues(func: Callable[..., Any], args: tuple[Any, ...], last: Tensor, ou
     return same and any(part is last for part in parts)
 
 
-def _module_of(parameter: str) -> str:
-    """The path of the module that owns a parameter; of the model's own parameter, its name."""
-    return parameter.rpartition(".")[0] or parameter
-
-
 def _beginnings(model: nn.Module) -> tuple[str, ...]:
     """How the names of parameters inside recurrent cells begin."""
     return tuple(f"{path}." for path in cells(model))
@@ -95,15 +164,19 @@ class ConvolutionCalls(GradientOn):
     The last convolution is known only at the end: the mode starts from a guess, the last one the model owns, and
     `right` says whether another was called later; then the call is repeated with `site` set to `last`. Convolutions
     inside a recurrent cell compute gates, no maps of what is seen: they count only where no other was called.
+    `follows`: what follows at once is marked, too.
     """
 
-    def __init__(self, model: nn.Module, site: Hashable | None = None) -> None:
+    def __init__(self, model: nn.Module, leaves: Leaves, site: Hashable | None = None, *, follows: bool = True) -> None:
         super().__init__()
+        self.follows = follows
         self.names: dict[int, str] = {id(tensor): name for name, tensor in model.named_parameters()}
+        self.made: Any = WeakIdKeyDictionary()  # a parameter's view or copy -> the parameter's name
         self.cells = _beginnings(model)
         self.site = site if site is not None else self._guess(model)
         self._lasts: dict[bool, Hashable] = {}  # whether in a cell -> the last convolution called
-        self.leaves: list[Tensor] = []
+        self.leaves = leaves
+        self.followed = False  # whether more than the convolution itself is marked
         self._open: Tensor | None = None
 
     def _guess(self, model: nn.Module) -> Hashable | None:
@@ -122,8 +195,9 @@ class ConvolutionCalls(GradientOn):
 
     @property
     def layer(self) -> str:
-        """The module path of the marked convolution, or its function and weight shape where it has none."""
-        return _module_of(self.site) if isinstance(self.site, str) else "functional convolution"
+        """What is marked, as `layer` takes it: the convolution, and `+` where more than its own output is."""
+        path = module_of(str(self.site))
+        return f"{path}+" if self.followed else path
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -131,21 +205,32 @@ class ConvolutionCalls(GradientOn):
         out = super().__torch_function__(func, types, args, kwargs)
         if func in CONVOLUTIONS:
             self._see(func, args, kwargs or {}, out)
-        elif self._open is not None and _continues(func, args, self._open, out):
-            self.leaves[-1] = mark(out)
-            self._open = out
+        elif self._open is not None and self.follows and _continues(func, args, self._open, out):
+            self._open, self.followed = out, True
+            self.leaves.layer = self.layer
+            self.leaves.mark_again(out)
+        elif args and isinstance(out, Tensor) and out.ndim > 3 and out is not args[0]:
+            name = self._name(args[0])
+            if name is not None and out.numel() == args[0].numel():  # Keras turns its kernels at every call
+                self.made[out] = name
         return out
+
+    def _name(self, weight: Any) -> str | None:
+        """The parameter that a kernel is, or was made of."""
+        made = self.made.get(weight) if isinstance(weight, Tensor) else None
+        return made or self.names.get(id(weight))
 
     def _see(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], out: Tensor) -> None:
         weight = args[1] if len(args) > 1 else kwargs["weight"]
         self._open = None
         if out.shape[-1] * out.shape[-2] == 1:  # a dense layer written as a convolution has no place to show
             return
-        key: Hashable = self.names.get(id(weight)) or (func.__name__, tuple(weight.shape))
-        self._lasts[isinstance(key, str) and key.startswith(self.cells)] = key
+        key = self._name(weight) or f"{FUNCTIONAL} {tuple(weight.shape)}"
+        self._lasts[key.startswith(self.cells)] = key
         if key == self.site:
-            self.leaves.append(mark(out))
-            self._open = out
+            self._open, self.followed = out, False
+            self.leaves.layer = self.layer
+            self.leaves.mark(out)
 
 
 @dataclass(eq=False)
@@ -219,7 +304,7 @@ class EveryConvolution(TorchFunctionMode):
             self._new(
                 key,
                 ConvolutionSite(
-                    layer=_module_of(named) if named else f"functional convolution {tuple(kernel.shape)}",
+                    layer=module_of(named) if named else f"{FUNCTIONAL} {tuple(kernel.shape)}",
                     kernel=kernel.detach(),
                     groups=args[place] if len(args) > place else kwargs.get("groups", 1),
                     transposed="transpose" in func.__name__ or (func is torch.convolution and bool(args[6])),
@@ -289,30 +374,20 @@ def _tuple(state: Any) -> tuple[Tensor, ...]:
 
 
 def per_frame(parts: list[Tensor], t: int) -> Tensor:
-    """One clip's tensors of a call site -> (t', k, h, w).
+    """One clip's tensors of a call site -> (t', k, h, w), in the order of the clip's frames as far as it is known.
 
     They come from a folded batch (in chunks, too), from a loop over frames, or from a 3-D convolution.
     """
-    if parts[0].ndim == 5:
-        return parts[0][0].transpose(0, 1)  # (1, k, t', h, w)
-    return torch.cat(parts[_repeat(parts, t) - 1 :: _repeat(parts, t)])
+    return picked(parts, frame_order(parts, t))
 
 
 def per_call(values: Tensor, parts: list[Tensor], t: int) -> list[Tensor]:
-    """The inverse of `per_frame`: (t', k, h, w) -> tensors shaped as `parts`, zero for calls that it leaves out."""
-    if parts[0].ndim == 5:
-        return [values.transpose(0, 1)[None]]
-    step = _repeat(parts, t)
-    shown = iter(torch.split(values, [len(part) for part in parts[step - 1 :: step]]))
-    return [next(shown) if place % step == step - 1 else torch.zeros_like(part) for place, part in enumerate(parts)]
+    """The inverse of `per_frame`: (t', k, h, w) -> tensors shaped as `parts`, zero for rows that it leaves out."""
+    return put_back(values, parts, frame_order(parts, t))
 
 
-def _repeat(parts: list[Tensor], t: int) -> int:
-    """How often the site is called for each frame: the last call of a frame is the one that counts."""
-    if any(part.ndim != 4 for part in parts) and len(parts) > 1:
-        raise ExplainError(
-            f"a convolution called {len(parts)} times for one clip must return (frames, k, h, w); got "
-            f"{tuple(parts[0].shape)}. Name another layer."
-        )
-    looped = len(parts) > 1 and all(len(part) == 1 for part in parts)
-    return len(parts) // t if looped and len(parts) % t == 0 else 1
+def frame_order(parts: list[Tensor], t: int) -> FrameOrder:
+    """Which frames the rows of a call site are of: as traced, of `Leaves`; else the order of calls is taken for it."""
+    if isinstance(parts, Leaves):
+        return parts.order
+    return in_calling_order(parts, t, None, ())

@@ -51,7 +51,7 @@ class GradientCAM(Explainer):
             activation.in_frames(self.combined(raw))[None].float(),
             raw=raw[None],
             layer=activation.layer,
-            certificate=Certificate(layer=activation.layer, flags=flags),
+            certificate=Certificate(layer=activation.layer, flags=(*flags, *activation.flags)),
         )
 
     def differentiated(

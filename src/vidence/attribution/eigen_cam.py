@@ -52,7 +52,7 @@ class EigenCAM(Explainer):
         return Attributions(
             activation.in_frames(first_component(activation.values))[None].float(),
             layer=activation.layer,
-            certificate=Certificate(layer=activation.layer, flags=(ANY_SCORE,)),
+            certificate=Certificate(layer=activation.layer, flags=(ANY_SCORE, *activation.flags)),
         )
 
     def price(self, t: int, h: int, w: int, channels: int = 0) -> Price:

@@ -81,7 +81,7 @@ class ScoreCAM(Explainer):
             activation.in_frames(raw.sum(dim=1))[None].float(),
             raw=raw[None],
             layer=activation.layer,
-            certificate=Certificate(layer=activation.layer, flags=flags),
+            certificate=Certificate(layer=activation.layer, flags=(*flags, *activation.flags)),
             extra={"channels": chosen[None]},
         )
 

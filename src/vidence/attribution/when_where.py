@@ -14,8 +14,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vidence.attribution.activation import Activation, with_activation
-from vidence.attribution.calls import RecurrentCalls, per_call, per_frame
+from vidence.attribution.calls import Leaves, RecurrentCalls, per_call, per_frame
 from vidence.attribution.explainer import Attributions, Explainer, Price
+from vidence.attribution.frame_order import at_frames
 from vidence.attribution.hidden_frames import (
     agreement,
     bridged,
@@ -32,7 +33,6 @@ from vidence.attribution.reference import (
     distributed,
     reference_features,
     reference_maps,
-    regrouped,
 )
 from vidence.attribution.two_stage import TwoStage
 from vidence.errors import SpecError
@@ -135,8 +135,9 @@ class WhenWhere(Explainer):
         effect = probed[:1] - variants.emptied(probed)[kind]
         found = variants.weights(probed, kind, share)
         weights = _to_scale(found, effect) if self.weights == "fade" else found
+        weights = at_frames(weights, variants.frames, t)
         places = (activation.gradient(variants.features, gradient) * variants.standing_out[kind]).sum(dim=1)
-        values = distributed(activation.in_frames(places), regrouped(weights, t))
+        values = distributed(activation.in_frames(places), weights)
         if self.detail > 1 and t > 2:
             values = detailed(values, x[0], self.detail)
         return Attributions(
@@ -144,24 +145,24 @@ class WhenWhere(Explainer):
             raw=places[None],
             gap=effect - found.sum(),
             layer=activation.layer,
-            certificate=self._certificate(variants, found, effect, probed, activation.layer),
+            certificate=self._certificate(variants, found, effect, probed, activation),
             extra={"weights": weights[None], "effect": effect, "reference": kind},
         )
 
     def _certificate(
-        self, variants: _Variants, weights: Tensor, effect: Tensor, probed: Tensor, layer: str
+        self, variants: _Variants, weights: Tensor, effect: Tensor, probed: Tensor, activation: Activation
     ) -> Certificate:
         """How well the weights foretell what hiding frames was measured to do."""
         size, whole = float(effect.abs()), float(probed[0].abs())
         rank, same = agreement(weights, variants.effects(probed), variants.runs, least=FAINT * size)
         gap = float((effect - weights.sum()) / effect) if size > 0 else None
-        flags = []
+        flags = list(activation.flags)
         if size < FAINT * max(1.0, whole):
             flags.append(f"fading the whole clip changes the score by {float(effect):.2g} only: little to explain")
         elif gap is not None and abs(gap) > MISSED:
             flags.append(f"the path integral misses {abs(gap):.0%} of the change of the score; raise `steps`")
         return Certificate(
-            gap=gap, deletion_rank=rank, same_top_frame=same, seed=self.seed, layer=layer, flags=tuple(flags)
+            gap=gap, deletion_rank=rank, same_top_frame=same, seed=self.seed, layer=activation.layer, flags=tuple(flags)
         )
 
     def _frame_by_frame(
@@ -182,7 +183,7 @@ class WhenWhere(Explainer):
             values[None].float(),
             raw=places[None],
             layer=activation.layer,
-            certificate=Certificate(layer=activation.layer, seed=self.seed, flags=(flag,)),
+            certificate=Certificate(layer=activation.layer, seed=self.seed, flags=(flag, *activation.flags)),
             extra={"weights": weights[None]},
         )
 
@@ -196,6 +197,7 @@ class _Variants:
     settings: WhenWhere
     features: Tensor = field(init=False)  # (1, t, f) with the graph down to the layer
     held: Tensor = field(init=False)  # the same without a graph
+    frames: tuple[float, ...] | None = None  # which frames they are of, where that is known
     probes: Tensor = field(init=False)
     runs: Tensor = field(init=False)
     orders: Tensor = field(init=False)
@@ -208,7 +210,8 @@ class _Variants:
             return
         t = features.shape[1]
         self.features, self.held = features, features.detach()
-        maps = per_frame([leaf.detach() for leaf in leaves], t)
+        maps = per_frame(leaves, t).detach()
+        self.frames = leaves.numbers.along(features, 1) if isinstance(leaves, Leaves) else None
         asked: tuple[Kind, ...] = ("time", "space") if self.settings.reference == "auto" else (self.settings.reference,)
         for kind in asked if len(maps) > 2 else ("space",):  # a median of two frames is no background
             self.standing_out[kind] = maps - reference_maps(maps, kind)
