@@ -14,18 +14,23 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
-import os
-import subprocess
-import sys
+import multiprocessing
+import resource
 import time
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 from rich.progress import track
 
 from vidence.aside import written_aside
+from vidence.attribution import EXPLAINERS
+from vidence.errors import ExplainError
+from vidence.models import R3D18, Bcae1, CnnRnn, CnnRnnNetwork, VideoTransformer
+from vidence.models.backbones import BACKBONES
+from vidence.pipeline import default_score, score_of
+from vidence.testing import counted_passes
 
 FAMILIES = ("recurrent", "volume", "reconstruction", "transformer")
 COLUMNS = ("family", "explainer", "price", "seconds", "ratio", "forwards", "gradients", "plain_mib", "mib", "said")
@@ -34,11 +39,6 @@ CHANNELS = 512  # of the layer, for prices that depend on it
 
 def case(family: str) -> tuple[Any, Any]:
     """The network and the clip of a family."""
-    import torch
-
-    from vidence.models import R3D18, Bcae1, CnnRnn, CnnRnnNetwork, VideoTransformer
-    from vidence.models.backbones import BACKBONES
-
     torch.manual_seed(0)
     if family == "recurrent":
         settings = CnnRnn(backbone="mobilenet-v2", size=112, length=16).resolved(weights=True)
@@ -51,15 +51,6 @@ def case(family: str) -> tuple[Any, Any]:
 
 def one(family: str, key: str, *, quick: bool, threads: int) -> dict[str, Any]:
     """Measure one cell, in this process."""
-    import resource
-
-    import torch
-
-    from vidence.attribution import EXPLAINERS
-    from vidence.errors import ExplainError
-    from vidence.pipeline import default_score, score_of
-    from vidence.testing import counted_passes
-
     torch.set_num_threads(threads)
     model, x = case(family)
     with torch.no_grad():
@@ -95,17 +86,25 @@ def told(price: Any) -> str:
 
 
 def cell(family: str, key: str, asked: argparse.Namespace) -> dict[str, Any]:
-    """Measure one cell, in a process of its own."""
-    command = [sys.executable, __file__, "--one", family, key, "--threads", str(asked.threads)]
-    command += ["--quick"] if asked.quick else []
-    environment = os.environ | {"OMP_NUM_THREADS": str(asked.threads)}
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=asked.limit, env=environment)
-    except subprocess.TimeoutExpired:
+    """Measure one cell, in a process of its own: forked, so that packages are imported once."""
+    forking = multiprocessing.get_context("fork")
+    here, there = forking.Pipe(duplex=False)
+
+    def work() -> None:
+        there.send(one(family, key, quick=asked.quick, threads=asked.threads))
+
+    child = forking.Process(target=work)
+    child.start()
+    there.close()
+    if not here.poll(asked.limit):
+        child.kill()
         return {"said": f"stopped after {asked.limit:g} s"}
-    if done.returncode:
-        raise SystemExit(f"{key} on {family} ended with status {done.returncode}:\n{done.stderr[-2000:]}")
-    return json.loads(done.stdout.splitlines()[-1])
+    try:
+        return here.recv()
+    except EOFError as error:  # the child wrote its own traceback
+        raise SystemExit(f"{key} on {family} failed") from error
+    finally:
+        child.join()
 
 
 def row(family: str, key: str, found: dict[str, Any]) -> str:
@@ -126,13 +125,7 @@ def main() -> None:
     parser.add_argument("--limit", type=float, default=300, help="seconds for one cell")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     asked = parser.parse_args()
-    if asked.one:
-        print(json.dumps(one(*asked.one, quick=asked.quick, threads=asked.threads)))
-        return
-    from vidence.attribution import EXPLAINERS
-
     cells = [(family, key) for family in asked.family or FAMILIES for key in asked.explainer or sorted(EXPLAINERS)]
     print("| family | explainer | own budget | s | x plain pass | passes | peak MiB (plain) | |")
     print("|---|---|---|---|---|---|---|---|")
