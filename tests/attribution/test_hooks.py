@@ -1,6 +1,7 @@
-"""Nothing is left behind, and only two files look inside a model."""
+"""Nothing is left behind, and few files look inside a model."""
 
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -77,8 +78,46 @@ def test_the_residue_check_sees_what_is_left(spoil):
         spoil(net)
 
 
-def test_only_two_files_touch_the_models_inside():
+def test_few_files_touch_the_models_inside():
     folder = Path(vidence.attribution.__file__).parent
-    inside = re.compile(r"register_\w*hook|TorchFunctionMode|\.backward\(|\.training = |requires_grad_\(flag|\.train\(")
-    touching = {path.name for path in folder.rglob("*.py") if inside.search(path.read_text())}
-    assert touching == {"hooks.py", "calls.py"}
+
+    def holding(pattern):
+        return {path.name for path in folder.rglob("*.py") if re.search(pattern, path.read_text())}
+
+    assert holding(r"register_\w*hook|module\.training = |requires_grad_\(flag|\.train\(|vars\(model\)\[") == {
+        "hooks.py"
+    }
+    assert holding(r"\(TorchFunctionMode") == {"calls.py", "attention_calls.py", "propagation.py"}
+    assert not holding(r"\.backward\(")
+
+
+def test_cudnn_is_off_in_recurrent_layers_alone_and_the_users_settings_stay():
+    """Its backward pass of a recurrent layer needs a forward pass in training mode; convolutions need nothing."""
+    cudnn, seen = torch.backends.cudnn, []
+
+    def flags():
+        return cudnn.enabled, cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32
+
+    net = nn.Sequential(nn.Conv1d(2, 3, 1), nn.GRU(4, 3), nn.Identity())
+    for layer in net:
+        layer.register_forward_pre_hook(lambda *_: seen.append(flags()))
+        layer.forward = partial(called, layer.forward, lambda: seen.append(flags()))
+    kept = cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32
+    cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32 = own = (True, True, False)
+    try:
+        with frozen(net):
+            net[:1](torch.rand(1, 2, 4))
+            net[1](torch.rand(5, 1, 4))
+            assert flags() == (True, *own)
+            with pytest.raises(RuntimeError):
+                net[1](torch.rand(5, 1, 9))
+            assert flags() == (True, *own)
+    finally:
+        cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32 = kept
+    on, off = (True, *own), (False, *own)
+    assert seen == [on, on, on, off, on, off]
+
+
+def called(forward, before, *args):
+    before()
+    return forward(*args)

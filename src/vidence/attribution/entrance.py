@@ -13,8 +13,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.overrides import _get_current_function_mode_stack
 
-from vidence.attribution.calls import convolution_named
-from vidence.attribution.hooks import module_at, on_device, watched
+from vidence.attribution.hooks import in_16_bit, module_at, on_device, watched
+from vidence.attribution.layer_names import LayerName, convolution_named
 from vidence.errors import ExplainError, ShapeError, VidenceError
 from vidence.scoring.scores import ScoreFunction, reads
 
@@ -127,7 +127,7 @@ class Answers:
 
     def _apart(self) -> str | None:
         """How far two passes of the same clip differ."""
-        short = any(parameter.itemsize == 2 for parameter in self.model.parameters())
+        short = in_16_bit(self.model) or any(parameter.itemsize == 2 for parameter in self.model.parameters())
         share = SHARE_SHORT if short else SHARE
         for one, other in zip(self._first or (), self._again or (), strict=False):
             if not one.numel() or one.ndim != other.ndim or one.shape[1:] != other.shape[1:]:
@@ -198,9 +198,8 @@ def check_layers(settings: Any, model: nn.Module) -> None:
         held = getattr(settings, field.name)
         for each in held if isinstance(held, tuple) else (held,):
             if field.name in ("layer", "layers") and isinstance(each, str):
-                name = each.partition("#")[0].removesuffix("+")  # as `with_activation` reads it
-                if convolution_named(model, name) is None:
-                    module_at(model, name)
+                if convolution_named(model, each) is None:
+                    module_at(model, LayerName.parsed(each).path)
             elif is_dataclass(each) and not isinstance(each, type):
                 check_layers(each, model)
 

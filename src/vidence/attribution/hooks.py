@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
 
+from vidence.attribution.outputs import SHORT, full, mapped
 from vidence.errors import ExplainError
+
+CALLS = ("forward", "encode", "decide", "embed")  # what explainers call of a model
+_IN_16_BIT: WeakSet[nn.Module] = WeakSet()  # models that are inside `at_its_calls`, and change there
 
 
 @contextmanager
 def frozen(model: nn.Module) -> Iterator[None]:
     """The model in eval mode, none of its parameters asking for a gradient; all restored, also after an error.
 
-    A gradient is then built only below a tensor that was marked. cuDNN refuses the backward pass of a recurrent
-    layer in eval mode, so its kernels are off inside. Flags are set module by module: a `train` or `eval` of
-    the user's own may do more than that.
+    A gradient is then built only below a tensor that was marked. Flags are set module by module: a `train` or `eval` of
+    the user's own may do more than that. An autocast that is on around this is the model's alone, see `at_its_calls`.
     """
     training = {module: module.training for module in model.modules()}
     asking = {parameter: parameter.requires_grad for parameter in model.parameters()}
@@ -27,13 +31,94 @@ def frozen(model: nn.Module) -> Iterator[None]:
             module.training = False
         for parameter in asking:
             parameter.requires_grad_(False)
-        with torch.backends.cudnn.flags(enabled=not any(map(_recurrent, training))):
+        with without_cudnn([module for module in training if isinstance(module, nn.RNNBase)]), at_its_calls(model):
             yield
     finally:
         for module, flag in training.items():
             module.training = flag
         for parameter, flag in asking.items():
             parameter.requires_grad_(flag)
+
+
+@contextmanager
+def without_cudnn(layers: Sequence[nn.Module]) -> Iterator[None]:
+    """No cuDNN while these recurrent layers run: it refuses the backward pass of one that ran in eval mode."""
+    before, cudnn = torch.backends.cudnn.enabled, torch.backends.cudnn
+    handles = []
+
+    def off(*_: Any) -> None:
+        cudnn.enabled = False
+
+    def as_before(*_: Any) -> None:
+        cudnn.enabled = before
+
+    try:
+        for layer in layers:
+            handles += [layer.register_forward_pre_hook(off), layer.register_forward_hook(as_before, always_call=True)]
+        yield
+    finally:
+        as_before()
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def at_its_calls(model: nn.Module) -> Iterator[None]:
+    """An autocast that is on around this, and the 16 bit of a model's parameters, are for the model's own calls only.
+
+    Sums, means and gradients of an explainer need more than 8 bits: what the model returns comes back in float32, and
+    what it is given goes in as its parameters are. Nothing changes for a model in float32 or float64 without autocast.
+    """
+    kind = on_device(model, torch.empty(0)).device.type
+    cast, own = torch.is_autocast_enabled(kind), precision(model)
+    short = own if own in SHORT else None
+    if not cast and short is None:
+        yield
+        return
+    under, inside = torch.get_autocast_dtype(kind), False
+
+    def calling(method: Callable[..., Any]) -> Callable[..., Any]:
+        def called(*args: Any, **kwargs: Any) -> Any:
+            nonlocal inside
+            if inside:  # the model's own call of another part of itself
+                return method(*args, **kwargs)
+            inside = True
+            try:
+                with torch.autocast(kind, under, enabled=cast):
+                    output = method(*mapped(args, given), **mapped(kwargs, given))
+            finally:
+                inside = False
+            return mapped(output, full)
+
+        return called
+
+    def given(part: Tensor) -> Tensor:
+        return part.to(short) if short is not None and part.is_floating_point() else part
+
+    own_parts = {name: vars(model)[name] for name in CALLS if name in vars(model)}
+    _IN_16_BIT.add(model)
+    try:
+        for name in CALLS:
+            if callable(getattr(model, name, None)):
+                vars(model)[name] = calling(getattr(model, name))
+        with torch.autocast(kind, enabled=False):
+            yield
+    finally:
+        _IN_16_BIT.discard(model)
+        for name in CALLS:
+            vars(model).pop(name, None)
+        vars(model).update(own_parts)
+
+
+def in_16_bit(model: nn.Module) -> bool:
+    """Whether a frozen model computes in 16 bit, although it answers in float32."""
+    return model in _IN_16_BIT
+
+
+def precision(model: nn.Module) -> torch.dtype | None:
+    """The type that all parameters of a model have in common, if there is one."""
+    kinds = {parameter.dtype for parameter in model.parameters() if parameter.is_floating_point()}
+    return kinds.pop() if len(kinds) == 1 else None
 
 
 @contextmanager
@@ -99,11 +184,8 @@ def last_convolution(model: nn.Module) -> str:
     return owned[-1]
 
 
-def _recurrent(module: nn.Module) -> bool:
-    return isinstance(module, nn.RNNBase)
-
-
 def on_device(model: nn.Module, x: Tensor) -> Tensor:
-    """`x` on the device of the model's first parameter or buffer."""
+    """`x` on the device of the model's first parameter or buffer, and as exact as its parameters: float32 at least."""
     place = next(iter([*model.parameters(), *model.buffers()]), x)
-    return x.to(place.device)
+    own = precision(model)
+    return x.to(place.device, x.dtype if own is None else torch.float32 if own in SHORT else own)

@@ -13,6 +13,13 @@ from torch import Tensor
 from vidence.errors import ShapeError
 from vidence.scoring.scores import Pinnable, Placed, ScoreFunction, has_places
 
+SHORT = (torch.float16, torch.bfloat16)
+
+
+def full(part: Tensor) -> Tensor:
+    """A tensor in 32 bit at least, as our own sums and means need it."""
+    return part.float() if part.dtype in SHORT else part
+
 
 def score_rows(score: ScoreFunction, output: Any, x: Float[Tensor, "1 c t h w"]) -> Float[Tensor, " rows"]:
     """Score the rows of an output; a score that is not pinned is pinned on the first row, the clip as it is."""

@@ -12,6 +12,7 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from vidence.attribution.outputs import full
 from vidence.errors import ExplainError
 
 Order = Literal["t h w", "h w t"]
@@ -98,6 +99,8 @@ class TokenLayout:
         mean over sequences. Tokens that were not attended from are zero.
         """
         (t, _, _), p = self.grid, self.prefix
+        weights = full(weights)
+        tokens = tokens.to(weights)
         folding = self.folding(len(weights), weights.shape[-1])
         if folding == "joint":
             if self.order is None:

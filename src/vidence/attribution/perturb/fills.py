@@ -52,7 +52,7 @@ def shown_through(
     x: Float[Tensor, "1 c t h w"], filled: Float[Tensor, "1 c t h w"], keep: Float[Tensor, "v t h w"]
 ) -> Float[Tensor, "v c t h w"]:
     """Variants of the clip: x where `keep` is 1, `filled` where it is 0, and a blend in between."""
-    return torch.lerp(filled, x, keep[:, None])
+    return torch.lerp(filled, x, keep[:, None].to(x))
 
 
 def _expected(x: Tensor, output: Any) -> Float[Tensor, "1 c t h w"]:

@@ -123,7 +123,8 @@ class _MaskSearch(Explainer):
         rows = clip.shown(seen.flatten(0, 1)[:, None])
         if noise is not None:
             rows = rows + noise
-        return clip.share(rows).view(len(parts), -1) @ signs
+        shares = clip.share(rows).view(len(parts), -1)
+        return shares @ signs.to(shares)
 
 
 @dataclass(frozen=True)
