@@ -168,13 +168,14 @@ def test_coarse_time_is_interpolated():
 
 KERAS = """
 import keras, torch
-from vidence.attribution import EXPLAINERS, ON_ANY_SCORE
+from vidence.attribution import EXPLAINERS, ON_ANY_SCORE, GradCAM, activation_maps, default_for
 from vidence.errors import ExplainError
 from vidence.models.adapted import Adapted
 from vidence.scoring.scores import Logit
 keras.utils.set_random_seed(0)
 frame = keras.Sequential([keras.Input((12, 10, 3)), keras.layers.Conv2D(4, 3, activation="relu", padding="same"),
-                          keras.layers.MaxPool2D(), keras.layers.Conv2D(5, 3, activation="relu", padding="same"),
+                          keras.layers.MaxPool2D(),
+                          keras.layers.Conv2D(5, 3, activation="relu", padding="same", name="second"),
                           keras.layers.GlobalAveragePooling2D()])
 clip = keras.Input((4, 12, 10, 3))
 y = keras.layers.GRU(6)(keras.layers.TimeDistributed(frame)(clip))
@@ -190,6 +191,17 @@ for key in ON_ANY_SCORE:
         continue
     assert values.shape == (2, 4, 12, 10) and values.isfinite().all() and values.abs().max() > 0, key
     print(key, made.attribute(adapted, x, Logit(1), certify=False).layer)
+found = default_for(adapted).attribute(adapted, x[:1], Logit(1))
+print("default:", type(default_for(adapted)).__name__, found.layer)
+again = default_for(adapted).__class__(layer=found.layer).attribute(adapted, x[:1], Logit(1))
+assert torch.equal(again.values, found.values)
+for layer in ("second", "sequential/second"):
+    maps = activation_maps(adapted, x, layer=layer)
+    half = frame.layers[1](frame.layers[0](x[0].permute(1, 2, 3, 0)))
+    kernel = frame.layers[2].kernel.value.permute(3, 2, 0, 1)
+    expected = torch.conv2d(half.permute(0, 3, 1, 2), kernel, padding=1)
+    torch.testing.assert_close(maps, expected.detach())
+print(GradCAM().attribute(adapted, x[:1], Logit(1)).certificate.flags)
 """
 
 
@@ -200,6 +212,8 @@ def test_a_keras_time_distributed_model_on_torch():
     assert done.returncode == 0, done.stderr[-2000:]
     shown = {line.split()[0] for line in done.stdout.splitlines()}
     assert shown >= {"grad-cam", "when-where", "score-cam", "eigen-cam", "fast-cam"}
+    assert "default: WhenWhere sequential/second" in done.stdout
+    assert "gradients through a recurrent layer" in done.stdout
     assert "refused: cam " in done.stdout  # a GRU follows the pooling
 
 

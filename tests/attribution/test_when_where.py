@@ -155,6 +155,33 @@ def test_the_default_explainer():
     assert default_for(Latch()) == WhenWhere()
     assert default_for(Whole(nn.LSTM(2, 2))) == WhenWhere()
     assert default_for(nn.Conv3d(3, 4, 3)) == GradCAM()
+    assert default_for(Stepping(nn.GRUCell(2, 3))) == WhenWhere()
+
+
+class Stepping(nn.Module):
+    """A loop over frames with a recurrent cell of torch's."""
+
+    def __init__(self, cell):
+        super().__init__()
+        self.conv, self.cell, self.out = nn.Conv2d(3, 2, 3, 2, 1), cell, nn.Linear(3, 2)
+
+    def forward(self, x):
+        state = None
+        for frame in x.unbind(2):
+            state = self.cell(self.conv(frame).relu().mean((2, 3)), state)
+        return self.out(state if isinstance(state, torch.Tensor) else state[0])
+
+
+@pytest.mark.parametrize("cell", [nn.GRUCell, nn.LSTMCell])
+def test_a_loop_of_cells_is_recurrent_and_hidden_frame_by_frame(cell):
+    torch.manual_seed(0)
+    model, x = Stepping(cell(2, 3)), film([2], t=4)[0]
+    found = default_for(model).attribute(model, x, Logit(1))
+    assert isinstance(default_for(model), WhenWhere)
+    assert any("one by one" in flag for flag in found.certificate.flags)
+    flags = GradCAM().attribute(model, x, Logit(1), certify=False).certificate.flags
+    assert any("may name wrong frames" in flag for flag in flags)
+    assert not GradCAM().attribute(model, x[:, :, :1], Logit(1), certify=False).certificate.flags
 
 
 def test_settings_without_meaning_are_refused():

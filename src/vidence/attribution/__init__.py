@@ -14,6 +14,7 @@ from vidence.attribution.combine import Consensus, Mean, Product, Smooth
 from vidence.attribution.counterfactual import CounterfactualBox
 from vidence.attribution.eigen_cam import EigenCAM, EigenGradCAM
 from vidence.attribution.explainer import Attributions, Explainer
+from vidence.attribution.families import remembers
 from vidence.attribution.fast_cam import FastCAM
 from vidence.attribution.feature_pyramids import ClassFeaturePyramids
 from vidence.attribution.feature_visualisation import FeatureVisualisation
@@ -179,11 +180,11 @@ __all__ = [
 
 
 def default_for(model: nn.Module, score: ScoreFunction | None = None) -> Explainer:
-    """`residual` for a reconstruction whose error has places, `when-where` for a model that is recurrent or comes in
-    two stages, else `grad-cam`; `occlusion` for a network that reconstructs nothing and may have no gradient.
+    """`residual` for a reconstruction whose error has places, `when-where` for a model that is recurrent (torch's
+    layers and cells, Keras's, convolutional ones) or comes in two stages, else `grad-cam`; `occlusion` for a network
+    that reconstructs nothing and may have no gradient.
     """
     if isinstance(model, ReconstructionNetwork):
         placed = score is None or has_places(score)
         return Residual() if placed else GradCAM() if model.reconstructs else Occlusion()
-    recurrent = isinstance(model, TwoStage) or any(isinstance(module, nn.RNNBase) for module in model.modules())
-    return WhenWhere() if recurrent else GradCAM()
+    return WhenWhere() if isinstance(model, TwoStage) or remembers(model) else GradCAM()

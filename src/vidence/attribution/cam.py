@@ -12,12 +12,14 @@ from torch import Tensor, nn
 from vidence.attribution.activation import Activation, with_activation
 from vidence.attribution.calls import RecurrentCalls
 from vidence.attribution.explainer import Attributions, Explainer
+from vidence.attribution.families import remembers
 from vidence.attribution.outputs import score_rows
 from vidence.attribution.two_stage import TwoStage
 from vidence.errors import ExplainError, SpecError
 from vidence.record.facts import Certificate
 from vidence.scoring.scores import ScoreFunction
 
+THROUGH_TIME = "gradients through a recurrent layer may name wrong frames, where its gates saturate: see when-where"
 Weights = Literal["frame", "shared", "frame_local"]
 OVER: dict[str, tuple[int, ...]] = {"frame": (2, 3), "shared": (0, 2, 3)}  # axes of (s, k, h, w) that share a weight
 
@@ -38,6 +40,11 @@ class GradientCAM(Explainer):
     ) -> Float[Tensor, "s k h w"]:
         """The channels, each times what the gradient says of it."""
 
+    @property
+    def through_time(self) -> bool:
+        """Whether the gradient passes what mixes frames."""
+        return True
+
     def combined(self, raw: Float[Tensor, "s k h w"]) -> Float[Tensor, "s h w"]:
         """One map out of all channels."""
         return raw.sum(dim=1)
@@ -46,7 +53,11 @@ class GradientCAM(Explainer):
         """`raw` is (1, s, k, h, w), weighted channels."""
         activation, gradient = self.differentiated(model, x, score)
         raw = self.weighted(activation.values, gradient)
-        flags = () if gradient.any() else (f"the score does not depend on {activation.layer}: the map is zero",)
+        flags: tuple[str, ...] = (
+            () if gradient.any() else (f"the score does not depend on {activation.layer}: the map is zero",)
+        )
+        if self.through_time and x.shape[2] > 1 and remembers(model):
+            flags = (*flags, THROUGH_TIME)
         return Attributions(
             activation.in_frames(self.combined(raw))[None].float(),
             raw=raw[None],
@@ -77,6 +88,11 @@ class GradCAM(GradientCAM):
         """Refuse an unknown weighting."""
         if self.weights not in ("frame", "shared", "frame_local"):
             raise SpecError(f"weights must be 'frame', 'shared' or 'frame_local'; got {self.weights!r}.")
+
+    @property
+    def through_time(self) -> bool:
+        """Not of the features of each frame."""
+        return self.weights != "frame_local"
 
     def weighted(
         self, values: Float[Tensor, "s k h w"], gradient: Float[Tensor, "s k h w"]

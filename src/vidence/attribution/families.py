@@ -25,6 +25,9 @@ QUERIES = {"qkv", "query", "q_proj", "to_q", "to_qkv", "query_key_value", "in_pr
 ATTENTIONS = ("SelfAttention", "MultiHeadAttention", "SpaceTimeAttention")
 # nor among those who write their own convolutional recurrent cell
 CELL = re.compile(r"(conv_?)?(lstm|gru|rnn)(2d|3d)?_?cell|conv_?(lstm|gru|rnn)(2d|3d)?", re.IGNORECASE)
+# a recurrent layer of one's own by its class's name; Keras layers are no modules, but what they learn has names
+RECURRENT = re.compile(r"(bi|min|simple)?_?(lstm|gru|rnn)(_?layer)?|bidirectional", re.IGNORECASE)
+KERAS_RECURRENT = "/recurrent_kernel"
 
 
 def family_of(model: nn.Module) -> Family:
@@ -36,10 +39,22 @@ def family_of(model: nn.Module) -> Family:
         return "reconstruction"
     if attends(model):
         return "transformer"
-    modules = list(model.modules())
-    if isinstance(model, TwoStage) or any(isinstance(m, nn.RNNBase | nn.RNNCellBase) for m in modules) or cells(model):
+    if isinstance(model, TwoStage) or remembers(model):
         return "recurrent"
-    return "volume" if any(isinstance(module, nn.Conv3d) for module in modules) else "frames"
+    return "volume" if any(isinstance(module, nn.Conv3d) for module in model.modules()) else "frames"
+
+
+def remembers(model: nn.Module) -> bool:
+    """Whether a model has a recurrent layer or cell: torch's, Keras's, a convolutional one, or one that is called so.
+
+    A recurrence written out in plain functions is not seen.
+    """
+    return (
+        any(isinstance(module, nn.RNNBase | nn.RNNCellBase) for module in model.modules())
+        or any(path and RECURRENT.fullmatch(type(module).__name__) for path, module in model.named_modules())
+        or any(name.endswith(KERAS_RECURRENT) for name, _ in model.named_parameters())
+        or bool(cells(model))
+    )
 
 
 def attends(model: nn.Module) -> bool:
