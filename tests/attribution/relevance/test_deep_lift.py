@@ -311,7 +311,7 @@ def test_an_error_in_live_mode_moves_its_target_with_the_clip():
 # --- what it asks of a model, and what it costs -----------------------------------------------------------------------
 
 
-def test_costs_two_passes_and_one_way_back():
+def test_costs_three_passes_and_one_way_back():
     for model, score in ((made(Folded), Logit(0)), (made(Autoencoder), SquaredError())):
         with counted_passes(model) as passes:
             BLACK.attribute(model, torch.rand(2, 3, 5, 14, 12), score, certify=False)

@@ -8,10 +8,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from vidence.attribution.certifying import relative_gap
 from vidence.attribution.explainer import Attributions, Explainer, Price
 from vidence.attribution.outputs import mapped, score_rows
-from vidence.attribution.path import Baseline, baseline_of, check_baseline, instead, meant, of_nothing, relative_gap
+from vidence.attribution.path import Baseline, baseline_of, check_baseline, instead, meant, of_nothing
 from vidence.attribution.relevance.differences import Differences, Reference
+from vidence.attribution.relevance.followed import check_agreement
 from vidence.record.facts import Certificate
 from vidence.scoring.scores import ScoreFunction, pinned
 
@@ -35,8 +37,8 @@ class DeepLIFT(Explainer):
         check_baseline(self.baseline)
 
     def price(self, t: int, h: int, w: int, channels: int = 0) -> Price:
-        """The clip, its baseline, and one way back."""
-        return Price(2, 1)
+        """The clip, which is followed and then compared with a plain pass, its baseline, and one way back."""
+        return Price(3, 1)
 
     def explain_clip(self, model: nn.Module, x: Float[Tensor, "1 c t h w"], score: ScoreFunction) -> Attributions:
         """`raw` is (1, c, t, h, w); in `extra` the change of the score and the baseline's name.
@@ -52,6 +54,7 @@ class DeepLIFT(Explainer):
         held = pinned(score, seen, x)
         with clip:
             total = clip.now(score_rows(held, output, asked).sum())
+        check_agreement(clip, total, model, x, held)
         start = baseline_of(x, self.baseline, seen)
         other = start.clone().requires_grad_()
         reference = Reference(model, clip)
@@ -65,8 +68,8 @@ class DeepLIFT(Explainer):
         gap = change - raw.double().sum().to(change)
         share = relative_gap(float(gap), float(change), float(total.detach()))
         flags = [*instead(x, self.baseline, seen), *of_nothing(raw, x, start)]
-        if share > TOLERANCE:
-            flags.append(f"the multipliers miss {share:.1%} of the change of the score")
+        if abs(share) > TOLERANCE:
+            flags.append(f"the multipliers miss {abs(share):.1%} of the change of the score")
         return Attributions(
             raw.sum(dim=1).float(),
             raw=raw,

@@ -10,10 +10,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vidence.attribution.activation import Activation, in_frames, with_activation
-from vidence.attribution.explainer import Attributions, Explainer
+from vidence.attribution.explainer import Attributions, Explainer, Price
 from vidence.attribution.families import NAMES, family_of
 from vidence.attribution.outputs import score_rows
 from vidence.attribution.relevance.conservation import Ledger
+from vidence.attribution.relevance.followed import check_agreement
 from vidence.attribution.relevance.winning import SIGNED, Winning
 from vidence.errors import ExplainError, SpecError
 from vidence.record.facts import Certificate
@@ -60,10 +61,15 @@ class ExcitationBackprop(Explainer):
             f"{NAMES[family]} are signed; take lrp."
         )
 
+    def price(self, t: int, h: int, w: int, channels: int = 0) -> Price:
+        """One pass that is followed, with one way back, and a plain one that it is compared with."""
+        return Price(2, 1)
+
     def explain_clip(self, model: nn.Module, x: Float[Tensor, "1 c t h w"], score: ScoreFunction) -> Attributions:
-        """`raw` is (1, s, k, h, w), probabilities; one forward pass and one backwards, as deep as the layer."""
+        """`raw` is (1, s, k, h, w), probabilities; a followed pass, back as deep as the layer, and a plain one."""
         mode = Winning(model, contrastive=self.contrastive, released=self.recurrent == "as-released")
         total, activation = self._passed(mode, model, x, score)
+        check_agreement(mode, total, model, x, score)
         raw = torch.zeros_like(activation.values)
         if total.requires_grad:
             raw = activation.values * activation.gradient(*mode.starts(total))
@@ -74,7 +80,7 @@ class ExcitationBackprop(Explainer):
             gap=raw.new_tensor([mass.gap]),
             layer=activation.layer,
             certificate=Certificate(
-                gap=abs(mass.gap), layer=activation.layer, flags=self._flags(mass, mode.signed, not raw.any())
+                gap=mass.gap, layer=activation.layer, flags=self._flags(mass, mode.signed, not raw.any())
             ),
             extra={"mass": mass},
         )

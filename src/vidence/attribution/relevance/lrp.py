@@ -8,10 +8,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vidence.attribution.explainer import Attributions, Explainer
+from vidence.attribution.certifying import relative_gap
+from vidence.attribution.explainer import Attributions, Explainer, Price
 from vidence.attribution.outputs import score_rows
 from vidence.attribution.relevance.composites import CompositeName, composite_of
 from vidence.attribution.relevance.conservation import Ledger
+from vidence.attribution.relevance.followed import check_agreement
 from vidence.attribution.relevance.layerwise import Attention, Layerwise
 from vidence.errors import SpecError
 from vidence.record.facts import Certificate
@@ -49,8 +51,12 @@ class LRP(Explainer):
         if self.epsilon < 0 or self.gamma < 0:
             raise SpecError(f"epsilon and gamma must not be negative; got {self.epsilon} and {self.gamma}.")
 
+    def price(self, t: int, h: int, w: int, channels: int = 0) -> Price:
+        """One pass that is followed, with one way back, and a plain one that it is compared with."""
+        return Price(2, 1)
+
     def explain_clip(self, model: nn.Module, x: Float[Tensor, "1 c t h w"], score: ScoreFunction) -> Attributions:
-        """One forward pass and one backwards, of about three times its price. `raw` is (1, c, t, h, w)."""
+        """A followed pass, about three times its price backwards, and a plain one. `raw` is (1, c, t, h, w)."""
         rules = composite_of(self.composite, epsilon=self.epsilon, gamma=self.gamma)
         if rules is None:
             raise SpecError(f"there is no composite {self.composite!r}.")
@@ -58,15 +64,16 @@ class LRP(Explainer):
         mode = Layerwise(model, asked, rules, attention=self.attention)
         with mode:
             total = mode.now(score_rows(score, model(asked), asked).sum())
+        check_agreement(mode, total, model, x, score)
         raw = torch.zeros_like(x)
         if total.requires_grad:
             raw = mode.settle(torch.autograd.grad(total, mode.leaves, materialize_grads=True))
         ledger = Ledger(float(total.detach()), float(raw.double().sum()), mode.accounts.rows())
-        share = ledger.gap / abs(ledger.score) if ledger.score else 0.0
+        share = relative_gap(ledger.gap, ledger.score, ledger.mapped)
         return Attributions(
             raw.sum(dim=1).float(),
             raw=raw,
-            gap=raw.new_tensor([share]),
+            gap=raw.new_tensor([ledger.gap]),
             certificate=Certificate(gap=share, flags=_flags(ledger, share, nothing=not raw.any())),
             extra={"ledger": ledger},
         )
@@ -83,5 +90,5 @@ def _flags(ledger: Ledger, share: float, *, nothing: bool) -> tuple[str, ...]:
             f"({absorbed[largest]:.0%}): the map shows the rest"
         )
     if abs(share) > UNNAMED:
-        flags.append(f"{share:.1%} of the score is missing without a name")
+        flags.append(f"{abs(share):.1%} of the score is missing without a name")
     return tuple(flags)

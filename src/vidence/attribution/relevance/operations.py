@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import signature
 from typing import Any
 
 import torch
@@ -113,3 +114,16 @@ def _put(target: Tensor, where: Any, value: Any) -> Tensor:
     changed = target.clone()
     changed[where] = value
     return changed
+
+
+def not_in_place(
+    func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any], bool]:
+    """A call of torch.nn.functional with inplace=False, and whether it said True."""
+    parameters = list(signature(func).parameters)
+    if "inplace" not in parameters:
+        return args, kwargs, False
+    place = parameters.index("inplace")
+    asked = args[place] if len(args) > place else kwargs.get("inplace", False)
+    kept = {key: value for key, value in kwargs.items() if key != "inplace"}
+    return (*args[:place], *([False] if len(args) > place else []), *args[place + 1 :]), kept, bool(asked)

@@ -25,7 +25,8 @@ what each call saw there. A tensor depends on the input where it `requires_grad`
     multiplier = torch.autograd.grad(method.now(total), asked)[0]
 
 What none of this covers raises `ExplainError` with the function and the layer before it, never a plain gradient.
-What the model writes in place is replaced, not written, so old values stay for the rules (overwritten.py).
+What the model writes in place is replaced, not written, so old values stay for the rules (overwritten.py). An autocast
+is off: shares of a score are kept in the precision of the parameters.
 """
 
 from __future__ import annotations
@@ -33,15 +34,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from inspect import signature
 from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
 from torch.overrides import TorchFunctionMode
 
 from vidence.attribution.relevance.decompositions import DECOMPOSED, SOFTMAX
+from vidence.attribution.relevance.followed import Followed, check_scripts
 from vidence.attribution.relevance.operations import (
     CONVOLUTIONS,
     ELEMENTWISE,
@@ -51,6 +53,7 @@ from vidence.attribution.relevance.operations import (
     PASSED,
     VALUES,
     canonical,
+    not_in_place,
     shown_name,
     without_writing,
 )
@@ -138,8 +141,12 @@ class Propagation(TorchFunctionMode, ABC):
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
+        check_scripts(model, self.method, self.instead)
+        self.followed = Followed()
+        self._within_call = False
         held = [*model.named_parameters(), *model.named_buffers()]
         self._names: dict[int, str] = {id(tensor): name for name, tensor in held}
+        self._device = held[0][1].device.type if held else "cpu"
         self._written = Overwritten()
         self._after: tuple[Tensor, Linear] | None = None  # the last linear call, which a batch norm may follow
         self.layer = "the input"
@@ -181,7 +188,9 @@ class Propagation(TorchFunctionMode, ABC):
 
     def now(self, tensor: Tensor) -> Tensor:
         """The tensor that stands for one that the model wrote into."""
+        self._know((tensor,), {})
         found: Tensor = self._written.now(tensor)
+        self.followed.add(tensors_in(found, tracked=True))
         return found
 
     def __torch_function__(
@@ -189,9 +198,25 @@ class Propagation(TorchFunctionMode, ABC):
     ) -> Any:
         if func is torch._C._set_grad_enabled:
             return func(*args, **(kwargs or {}))
+        if self._within_call:  # a part of what the model calls
+            return self.answer(func, args, kwargs or {})
+        self._know(args, kwargs or {})
+        if torch.is_autocast_enabled(self._device):  # of the model's own
+            self.followed.rounded_to(torch.get_autocast_dtype(self._device))
+        self._within_call = True
+        try:  # checkpointing recomputes where no mode sees it: nothing is saved by hooks of the model's
+            with saved_tensors_hooks(_as_it_is, _as_it_is):
+                found = self.answer(func, args, kwargs or {})
+        finally:
+            self._within_call = False
+        self.followed.add(tensors_in(found, tracked=True))
+        return found
+
+    def answer(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """What a call of torch returns."""
         target = args[0] if args else None
-        args, kwargs = self._written.now(args), self._written.now(kwargs or {})
-        with torch.enable_grad():
+        args, kwargs = self._written.now(args), self._written.now(kwargs)
+        with torch.enable_grad(), torch.autocast(self._device, enabled=False):
             if not any(part.requires_grad for part in tensors_in((args, kwargs))):
                 return func(*args, **kwargs)
             name, in_place = canonical(func)
@@ -202,7 +227,7 @@ class Propagation(TorchFunctionMode, ABC):
             if not in_place and isinstance(kwargs.get("out"), Tensor):
                 raise self._refused(func, "with out=")
             if not in_place and getattr(func, "__module__", "") == F.__name__:
-                args, kwargs, in_place = _not_in_place(func, args, kwargs)
+                args, kwargs, in_place = not_in_place(func, args, kwargs)
             if not in_place:
                 return self._asked(func, name, args, kwargs)
             if not isinstance(target, Tensor):
@@ -210,6 +235,20 @@ class Propagation(TorchFunctionMode, ABC):
             value = self._asked(without_writing(func, name), name, args, kwargs)
             self._written.write(target, value)
             return None if name == "setitem" else target
+
+    def _know(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Raise `ExplainError` for arguments that were made where the mode does not see."""
+        if any(part.is_inference() for part in tensors_in((args, kwargs))):
+            raise ExplainError(
+                f"{self.method} needs a model that can be differentiated; this one uses torch.inference_mode after "
+                f"{self.layer}. Take occlusion."
+            )
+        made_by = self.followed.foreign(tensors_in((args, kwargs), tracked=True))
+        if made_by is not None:
+            raise ExplainError(
+                f"{self.method} cannot see into {made_by}, which the model calls after {self.layer}. "
+                f"Take {self.instead}."
+            )
 
     def _asked(self, func: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if name in DECOMPOSED:
@@ -342,17 +381,8 @@ def tensors_in(value: Any, *, tracked: bool = False) -> Iterator[Tensor]:
         yield from tensors_in(list(value.values()), tracked=tracked)
 
 
-def _not_in_place(
-    func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[tuple[Any, ...], dict[str, Any], bool]:
-    """A call of torch.nn.functional with inplace=False, and whether it said True."""
-    parameters = list(signature(func).parameters)
-    if "inplace" not in parameters:
-        return args, kwargs, False
-    place = parameters.index("inplace")
-    asked = args[place] if len(args) > place else kwargs.get("inplace", False)
-    kept = {key: value for key, value in kwargs.items() if key != "inplace"}
-    return (*args[:place], *([False] if len(args) > place else []), *args[place + 1 :]), kept, bool(asked)
+def _as_it_is(tensor: Tensor) -> Tensor:
+    return tensor
 
 
 def _broadcast(bias: Tensor, name: str, weight: Tensor) -> Tensor:

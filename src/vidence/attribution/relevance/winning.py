@@ -136,20 +136,19 @@ class Winning(Propagation):
             self._support(out, call.function(*_put(call.args, held), **_put(call.kwargs, held)))
         return self._mark(out, kinds.pop() if len(kinds) == 1 else "state" if "state" in kinds else None)
 
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
+    def answer(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """What a call of torch returns; recurrent layers are told apart."""
         name = canonical(func)[0]
         if name not in RECURRENT:
-            return super().__torch_function__(func, types, args, kwargs)
+            return super().answer(func, args, kwargs)
         if self.released and self.now(args[0]).requires_grad:
             self.recurs = True
             with torch.enable_grad():
                 x = self.now(args[0])
-                return run_released(released_layers(name, x, *args[1:], **(kwargs or {})), x, self._hand)
+                return run_released(released_layers(name, x, *args[1:], **kwargs), x, self._hand)
         self._recurrent += 1
         try:
-            found = super().__torch_function__(func, types, args, kwargs)
+            found = super().answer(func, args, kwargs)
         finally:
             self._recurrent -= 1
         return self._mark(found, "state")
