@@ -106,7 +106,8 @@ def main() -> None:
         for i, (what, arguments) in enumerate(commands(tmp, asked.detector, asked.video), 1):
             command = [sys.executable, "-m", "vidence", *arguments]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
-            said = (done.stderr.strip() or done.stdout.strip()).replace(folder, "TMP")
+            lines = (done.stderr.strip() or done.stdout.strip()).replace(folder, "TMP").splitlines()
+            said = "\n".join(line for line in lines if not line.startswith("[ WARN"))  # OpenCV's own log, with times
             said = said.replace(str(asked.detector), "DETECTOR").replace(str(asked.video), "VIDEO")
             if "Traceback" in said:
                 raise SystemExit(f"{what}: a traceback instead of a message\n{said}")
