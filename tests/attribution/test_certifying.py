@@ -1,9 +1,11 @@
 """What hiding frames says of a map, and when it says nothing."""
 
+import pytest
 import torch
 from torch import nn
 
-from vidence.attribution.certifying import deletion_agreement
+from vidence.attribution import IntegratedGradients
+from vidence.attribution.certifying import deletion_agreement, relative_gap
 from vidence.scoring.scores import Logit
 
 
@@ -45,3 +47,38 @@ def test_a_map_that_is_wrong_is_told_so():
 def test_an_image_has_no_frames_to_compare():
     x = torch.rand(1, 3, 1, 2, 2)
     assert deletion_agreement(nn.Identity(), x, Logit(0), torch.zeros(1, 1, 1, 1)) == (None, None)
+
+
+@pytest.mark.parametrize("change", [2.0, -2.0])
+def test_a_gap_is_above_0_where_the_map_falls_short_whatever_the_sign_of_the_change(change):
+    assert relative_gap(change - 0.9 * change, change, 1.0) == pytest.approx(0.1)
+    assert relative_gap(change - 1.1 * change, change, 1.0) == pytest.approx(-0.1)
+
+
+def test_a_gap_of_a_change_that_is_lost_in_float32_is_small():
+    assert relative_gap(1e-6, 1e-9, 10.0) == pytest.approx(1e-3)
+    assert relative_gap(1e-6, -1e-9, 10.0) == pytest.approx(-1e-3)
+    assert relative_gap(0.0, 0.0, 0.0) == 0
+
+
+class Curved(nn.Module):
+    """A score whose path integral one node overrates or underrates: brightness to a power."""
+
+    def __init__(self, power):
+        super().__init__()
+        self.power = power
+
+    def forward(self, x):
+        return x.mean((1, 2, 3, 4))[:, None] ** self.power
+
+
+@pytest.mark.parametrize(("power", "sign"), [(3, 1), (1.5, -1)])
+def test_what_a_path_misses_is_signed(power, sign):
+    """One midpoint node of x^p from 0 to 1 gives p / 2^(p - 1) of 1."""
+    x = torch.ones(1, 3, 4, 2, 2)
+    found = IntegratedGradients(steps=1, limit=1, baseline="black").attribute(Curved(power), x, Logit(0))
+    assert found.certificate.gap == pytest.approx(1 - power / 2 ** (power - 1), abs=1e-5)
+    assert float(found.gap) == pytest.approx(found.certificate.gap, abs=1e-5)
+    assert found.certificate.gap * sign > 0
+    assert "misses" in found.certificate.flags[0]
+    assert "-" not in found.certificate.flags[0]

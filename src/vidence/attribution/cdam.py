@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from vidence.attribution.activation import Activation, in_frames, with_activation
 from vidence.attribution.attention_calls import without_attention
 from vidence.attribution.calls import GradientOn
+from vidence.attribution.certifying import relative_gap
 from vidence.attribution.concept import ConceptScore, Latent, read_concept
 from vidence.attribution.explainer import Attributions, Explainer, Price
 from vidence.attribution.hooks import replaced
@@ -161,13 +162,13 @@ class IntegratedCDAM(TokenGradients):
         whole = one_each(held(output, x), 1).detach()
         without = _gradients(model, x, held, tokens.layer, (leaf * (1 - moving))[None], gradient=False)[0]
         change = whole - without
-        gap = (raw.sum() - change).float()
-        share_missed = float(gap.abs() / change.abs().clamp_min(1e-12))
+        gap = (change - raw.sum()).float()
+        share = relative_gap(float(gap), float(change), float(whole))
         found = _found(raw, x.shape[2], tokens.layer)
         flags = found.certificate.flags
-        if share_missed > LARGEST_GAP:
-            flags += (f"the map misses {share_missed:.0%} of the score's change along the path: take more steps",)
-        certificate = Certificate(gap=share_missed, layer=tokens.layer, flags=flags)
+        if abs(share) > LARGEST_GAP:
+            flags += (f"the map misses {abs(share):.0%} of the score's change along the path: take more steps",)
+        certificate = Certificate(gap=share, layer=tokens.layer, flags=flags)
         return Attributions(found.values, raw=found.raw, gap=gap, layer=found.layer, certificate=certificate)
 
 

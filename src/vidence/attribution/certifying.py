@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import copysign
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -10,7 +12,14 @@ from vidence.attribution.hidden_frames import agreement
 from vidence.attribution.perturb.boxes import hide_all
 from vidence.scoring.scores import ScoreFunction
 
+LOST = 1e-4  # a change of the score below this share of it is lost in float32: its gap says nothing
 FAINT = 0.01  # share of |score| that hiding one frame must take at least, or hiding frames says nothing
+
+
+def relative_gap(gap: float, change: float, score: float) -> float:
+    """The share of a change of the score that a map misses: above 0 it falls short, below 0 it adds up to too much."""
+    least = max(LOST * abs(score), 1e-12)
+    return gap / (change if abs(change) > least else copysign(least, change))
 
 
 def deletion_agreement(

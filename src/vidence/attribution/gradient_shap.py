@@ -10,8 +10,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vidence.attribution.averaging import noise
+from vidence.attribution.certifying import relative_gap
 from vidence.attribution.explainer import Attributions, Explainer, Price
-from vidence.attribution.path import Baseline, baseline_of, check_baseline, of_nothing, relative_gap, stands_still
+from vidence.attribution.path import Baseline, baseline_of, check_baseline, of_nothing, stands_still
 from vidence.attribution.subject import Subject
 from vidence.errors import SpecError
 from vidence.models.reconstruction import Reconstruction
@@ -113,9 +114,9 @@ class GradientSHAP(Explainer):
         flags = [*of_nothing(raw, subject.x, clean)]
         if self.baselines == ("auto",) and "median" not in names and names != ("reconstruction",):
             flags.append("the clip stands still and equals its temporal median, which is left out of its baselines")
-        if share > WIDE:
+        if abs(share) > WIDE:
             flags.append(
-                f"{self.n} draws miss {share:.1%} of the expected change of the score "
+                f"{self.n} draws miss {abs(share):.1%} of the expected change of the score "
                 f"({float(gap):.2g}, standard error {float(error):.2g}); raise `n`"
             )
         extra = {"effect": change, "standard_error": error[None], "baselines": names}

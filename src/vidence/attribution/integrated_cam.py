@@ -17,10 +17,11 @@ from torch import Tensor, nn
 
 from vidence.attribution.activation import with_activation
 from vidence.attribution.calls import GradientOn, RecurrentCalls, per_call, per_frame
+from vidence.attribution.certifying import relative_gap
 from vidence.attribution.explainer import Attributions, Explainer, Price
 from vidence.attribution.families import NAMES, family_of
 from vidence.attribution.outputs import first_row, one_each, rows_of
-from vidence.attribution.path import nodes, relative_gap
+from vidence.attribution.path import nodes
 from vidence.attribution.progress import counted
 from vidence.attribution.reference import median_over_time, reference_features, reference_maps, regrouped
 from vidence.attribution.two_stage import TwoStage
@@ -101,8 +102,8 @@ class IntegratedCAM(Explainer):
         if len(values) != t:
             values = settled(head.activation.in_frames(values) * (len(values) / t), regrouped(weights, t))
         flags = []
-        if missed > self.tolerance:
-            flags.append(f"the path integral misses {missed:.1%} of the change of the score with {count} nodes")
+        if abs(missed) > self.tolerance:
+            flags.append(f"the path integral misses {abs(missed):.1%} of the change of the score with {count} nodes")
         if torch.allclose(head.held, head.empty):
             flags.append("the clip stands still, so that it equals its reference: the map is zero; take grad-cam")
         elif not raw.any():
@@ -250,7 +251,11 @@ class _Head:
         pieces = [self._piece(0.0, 1.0, float(self.emptied), float(self.whole), slopes, self._shares)]
         count, half = rule.steps, max(1, rule.steps // 2)
         while (
-            relative_gap(sum(abs(piece.gap) for piece in pieces), float(self.whole - self.emptied), float(self.whole))
+            abs(
+                relative_gap(
+                    sum(abs(piece.gap) for piece in pieces), float(self.whole - self.emptied), float(self.whole)
+                )
+            )
             > rule.tolerance
             and count + 2 * half <= rule.limit
         ):

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from numpy.polynomial.legendre import leggauss
 from torch import Tensor, nn
 
+from vidence.attribution.certifying import relative_gap
 from vidence.attribution.explainer import Attributions, Explainer, Price
 from vidence.attribution.gradient import FLAT
 from vidence.attribution.perturb.fills import FILLS, filled_with
@@ -24,7 +25,6 @@ from vidence.scoring.scores import ScoreFunction
 Baseline: TypeAlias = str | float
 BASELINES = (*FILLS, "black", "frozen", "reversed")
 EQUAL = "the clip equals its baseline: the map is zero"
-FAINT = 1e-4  # a change of the score below this share of it is lost in float32: its gap says nothing
 # (nodes) -> the clips at the nodes, and the weighted steps that their gradients are multiplied with, both chunkwise
 Way: TypeAlias = Callable[[int], tuple[Rows, Rows]]
 
@@ -86,11 +86,6 @@ def nodes(count: int) -> tuple[Float[Tensor, " v"], Float[Tensor, " v"]]:
     return torch.from_numpy((places + 1) / 2), torch.from_numpy(weights / 2)
 
 
-def relative_gap(gap: float, change: float, score: float) -> float:
-    """The share of a change of the score that a sum misses."""
-    return abs(gap) / max(abs(change), FAINT * abs(score), 1e-12)
-
-
 @dataclass(frozen=True)
 class _PathMethod(Explainer):
     """Settings of a sum along a path, and the sum: the number of nodes is doubled until it is complete."""
@@ -132,11 +127,11 @@ class _PathMethod(Explainer):
                 raw += (gradient * steps(part.start, part.stop)).sum(dim=0)
             gap = change - raw.double().sum().float()
             share = relative_gap(float(gap), float(change), float(subject.whole))
-            if share <= self.tolerance:
+            if abs(share) <= self.tolerance:
                 break
         flags = [*said, *of_nothing(raw, subject.x, start)]
-        if share > self.tolerance:
-            flags.append(f"the path integral misses {share:.1%} of the change of the score with {count} nodes")
+        if abs(share) > self.tolerance:
+            flags.append(f"the path integral misses {abs(share):.1%} of the change of the score with {count} nodes")
         extra = {"effect": change, "nodes": count}
         certificate = Certificate(gap=share, flags=tuple(flags))
         return Attributions(raw.sum(dim=1).float(), raw=raw, gap=gap, certificate=certificate, extra=extra)

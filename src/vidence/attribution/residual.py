@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from vidence.attribution.certifying import relative_gap
 from vidence.attribution.explainer import Attributions, Explainer, Price
 from vidence.errors import ExplainError, SpecError
 from vidence.record.facts import Certificate
@@ -62,7 +63,7 @@ class Residual(Explainer):
             whole = held(output, x)
         gap = whole - values.sum(dim=(1, 2, 3))
         exact = float(gap.abs()) <= ROUNDING * float(values.abs().sum())
-        share: float | None = 0.0 if exact or not whole.any() else float(gap / whole)
+        share: float | None = 0.0 if exact or not whole.any() else relative_gap(float(gap), float(whole), float(whole))
         flag = None
         if not getattr(held, "complete", True):
             share, flag = None, "the map is the squared error; the score, its logarithm, is no sum over places"

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from vidence.attribution.activation import Activation, with_activation
 from vidence.attribution.calls import Leaves, RecurrentCalls, per_call, per_frame
+from vidence.attribution.certifying import relative_gap
 from vidence.attribution.explainer import Attributions, Explainer, Price
 from vidence.attribution.frame_order import at_frames
 from vidence.attribution.hidden_frames import (
@@ -155,7 +156,7 @@ class WhenWhere(Explainer):
         """How well the weights foretell what hiding frames was measured to do."""
         size, whole = float(effect.abs()), float(probed[0].abs())
         rank, same = agreement(weights, variants.effects(probed), variants.runs, least=FAINT * size)
-        gap = float((effect - weights.sum()) / effect) if size > 0 else None
+        gap = relative_gap(float(effect - weights.sum()), float(effect), whole) if size > 0 else None
         flags = list(activation.flags)
         if size < FAINT * max(1.0, whole):
             flags.append(f"fading the whole clip changes the score by {float(effect):.2g} only: little to explain")

@@ -180,6 +180,8 @@ def _gap(evidence: Evidence) -> list[Check]:
         return []
     if gap > MISSED:
         return [Check("warn", f"The map accounts for {percent(max(1 - gap, 0))} of the score only.")]
+    if gap < -MISSED:
+        return [Check("warn", f"The map adds up to {percent(1 - gap)} of the score: to more than there is.")]
     return [Check("good", f"The map accounts for {percent(1 - gap)} of the score.")]
 
 

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from vidence.attribution.certifying import relative_gap
 from vidence.attribution.explainer import Attributions, Explainer, Price
 from vidence.attribution.perturb.detected_boxes import detected_boxes
 from vidence.attribution.perturb.fills import Fill, check_fill, filled_with, shown_through
@@ -108,7 +109,7 @@ class _Surrogate(Explainer):
         weights = fit.weights.float().to(x.device)
         extra |= {"segments": labels[None], "weights": weights[None], "r2": fit.r2, "effective_samples": fit.effective}
         gap = None if fit.change is None else fit.change - float(weights.sum())
-        share = gap / fit.change if gap is not None and fit.change else gap
+        share = None if gap is None else relative_gap(gap, fit.change or 0.0, float(subject.whole))
         return Attributions(
             (weights / sizes)[labels][None],
             raw=weights[None],
