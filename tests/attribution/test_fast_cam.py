@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from vidence.attribution import FastCAM, GradCAM, GradCAMPlusPlus
+from vidence.attribution.cam import THROUGH_TIME
 from vidence.attribution.fast_cam import as_quantile, smoe_scale
 from vidence.errors import SpecError
 from vidence.scoring.scores import Logit, SquaredError
@@ -55,7 +56,7 @@ def test_weighted_it_is_a_product_that_follows_the_score(key, other):
     alone, weight = FastCAM().attribute(model, x, Logit(1)).values, other.attribute(model, x, Logit(1)).values
     found = FastCAM(weighted_by=key).attribute(model, x, Logit(1))
     torch.testing.assert_close(found.values, alone * weight)  # one stride, one grid
-    assert found.certificate.flags == ()
+    assert found.certificate.flags == (THROUGH_TIME,)
     assert not torch.allclose(found.values, FastCAM(weighted_by=key).attribute(model, x, Logit(0)).values)
 
 

@@ -218,6 +218,8 @@ def _compact(numbers: Tensor) -> Tensor:
 
 def _common(numbers: Tensor, axes: list[int]) -> Tensor:
     """The number that all values along some axes share, which stay with length 1."""
+    if all(numbers.shape[axis] == 1 for axis in axes):
+        return numbers
     low, high = numbers.amin(axes, keepdim=True), numbers.amax(axes, keepdim=True)
     return torch.where(low == high, low, torch.full_like(low, SEVERAL))
 
