@@ -190,7 +190,7 @@ def _multi_head(  # the signature of F.multi_head_attention_forward
         logits = q @ k.mT * q.shape[-1] ** -0.5
         for mask in (attn_mask, key_padding_mask):
             if mask is not None:
-                placed = mask[:, None, None] if mask is key_padding_mask else mask
+                placed = mask.reshape(-1, 1, 1, mask.shape[-1]) if mask is key_padding_mask else mask
                 if placed.ndim == 3:
                     placed = placed.reshape(-1, num_heads, *placed.shape[1:])
                 logits = _masked(logits, ~placed if placed.dtype == torch.bool else placed)
@@ -207,11 +207,20 @@ def _multi_head(  # the signature of F.multi_head_attention_forward
 
 
 def _norm(
-    by: Propagation, x: Tensor, p: Any = 2, dim: Any = None, keepdim: bool = False, *rest: Any, **named: Any
+    by: Propagation,
+    x: Tensor,
+    p: Any = 2,
+    dim: Any = None,
+    keepdim: bool = False,
+    *rest: Any,
+    by_matrix: bool = False,
+    **named: Any,
 ) -> Parts:
     if set(named) - {"ord", "out", "dtype"} or any(named.get(key) is not None for key in ("out", "dtype")):
         return NotImplemented
     kind = named.get("ord", p)
+    if by_matrix and kind is not None and (x.ndim == 2 if dim is None else isinstance(dim, tuple | list)):
+        return NotImplemented  # of a matrix, ord means singular values, or sums of rows
     axes = tuple(range(x.ndim)) if dim is None else dim
     if kind in (2, "fro", None):
         return lambda: torch.sqrt(x.square().sum(dim=axes, keepdim=keepdim))
@@ -322,7 +331,7 @@ DECOMPOSED: dict[str, Callable[..., Parts]] = {
     "multi_head_attention_forward": _multi_head,
     "softmin": lambda by, x, dim=None, *rest, **options: lambda: torch.softmax(-x, dim=_axis(x, dim)),
     "norm": _norm,
-    "linalg_norm": _norm,
+    "linalg_norm": lambda by, x, ord=None, *rest, **named: _norm(by, x, ord, *rest, by_matrix=True, **named),
     "linalg_vector_norm": _norm,
     "normalize": _normalize,
     "cosine_similarity": _cosine,

@@ -182,7 +182,8 @@ def _picking(
         y = function(at)
         probe = torch.zeros_like(y, requires_grad=True)
         (back,) = torch.autograd.grad(y, at, probe, create_graph=True)
-        (there,) = torch.autograd.grad(back, probe, other, retain_graph=True)
+        finite = other.nan_to_num(0.0, 0.0, 0.0)  # 0 times infinity: a masked place that is not picked
+        (there,) = torch.autograd.grad(back, probe, finite, retain_graph=True)
 
     def give(multiplier: Tensor) -> Tensor:
         return torch.autograd.grad(y, at, multiplier, retain_graph=True)[0]

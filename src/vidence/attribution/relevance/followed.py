@@ -42,7 +42,7 @@ class Followed:
             if type(tensor) is not Tensor:  # what a compiler computes its shapes with
                 continue
             node = tensor.grad_fn
-            if node is not None and self._made.get(tensor) is not node:
+            if node is not None and (tensor not in self._made or self._made[tensor] is not node):
                 own = getattr(type(node), "_forward_cls", None)
                 return "TorchScript or an extension" if own is None else f"{own.__name__}, an autograd.Function"
         return None

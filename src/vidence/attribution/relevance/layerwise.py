@@ -68,6 +68,10 @@ class Layerwise(Propagation):
         """The clip, the lowest and the highest clip, and every constant that stands beside what depends on it."""
         return [self._x, *self.pixels, *(leaf for leaf, _, _ in self._held)]
 
+    def forget_gates(self) -> None:
+        """What the model returned is a signal, whatever made it: a score's products share it alike."""
+        self._marks = {key: (held, Mark(None, mark.low, mark.high)) for key, (held, mark) in self._marks.items()}
+
     def settle(self, multipliers: tuple[Tensor, ...]) -> Tensor:
         """The pixels' relevance, of the multipliers of `leaves`; what constants keep is written down."""
         for (leaf, write, column), c in zip(self._held, multipliers[3:], strict=True):
@@ -136,8 +140,10 @@ class Layerwise(Propagation):
         out = call.function(*args, **call.kwargs)
         kinds = {mark.kind for mark in marks}
         kind = kinds.pop() if len(kinds) == 1 else None
-        if kind == "odd" and call.name in ("add", "sub"):
-            kind = "gate" if len(tracked) == 1 else None
+        if kind == "odd" and call.name == "add":
+            kind = "gate" if _constant(call) == 1 else None
+        elif kind == "odd" and call.name in ("sub", "mul", "div"):
+            kind = "odd" if call.name != "sub" and _constant(call) in (1, -1) else None
         low = high = None
         if all(mark.low is not None for mark in marks):
             low, high = (
@@ -250,6 +256,15 @@ class _Seen(torch.autograd.Function):
 def _seen(value: Tensor, say: Callable[[Tensor], None]) -> Tensor:
     out: Tensor = _Seen.apply(value, say)  # type: ignore[no-untyped-call]
     return out
+
+
+def _constant(call: Passed) -> float | None:
+    """The one constant beside what depends on the input, of a sum or product of two."""
+    rest = [part for part in call.args if not (isinstance(part, Tensor) and part.requires_grad)]
+    if len(call.args) != 2 or len(rest) != 1 or call.kwargs:
+        return None
+    values = torch.as_tensor(rest[0])
+    return float(values.flatten()[0]) if values.numel() and bool((values == values.flatten()[0]).all()) else None
 
 
 def _slope(function: Callable[[Tensor], Tensor], v: Tensor) -> Tensor:

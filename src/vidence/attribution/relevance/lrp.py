@@ -63,7 +63,9 @@ class LRP(Explainer):
         asked = x.clone().requires_grad_()
         mode = Layerwise(model, asked, rules, attention=self.attention)
         with mode:
-            total = mode.now(score_rows(score, model(asked), asked).sum())
+            output = model(asked)
+            mode.forget_gates()
+            total = mode.now(score_rows(score, output, asked).sum())
         check_agreement(mode, total, model, x, score)
         raw = torch.zeros_like(x)
         if total.requires_grad:
@@ -83,11 +85,11 @@ def _flags(ledger: Ledger, share: float, *, nothing: bool) -> tuple[str, ...]:
     """What a reader must know before trusting the map."""
     flags = ["no relevance reaches the pixels: the map is zero"] if nothing else []
     absorbed = {name: amount / abs(ledger.score) for name, amount in ledger.causes.items()} if ledger.score else {}
-    if abs(sum(absorbed.values())) > MOST:
+    if sum(map(abs, absorbed.values())) > MOST:
         largest = max(absorbed, key=lambda name: abs(absorbed[name]))
         flags.append(
-            f"{sum(absorbed.values()):.0%} of the score is absorbed on the way, most by {largest.replace('_', ' ')} "
-            f"({absorbed[largest]:.0%}): the map shows the rest"
+            f"{sum(map(abs, absorbed.values())):.0%} of the score is absorbed on the way, most by "
+            f"{largest.replace('_', ' ')} ({absorbed[largest]:.0%}; causes count by their sizes): the map shows the rest"
         )
     if abs(share) > UNNAMED:
         flags.append(f"{abs(share):.1%} of the score is missing without a name")
