@@ -108,6 +108,7 @@ def test_hiding_is_judged_against_hiding_elsewhere(
         (Certificate(same_top_frame=False), "warn", "another frame"),
         (Certificate(gap=0.01), "good", "99 %"),
         (Certificate(gap=0.2), "warn", "80 % of the score only"),
+        (Certificate(gap=-0.2), "warn", "120 % of the score: to more than there is"),
         (Certificate(flags=("the map is class-agnostic",)), "warn", "The map is class-agnostic."),
     ],
 )

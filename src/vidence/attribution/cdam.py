@@ -163,12 +163,12 @@ class IntegratedCDAM(TokenGradients):
         without = _gradients(model, x, held, tokens.layer, (leaf * (1 - moving))[None], gradient=False)[0]
         change = whole - without
         gap = (change - raw.sum()).float()
-        share = relative_gap(float(gap), float(change), float(whole))
+        missed = relative_gap(float(gap), float(change), float(whole))
         found = _found(raw, x.shape[2], tokens.layer)
         flags = found.certificate.flags
-        if abs(share) > LARGEST_GAP:
-            flags += (f"the map misses {abs(share):.0%} of the score's change along the path: take more steps",)
-        certificate = Certificate(gap=share, layer=tokens.layer, flags=flags)
+        if abs(missed) > LARGEST_GAP:
+            flags += (f"the map misses {abs(missed):.0%} of the score's change along the path: take more steps",)
+        certificate = Certificate(gap=missed, layer=tokens.layer, flags=flags)
         return Attributions(found.values, raw=found.raw, gap=gap, layer=found.layer, certificate=certificate)
 
 

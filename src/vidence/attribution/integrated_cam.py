@@ -243,6 +243,11 @@ class _Head:
         scores, slopes = zip(*found, strict=True)
         return torch.cat(scores), torch.cat(slopes)
 
+    def _missed(self, pieces: list[_Piece]) -> float:
+        """The share of the change of the score that the pieces miss, each at its worst."""
+        change, whole = float(self.whole - self.emptied), float(self.whole)
+        return abs(relative_gap(sum(abs(piece.gap) for piece in pieces), change, whole))
+
     def integrated(self) -> tuple[Float[Tensor, "1 t f"], int]:
         """The mean gradient of the score along the way, and from how many nodes."""
         rule, slopes = self.settings, self._begun[1]
@@ -250,15 +255,7 @@ class _Head:
             slopes = torch.cat([slopes, self._asked(self._places[self._at_once :])[1]])
         pieces = [self._piece(0.0, 1.0, float(self.emptied), float(self.whole), slopes, self._shares)]
         count, half = rule.steps, max(1, rule.steps // 2)
-        while (
-            abs(
-                relative_gap(
-                    sum(abs(piece.gap) for piece in pieces), float(self.whole - self.emptied), float(self.whole)
-                )
-            )
-            > rule.tolerance
-            and count + 2 * half <= rule.limit
-        ):
+        while self._missed(pieces) > rule.tolerance and count + 2 * half <= rule.limit:
             pieces.sort(key=lambda piece: -abs(piece.gap))
             worst = [piece for piece in pieces if abs(piece.gap) >= abs(pieces[0].gap) / 2]
             worst = worst[: (rule.limit - count) // (2 * half)]

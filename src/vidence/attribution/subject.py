@@ -47,13 +47,13 @@ class Subject:
 
     def scores(self, rows: Rows, count: int, *, label: str) -> Float[Tensor, " count"]:
         """The scores of `count` variants, made chunk by chunk; no gradient."""
-        return torch.cat([self.at(rows(first, last)) for first, last in self._chunks(count, 1, label)]).float()
+        return torch.cat([self.at(rows(first, last)) for first, last in self.chunks(count, label=label)]).float()
 
     def gradients(
         self, rows: Rows, count: int, *, label: str
     ) -> Iterator[tuple[slice, Float[Tensor, " v"], Float[Tensor, "v c t h w"]]]:
         """Chunk by chunk: which rows, their scores, and the gradient of each row's score in its own pixels."""
-        for first, last in self._chunks(count, 4, label):
+        for first, last in self.chunks(count, label=label, weight=4):
             asked = rows(first, last).detach().clone().requires_grad_()
             values = self.at(asked)
             gradient = torch.zeros_like(asked)
@@ -61,7 +61,8 @@ class Subject:
                 gradient = torch.autograd.grad(values.sum(), asked, materialize_grads=True)[0]
             yield slice(first, last), values.detach(), gradient
 
-    def _chunks(self, count: int, weight: int, label: str) -> Iterator[tuple[int, int]]:
+    def chunks(self, count: int, *, label: str, weight: int = 1) -> Iterator[tuple[int, int]]:
+        """(first, last + 1) of rows that fit into one pass, counted; `weight`: memory of a row, 4 with its gradient."""
         step = self.chunk or max(1, PIXELS_AT_ONCE // (weight * self.x[0, 0].numel()))
         for first in counted(range(0, count, step), label=label):
             yield first, min(first + step, count)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,8 +14,7 @@ from vidence.attribution.calls import GradientOn
 from vidence.attribution.explainer import Attributions, Explainer, Price
 from vidence.attribution.families import NAMES, family_of
 from vidence.attribution.perturb.fills import FILLS, Fill, check_fill, filled_with
-from vidence.attribution.progress import counted
-from vidence.attribution.subject import PIXELS_AT_ONCE, Subject
+from vidence.attribution.subject import Subject
 from vidence.errors import ExplainError, SpecError
 from vidence.models.reconstruction import scored_frames
 from vidence.scoring.score import ScoreFunction, frames_of, scored_by
@@ -101,7 +99,7 @@ class TemporalInfluence(Explainer):
         columns = []
         with torch.no_grad():
             before = frames_of(subject.score, subject.output, subject.x)
-            for first, last in self._chunks(subject, t, 1):
+            for first, last in subject.chunks(t, label="frames"):
                 rows = torch.where(hidden[first:last], filled, subject.x)
                 columns.append(before - frames_of(subject.score, subject.model(rows), rows))
         return torch.cat(columns).T
@@ -109,7 +107,7 @@ class TemporalInfluence(Explainer):
     def _gradients(self, subject: Subject, count: int) -> Float[Tensor, "s t"]:
         """The size of each error's gradient in each input frame, one row an error."""
         found = []
-        for first, last in self._chunks(subject, count, 4):
+        for first, last in subject.chunks(count, label="frames", weight=4):
             asked = subject.x.repeat(last - first, 1, 1, 1, 1).requires_grad_()
             with GradientOn():
                 errors = frames_of(subject.score, subject.model(asked), asked)
@@ -131,11 +129,6 @@ class TemporalInfluence(Explainer):
         expected = torch.zeros(x.shape[2], dtype=torch.bool, device=x.device)
         expected[first:last] = True
         return filled if expected.all() else torch.where(expected[:, None, None], filled, _beside(x))
-
-    def _chunks(self, subject: Subject, count: int, weight: int) -> Iterator[tuple[int, int]]:
-        step = self.chunk or max(1, PIXELS_AT_ONCE // (weight * subject.x[0, 0].numel()))
-        for first in counted(range(0, count, step), label="frames"):
-            yield first, min(first + step, count)
 
 
 def _beside(x: Float[Tensor, "1 c t h w"]) -> Float[Tensor, "1 c t h w"]:
