@@ -379,24 +379,3 @@ def test_an_operation_without_a_rule_is_refused_by_name():
     model = Of(lambda self, x: torch.fft.rfft(self.conv(x).mean((3, 4))).abs()[:, :, 0], conv=nn.Conv3d(3, 2, 1))
     with pytest.raises(ExplainError, match=r"deep-lift has no rule for torch\.fft.*conv"):
         BLACK(model, torch.rand(1, 3, 3, 4, 4), Logit(0))
-
-
-@pytest.mark.parametrize("how", ["causal", "mask", "padding", "filled"])
-def test_attention_with_places_that_are_masked_out_is_complete(how):
-    attention = nn.MultiheadAttention(3, 1, batch_first=True).double()
-    hidden = torch.ones(4, 4, dtype=torch.bool).triu(1)
-
-    def run(m, x):
-        tokens = 3 * x.mean((3, 4)).mT
-        if how == "causal":
-            return F.scaled_dot_product_attention(tokens, tokens, tokens, is_causal=True).sum((1, 2))[:, None]
-        if how == "filled":
-            logits = (tokens @ tokens.mT).masked_fill(hidden, -float("inf"))
-            return (logits.softmax(-1) @ tokens).square().sum((1, 2))[:, None]
-        options = {"attn_mask": hidden} if how == "mask" else {"key_padding_mask": hidden[:1]}
-        return m.attention(tokens, tokens, tokens, need_weights=False, **options)[0].square().sum((1, 2))[:, None]
-
-    model, x = Of(run, attention=attention), clip(3, 4, 2, 2)
-    found = BLACK.attribute(model, x, Logit(0), certify=False)
-    assert found.raw.any()
-    torch.testing.assert_close(found.raw.sum()[None], of_baseline(model, x, "black", Logit(0)).detach())

@@ -222,8 +222,8 @@ class _Shared(torch.autograd.Function):
             (part.detach(), c) for part, c in zip(inputs, given, strict=True) if part is not None and c is not None
         ]
         received, handed = arriving.double().sum(), sum(relevance(part, c) for part, c in pairs)
-        kept, lost = shares.bias.double(), shares.epsilon.double()
-        write(received=received, handed_on=handed, bias=kept, epsilon=lost, rule=received - handed - kept - lost)
+        kept, lost, rule_lost = (part.double() for part in (shares.bias, shares.epsilon, shares.unsupported))
+        write(received=received, handed_on=handed, bias=kept, epsilon=lost, rule=rule_lost)
         return (*given, None, None, None)
 
 

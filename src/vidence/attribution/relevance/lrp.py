@@ -89,7 +89,7 @@ def _flags(ledger: Ledger, share: float, *, nothing: bool) -> tuple[str, ...]:
         largest = max(absorbed, key=lambda name: abs(absorbed[name]))
         flags.append(
             f"{sum(map(abs, absorbed.values())):.0%} of the score is absorbed on the way, most by "
-            f"{largest.replace('_', ' ')} ({absorbed[largest]:.0%}; causes count by their sizes): the map shows the rest"
+            f"{largest.replace('_', ' ')} ({absorbed[largest]:.0%}; causes by their sizes): the map shows the rest"
         )
     if abs(share) > UNNAMED:
         flags.append(f"{abs(share):.1%} of the score is missing without a name")

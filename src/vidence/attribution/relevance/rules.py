@@ -7,7 +7,7 @@ of any dimension and transposed ones. Relevance is carried as a multiplier c: an
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -37,12 +37,16 @@ class Inputs:
 
 @dataclass(frozen=True, eq=False)
 class Shares:
-    """`parts` are linear in the inputs; each is given its `multipliers`. What bias and epsilon keep is summed up."""
+    """`parts` are linear in the inputs; each is given its `multipliers`. What bias and epsilon keep is summed up.
+
+    `unsupported` is the relevance of outputs that nothing contributes to, which the rule gives to nobody.
+    """
 
     parts: tuple[Tensor, ...]
     multipliers: tuple[Tensor, ...]
     bias: Tensor
     epsilon: Tensor
+    unsupported: Tensor
 
 
 class Rule(ABC):
@@ -93,6 +97,7 @@ class Gamma(Rule):
             tuple(c for shares in found for c in shares.multipliers),
             sum((shares.bias for shares in found), relevance.new_zeros(())),
             sum((shares.epsilon for shares in found), relevance.new_zeros(())),
+            sum((shares.unsupported for shares in found), relevance.new_zeros(())),
         )
 
 
@@ -139,7 +144,7 @@ class Box(Rule):
         total = parts[0] - parts[1] - parts[2]
         shared = _proportional((total,), (None,), (1.0,), relevance, TINY)
         s = shared.multipliers[0]
-        return Shares(parts, (s, -s, -s), shared.bias, shared.epsilon)
+        return replace(shared, parts=parts, multipliers=(s, -s, -s))
 
 
 @dataclass(frozen=True)
@@ -183,14 +188,16 @@ def _proportional(
     epsilon: float,
 ) -> Shares:
     """weights[i] R / (part_i + bias_i + epsilon) for each part."""
-    multipliers, kept, lost = [], relevance.new_zeros(()), relevance.new_zeros(())
+    multipliers, kept, lost, unsupported = [], *(relevance.new_zeros(()) for _ in range(3))
     for part, bias, weight in zip(parts, biases, weights, strict=True):
         z = part.detach() if bias is None else part.detach() + bias
         keeps = epsilon * z.abs().mean() * torch.where(z >= 0, 1.0, -1.0).to(z.dtype)
-        given = torch.where(z == 0, 0, relevance * weight / (z + keeps))
-        given = torch.where(given.isfinite(), given, 0)
+        given = relevance * weight / (z + keeps)
+        supported = (z != 0) & given.isfinite()
+        given = torch.where(supported, given, 0)
+        unsupported = unsupported + torch.where(supported, 0, relevance * weight).sum()
         multipliers.append(given)
         lost = lost + (given * keeps).sum()
         if bias is not None:
             kept = kept + (given * bias).sum()
-    return Shares(parts, tuple(multipliers), kept, lost)
+    return Shares(parts, tuple(multipliers), kept, lost, unsupported)
