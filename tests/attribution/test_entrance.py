@@ -141,6 +141,13 @@ def test_other_rows_than_clips_are_refused_with_what_to_do(explainer, change, sa
         explainer.attribute(Behind(change), X, Logit(0))
 
 
+def test_a_model_of_one_clip_at_a_time_is_told_of_chunks():
+    single = Behind(lambda output: output[:1])
+    with pytest.raises(ExplainError, match=r"returned \(1, 3\).*chunk=1"):
+        EXPLAINERS["rise"](n=4).attribute(single, X, Logit(0), certify=False)
+    assert EXPLAINERS["rise"](n=4, chunk=1)(single, X, Logit(0)).any()
+
+
 def test_rows_are_those_of_the_variants_where_a_recurrent_layer_sees_several():
     assert WhenWhere()(made(Folded), X, Logit(0)).any()
     with pytest.raises(ExplainError, match=r"of 23 clips it returned \(46, 3\)"):

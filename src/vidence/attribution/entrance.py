@@ -89,13 +89,15 @@ class Answers:
         self.waiting = self._passes == 0
 
     def heard(self, args: tuple[Any, ...], output: Any) -> None:
-        """A pass ends. Raises `ExplainError` where the first one shows that no score can be had from the output."""
+        """A pass ends. Raises `ExplainError` where it shows that no score can be had from the output."""
         self.waiting = False
         rows = _rows(args)  # before function modes are silenced
         with torch._C.DisableTorchFunction():
             values = _floating(output)
-            if self._passes == 0:
-                self._check(output, rows)
+            if isinstance(output, Tensor):
+                self._check_rows(output, rows)
+                if self._passes == 0:
+                    self._check(output)
             self._passes += 1
             if torch.is_grad_enabled():
                 self._carried.add(any(value.requires_grad for value in values))
@@ -143,11 +145,11 @@ class Answers:
                 )
         return None
 
-    def _check(self, output: Any, rows: int | None) -> None:
-        if not isinstance(output, Tensor):
-            return
+    def _check_rows(self, output: Tensor, rows: int | None) -> None:
         if rows is not None and self.reads is not None and (output.ndim == 0 or len(output) != rows):
             raise ExplainError(_of_rows(output, rows))
+
+    def _check(self, output: Tensor) -> None:
         if output.is_floating_point():
             wrong = int((output.isnan() | output.isposinf()).sum())  # a class that is ruled out may be -inf
             if wrong:
@@ -217,9 +219,11 @@ def _of_rows(output: Tensor, rows: int) -> str:
     said = f"a model must return a row a clip, ({rows}, k); of {rows} clips it returned {tuple(output.shape)}. "
     if output.ndim < 2 and rows == 1:
         return f"{said}If it drops the axis of clips, put it back: Adapted(model, pick=lambda output: output[None])."
+    if output.ndim == 0 or len(output) < rows:
+        return f"{said}Let it take several clips at a time, or show it one by one where an explainer has chunk=1."
     return (
         f"{said}If it answers frame by frame, take one answer a clip: "
-        f"Adapted(model, pick=lambda output: output.unflatten(0, (-1, {max(1, output.numel() and len(output) // rows)}"
+        f"Adapted(model, pick=lambda output: output.unflatten(0, (-1, {len(output) // rows}"
         ")).mean(dim=1))."
     )
 
