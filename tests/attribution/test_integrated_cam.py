@@ -145,7 +145,7 @@ def test_places_are_exact_where_pooling_and_reference_are_means():
     found = IntegratedCAM(baseline="mean", layer="cnn.three").attribute(model, X, Logit(0))
     maps = model.cnn.maps(X[0].transpose(0, 1)).detach()
     if (maps == 0).any():  # the ReLU after the named layer keeps what it cuts out of the sums
-        assert found.layer == "cnn.three+"
+        assert found.layer == "cnn.three"
     whole = IntegratedCAM(baseline="mean").attribute(model, X, Logit(0))
     empty = maps.mean((2, 3)).mean(0)
     head = whole.extra["weights"][0]
