@@ -97,3 +97,25 @@ def test_a_wrong_rule_shows_in_the_gap(monkeypatch):
     ledger = explained(EXACT, model, x).extra["ledger"]
     assert ledger.gap == pytest.approx(-0.2 * ledger.score)
     assert ledger.causes["rule"] == 0
+
+
+@pytest.mark.parametrize(
+    ("named", "placed"),
+    [
+        (lambda x: torch.add(x, other=torch.ones(2).double()), lambda x: x + torch.ones(2).double()),
+        (lambda x: x.masked_fill(x > 0.5, value=0.7), lambda x: x.masked_fill(x > 0.5, 0.7)),
+        (
+            lambda x: x.index_fill(1, torch.tensor([0]), value=0.5),
+            lambda x: torch.cat((torch.full_like(x[:, :1], 0.5).detach(), x[:, 1:]), 1),
+        ),
+    ],
+    ids=["add", "masked_fill", "index_fill"],
+)
+def test_constants_given_by_name_keep_their_part(named, placed):
+    x = clip(1, 3, 2, 2, 2)
+    found, expected = (
+        explained(EXACT, Of(lambda m, x, f=f: f(x).sum((1, 2, 3, 4))[:, None]), x) for f in (named, placed)
+    )
+    torch.testing.assert_close(found.raw, expected.raw)
+    assert float(found.gap) == pytest.approx(0, abs=1e-9)
+    assert found.extra["ledger"].causes["constants"] == pytest.approx(expected.extra["ledger"].causes["constants"])

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from vidence.attribution.relevance.composites import Composite
 from vidence.attribution.relevance.conservation import Accounts, relevance
-from vidence.attribution.relevance.operations import BESIDE, GATES
+from vidence.attribution.relevance.operations import BESIDE, GATES, OPERANDS
 from vidence.attribution.relevance.propagation import (
     Elementwise,
     Extremum,
@@ -137,7 +137,11 @@ class Layerwise(Propagation):
         tracked = list(tensors_in((call.args, call.kwargs), tracked=True))
         marks = [self._mark(part) for part in tracked]
         args = self._with_leaves(call)
-        out = call.function(*args, **call.kwargs)
+        named = {
+            key: self._constants(value, call.layer) if call.name in BESIDE and key in OPERANDS else value
+            for key, value in call.kwargs.items()
+        }
+        out = call.function(*args, **named)
         kinds = {mark.kind for mark in marks}
         kind = kinds.pop() if len(kinds) == 1 else None
         if kind == "odd" and call.name == "add":
@@ -147,7 +151,7 @@ class Layerwise(Propagation):
         low = high = None
         if all(mark.low is not None for mark in marks):
             low, high = (
-                call.function(*_replaced(args, seen), **_replaced(call.kwargs, seen))
+                call.function(*_replaced(args, seen), **_replaced(named, seen))
                 for seen in (
                     {id(part): mark.low for part, mark in zip(tracked, marks, strict=True)},
                     {id(part): mark.high for part, mark in zip(tracked, marks, strict=True)},

@@ -56,8 +56,9 @@ BESIDE = {
     "add": (0, 1), "sub": (0, 1), "cat": (0,), "concat": (0,), "concatenate": (0,), "stack": (0,), "hstack": (0,),
     "vstack": (0,), "dstack": (0,), "column_stack": (0,), "where": (1, 2), "masked_fill": (0, 2), "setitem": (0, 2),
     "scatter": (0, 3), "scatter_add": (0, 3), "index_add": (0, 3), "index_copy": (0, 3), "index_put": (0, 2),
-    "masked_scatter": (0, 2),
+    "masked_scatter": (0, 2), "index_fill": (0, 3),
 }  # fmt: skip
+OPERANDS = {"other", "value", "source", "src"}  # their names, where they are given by name
 GATES = frozenset({"sigmoid", "hardsigmoid", "special_expit", "reciprocal", "rsqrt"})
 ARITHMETIC = {
     "add": "add", "sub": "sub", "subtract": "sub", "mul": "mul", "multiply": "mul", "div": "div", "divide": "div",
