@@ -243,7 +243,7 @@ def test_what_has_no_frame_features_is_refused_by_name_of_what_to_take():
         IntegratedCAM()(made(Cnn), x[:, :, :1], Logit(0))
     with pytest.raises(ExplainError, match="two abreast"):
         IntegratedCAM()(made(Abreast), x, Logit(0))
-    with pytest.raises(ExplainError, match="must keep the batch"):
+    with pytest.raises(ExplainError, match="return a row a clip"):
         IntegratedCAM()(made(Mixing), x, Logit(0))
 
 

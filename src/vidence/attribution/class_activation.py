@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vidence.attribution.activation import Activation, in_frames, with_activation
+from vidence.attribution.activation import Activation, with_activation
 from vidence.attribution.explainer import Attributions, Explainer
 from vidence.attribution.families import attends
 from vidence.attribution.outputs import score_rows
@@ -82,7 +82,9 @@ class ClassActivation(Explainer):
         values = activation.values
         raw = weight * values[:, 0].numel() * values
         maps = raw.sum(dim=1)
-        flags = () if gradient.any() else (f"the score does not depend on {activation.layer}: the map is zero",)
+        flags = activation.flags
+        if not gradient.any():
+            flags = (f"the score does not depend on {activation.layer}: the map is zero", *flags)
         return Attributions(
             self.shown(maps, activation, x)[None].float(),
             raw=raw[None],
@@ -98,7 +100,7 @@ class CAM(ClassActivation):
 
     def shown(self, maps: Float[Tensor, "s h w"], activation: Activation, x: Tensor) -> Float[Tensor, "t h w"]:
         """The layer's own places, a map a frame."""
-        return in_frames(maps, x.shape[2])
+        return activation.in_frames(maps)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from vidence.attribution.activation import Activation, in_frames, with_activation
+from vidence.attribution.activation import Activation, with_activation
 from vidence.attribution.calls import ConvolutionSite, EveryConvolution, per_frame
 from vidence.attribution.explainer import Attributions, Explainer
 from vidence.attribution.families import family_of
@@ -66,10 +66,11 @@ class ClassFeaturePyramids(Explainer):
         graph, tubes, flags = self._traced(seen, kept, importance[kept], x.shape[2])
         mask = torch.zeros_like(weight).index_fill_(0, kept, 1)
         raw = (weight * mask)[:, None, None] * activation.values
+        flags = (*activation.flags, *flags)
         if not weight.any():
             flags = (f"the score does not depend on {activation.layer}: the map is zero", *flags)
         return Attributions(
-            in_frames(raw.sum(dim=1), x.shape[2])[None].float(),
+            activation.in_frames(raw.sum(dim=1))[None].float(),
             raw=raw[None],
             layer=activation.layer,
             certificate=Certificate(layer=activation.layer, flags=flags),

@@ -6,7 +6,7 @@ what follows the features is run again, it costs little more than a forward pass
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import Any, Literal, Self
@@ -16,10 +16,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vidence.attribution.activation import with_activation
-from vidence.attribution.calls import GradientOn, RecurrentCalls, per_call, per_frame
+from vidence.attribution.calls import GradientOn, Leaves, RecurrentCalls, per_call, per_frame
 from vidence.attribution.certifying import relative_gap
 from vidence.attribution.explainer import Attributions, Explainer, Price
 from vidence.attribution.families import NAMES, family_of
+from vidence.attribution.frame_order import at_frames
 from vidence.attribution.outputs import first_row, one_each, rows_of
 from vidence.attribution.path import nodes
 from vidence.attribution.progress import counted
@@ -100,8 +101,8 @@ class IntegratedCAM(Explainer):
         raw = head.placed(gradient, weights)
         values, t = raw.sum(dim=1), x.shape[2]
         if len(values) != t:
-            values = settled(head.activation.in_frames(values) * (len(values) / t), regrouped(weights, t))
-        flags = []
+            values = settled(head.activation.in_frames(values) * (len(values) / t), at_frames(weights, head.frames, t))
+        flags = list(head.activation.flags)
         if abs(missed) > self.tolerance:
             flags.append(f"the path integral misses {abs(missed):.1%} of the change of the score with {count} nodes")
         if torch.allclose(head.held, head.empty):
@@ -139,6 +140,7 @@ class _Head:
         self.features: Tensor  # (1, t, f) with the graph down to the layer
         self.held: Tensor  # the same without a graph
         self.empty: Tensor  # (1, t, f) of the reference
+        self.frames: Sequence[float] | None = None  # whose features they are, where that is known
         self._places, self._shares = nodes(settings.steps)
         t = x.shape[2]
         if isinstance(model, TwoStage):
@@ -193,7 +195,8 @@ class _Head:
             return
         self.features, self.held = features, features.detach()
         t = features.shape[1]
-        maps = per_frame([leaf.detach() for leaf in leaves], t)
+        maps = per_frame(leaves, t).detach()
+        self.frames = leaves.numbers.along(features, 1) if isinstance(leaves, Leaves) else None
         if len(maps) < 3:
             reference = reference_maps(maps, "space")
         else:
@@ -292,7 +295,9 @@ class _Head:
     def placed(self, gradient: Float[Tensor, "1 t f"], weights: Float[Tensor, " t"]) -> Float[Tensor, "s k h w"]:
         """Weights carried to the layer's channels and places: each frame's sum to its weight."""
         raw = self.activation.gradient(self.features, gradient) * self.standing_out
-        return settled(raw, regrouped(weights, len(raw)))  # a 3-D convolution has fewer maps than frames
+        if len(raw) != self.x.shape[2]:  # a 3-D convolution has fewer maps than frames
+            return settled(raw, regrouped(weights, len(raw)))
+        return settled(raw, at_frames(weights, self.frames, len(raw)))
 
 
 def settled(raw: Float[Tensor, "s ..."], weights: Float[Tensor, " s"]) -> Float[Tensor, "s ..."]:

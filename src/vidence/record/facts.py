@@ -45,9 +45,10 @@ class Detection:
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """How far an explanation can be trusted. `gap` is the completeness gap (share of the score change that the
-    map misses, below 0 where it adds up to more), `deletion_rank` the rank correlation between frame weights and measured frame deletions,
-    `same_top_frame` whether both name the same frame; `flags` are warnings in plain words. None: not measured.
+    """How far an explanation can be trusted. `gap` is the completeness gap (share of the score change that the map
+    misses, below 0 where it adds up to more), `deletion_rank` the rank correlation between frame weights and
+    measured frame deletions, `same_top_frame` whether both name the same frame; `flags` are warnings in plain
+    words. None: not measured.
     """
 
     gap: float | None = None
