@@ -137,11 +137,20 @@ def test_wrong_settings_are_refused_before_any_work(
 
 
 def test_an_explainer_that_fails_costs_no_scores(call: Call, film: Path, detector_folder: Path, tmp_path: Path) -> None:
-    asked = ("--detector", detector_folder, "--out", tmp_path, "--explain", "grad-cam(layer='absent')")
+    done = call("score", film, "--detector", detector_folder, "--out", tmp_path, "--explain", "cam")
+    assert done.exit_code == 1
+    assert "Use grad-cam" in done.stderr
+    assert len(table(tmp_path)) == 29
+
+
+def test_a_layer_that_is_not_there_is_told_before_any_work(
+    call: Call, film: Path, detector_folder: Path, tmp_path: Path
+) -> None:
+    asked = ("--detector", detector_folder, "--out", tmp_path / "out", "--explain", "grad-cam(layer='absent')")
     done = call("score", film, *asked)
     assert done.exit_code == 1
     assert "absent" in done.stderr
-    assert len(table(tmp_path)) == 29
+    assert not (tmp_path / "out" / "scores.csv").exists()
 
 
 def test_the_same_work_twice_is_one_record(call: Call, film: Path, detector_folder: Path, tmp_path: Path) -> None:
