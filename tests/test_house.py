@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "render": "frames attribution scoring record errors",
     "datasets": "frames spec errors",
     "training": "frames models datasets scoring spec errors version",
-    "evaluate": "frames models scoring attribution render datasets training record spec errors",
+    "evaluate": "frames motion models scoring attribution render datasets training record spec errors",
     "review": "record errors",
     "beside": "frames models render scoring record",
     "pipeline": "beside frames models scoring attribution render record spec errors version",
