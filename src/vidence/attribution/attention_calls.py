@@ -183,7 +183,7 @@ class AttentionCalls(GradientOn):
             self._open = []
 
     def _fused(self, args: tuple[Any, ...], given: dict[str, Any]) -> Tensor:
-        call = inspect.signature(_scaled_dot_product).bind(*args, **given).arguments
+        call = inspect.signature(fused).bind(*args, **given).arguments
         length = call["query"].shape[-2]
         if length != call["key"].shape[-2] or length < 2:
             return F.scaled_dot_product_attention(*args, **given)
@@ -191,7 +191,7 @@ class AttentionCalls(GradientOn):
         if self.weights == "none":
             self.seen.append(self._site())
             return F.scaled_dot_product_attention(*args, **given)
-        weights, values = _scaled_dot_product(*args, **given)
+        weights, values = fused(*args, **given)
         self.seen.append(self._site(weights))
         return weights @ values
 
@@ -243,7 +243,7 @@ def without_attention(model: nn.Module, *, windows: bool = False) -> str | None:
     return None
 
 
-def _scaled_dot_product(
+def fused(
     query: Tensor,
     key: Tensor,
     value: Tensor,
@@ -256,13 +256,17 @@ def _scaled_dot_product(
     """The weights of fused attention and the values they are multiplied with; dropout is off."""
     if enable_gqa:
         key, value = (part.repeat_interleave(query.shape[-3] // part.shape[-3], dim=-3) for part in (key, value))
-    logits = query @ key.transpose(-2, -1) * (scale or query.shape[-1] ** -0.5)
+    logits = query @ key.mT * (query.shape[-1] ** -0.5 if scale is None else scale)
     if is_causal:
         attn_mask = torch.ones(logits.shape[-2:], dtype=torch.bool, device=logits.device).tril()
-    if attn_mask is not None:
-        barred = attn_mask.dtype == torch.bool
-        logits = logits.masked_fill(~attn_mask, -torch.inf) if barred else logits + attn_mask
-    return logits.softmax(dim=-1), value
+    return masked(logits, attn_mask).softmax(dim=-1), value
+
+
+def masked(logits: Tensor, allowed: Tensor | None) -> Tensor:
+    """Attention logits under a mask of what is allowed (bool), or of what is added (float)."""
+    if allowed is None:
+        return logits
+    return logits.masked_fill(~allowed, -torch.inf) if allowed.dtype == torch.bool else logits + allowed
 
 
 def _multi_head_weights(asked: Mapping[str, Any]) -> tuple[Float[Tensor, "m heads l l"], Float[Tensor, "m heads l d"]]:

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vidence.attribution.hidden_frames import agreement
-from vidence.attribution.perturb.boxes import hide_all
+from vidence.attribution.perturb.boxes import hide
 from vidence.scoring.scores import ScoreFunction
 
 LOST = 1e-4  # a change of the score below this share of it is lost in float32: its gap says nothing
@@ -32,7 +32,7 @@ def deletion_agreement(
     t, h, w = x.shape[2:]
     if t < 2:
         return None, None
-    whole, losses = hide_all(model, x, score, [(i, 0, 0) for i in range(t)], (1, h, w), "median")
+    whole, losses = hide(model, x, score, [(i, 0, 0) for i in range(t)], (1, h, w), "median")
     least = FAINT * float(whole.abs())
     if float(losses.abs().max()) <= least:
         return None, None

@@ -22,7 +22,7 @@ from vidence.attribution.explainer import Attributions, Explainer, Price
 from vidence.attribution.families import NAMES, family_of
 from vidence.attribution.frame_order import at_frames
 from vidence.attribution.outputs import first_row, one_each, rows_of
-from vidence.attribution.path import nodes
+from vidence.attribution.path import check_nodes, nodes
 from vidence.attribution.progress import counted
 from vidence.attribution.reference import median_over_time, reference_features, reference_maps, regrouped
 from vidence.attribution.two_stage import TwoStage
@@ -60,11 +60,7 @@ class IntegratedCAM(Explainer):
         """Refuse settings that mean nothing."""
         if self.baseline not in ("median", "mean"):
             raise SpecError(f"baseline must be 'median' or 'mean'; got {self.baseline!r}.")
-        if self.steps < 1 or self.limit < self.steps or self.tolerance <= 0:
-            raise SpecError(
-                "steps must be at least 1, limit at least steps, tolerance positive; "
-                f"got {self.steps}, {self.limit}, {self.tolerance}."
-            )
+        check_nodes(self.steps, self.limit, self.tolerance)
 
     @classmethod
     def quick(cls) -> Self:

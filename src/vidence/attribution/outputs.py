@@ -112,6 +112,17 @@ def mapped(output: Any, change: Callable[[Tensor], Tensor]) -> Any:
     return output
 
 
+def exchanged(value: Any, held: Mapping[int, Any]) -> Any:
+    """What a call was given, with other tensors in place of those whose `id` is held."""
+    if isinstance(value, Tensor):
+        return held.get(id(value), value)
+    if isinstance(value, Mapping):
+        return {key: exchanged(part, held) for key, part in value.items()}
+    if isinstance(value, tuple | list):
+        return _like(value, [exchanged(part, held) for part in value])
+    return value
+
+
 def _like(sequence: Any, values: list[Any]) -> Any:
     return type(sequence)(*values) if hasattr(sequence, "_fields") else type(sequence)(values)
 

@@ -86,6 +86,14 @@ def nodes(count: int) -> tuple[Float[Tensor, " v"], Float[Tensor, " v"]]:
     return torch.from_numpy((places + 1) / 2), torch.from_numpy(weights / 2)
 
 
+def check_nodes(steps: int, limit: int, tolerance: float) -> None:
+    """Raise `SpecError` for numbers of nodes, and a gap to reach, that mean nothing."""
+    if steps < 1 or limit < steps or tolerance <= 0:
+        raise SpecError(
+            f"steps must be at least 1, limit at least steps, tolerance positive; got {steps}, {limit}, {tolerance}."
+        )
+
+
 @dataclass(frozen=True)
 class _PathMethod(Explainer):
     """Settings of a sum along a path, and the sum: the number of nodes is doubled until it is complete."""
@@ -97,11 +105,7 @@ class _PathMethod(Explainer):
 
     def __post_init__(self) -> None:
         """Refuse settings that mean nothing."""
-        if self.steps < 1 or self.limit < self.steps or self.tolerance <= 0:
-            raise SpecError(
-                "steps must be at least 1, limit at least steps, tolerance positive; "
-                f"got {self.steps}, {self.limit}, {self.tolerance}."
-            )
+        check_nodes(self.steps, self.limit, self.tolerance)
 
     @classmethod
     def quick(cls) -> Self:

@@ -171,7 +171,7 @@ class WhenWhere(Explainer):
     ) -> Attributions:
         """Without a recurrent call each frame is hidden in the pixels; the places are gradient x activation."""
         t, h, w = x.shape[2:]
-        weights = hide(model, x, score, [(i, 0, 0) for i in range(t)], (1, h, w), "median")
+        _, weights = hide(model, x, score, [(i, 0, 0) for i in range(t)], (1, h, w), "median")
         places = (activation.gradient(scores[:1].sum()) * activation.values).sum(dim=1)
         values = distributed(activation.in_frames(places), weights)
         if self.detail > 1 and t > 2:

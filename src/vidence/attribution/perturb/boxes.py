@@ -26,25 +26,11 @@ def hide(
     fill: Fill,
     *,
     chunk: int | None = None,
-) -> Float[Tensor, " boxes"]:
-    """Loss of the score for each box hidden, by its first (frame, row, column); no gradient.
+) -> tuple[Float[Tensor, " 1"], Float[Tensor, " boxes"]]:
+    """The score of the clip as it is, and its loss for each box hidden, by its first (frame, row, column); no gradient.
 
     `chunk` is how many boxes one pass of the model takes; None: as many as a fixed memory budget allows.
     """
-    return hide_all(model, x, score, corners, box, fill, chunk=chunk)[1]
-
-
-def hide_all(
-    model: nn.Module,
-    x: Float[Tensor, "1 c t h w"],
-    score: ScoreFunction,
-    corners: list[tuple[int, ...]],
-    box: Box,
-    fill: Fill,
-    *,
-    chunk: int | None = None,
-) -> tuple[Float[Tensor, " 1"], Float[Tensor, " boxes"]]:
-    """As `hide`, behind the score of the clip as it is; the passes are the same."""
     whole, losses, _ = _losses(model, x, score, corners, box, fill, chunk=chunk, placed=False)
     return whole, losses
 
@@ -59,7 +45,7 @@ def hide_in_places(
     *,
     chunk: int | None = None,
 ) -> tuple[Float[Tensor, " boxes"], Float[Tensor, " boxes"]]:
-    """As `hide`, of a score that has places, and how much of each loss is of the score's density inside the box.
+    """The losses of `hide`, of a score that has places, and how much of each is of its density inside the box.
 
     The passes are the same: the density is read off their outputs. The rest of a loss is contextual: what hiding the
     box does to the score elsewhere, and to parts of the score that have no places.

@@ -71,7 +71,7 @@ class Occlusion(Explainer):
             extra["direct"] = _averaged(direct, sizes, box, starts)
             extra["contextual"] = _averaged(losses - direct, sizes, box, starts)
         else:
-            losses = hide(model, x, score, corners, box, self.fill, chunk=self.chunk)
+            _, losses = hide(model, x, score, corners, box, self.fill, chunk=self.chunk)
         return Attributions(_averaged(losses, sizes, box, starts), raw=losses[None], extra=extra)
 
     def _grid(self, sizes: Box) -> tuple[Box, tuple[list[int], ...]]:
@@ -146,7 +146,7 @@ class FrameOcclusion(Explainer):
         """Values (1, t, 1, 1)."""
         t, h, w = x.shape[2:]
         box = (min(self.length, t), h, w)
-        losses = hide(model, x, score, [(i, 0, 0) for i in range(t - box[0] + 1)], box, self.fill, chunk=self.chunk)
+        _, losses = hide(model, x, score, [(i, 0, 0) for i in range(t - box[0] + 1)], box, self.fill, chunk=self.chunk)
         kernel = torch.ones(1, 1, box[0], device=losses.device)
         spread, cover = (
             F.conv_transpose1d(part[None, None], kernel)[0, 0] for part in (losses, torch.ones_like(losses))

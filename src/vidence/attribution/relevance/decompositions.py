@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vidence.attribution.attention_calls import fused, masked
 from vidence.attribution.relevance.recurrences import RECURRENT
 
 if TYPE_CHECKING:
@@ -128,20 +129,10 @@ def _attention(
         return NotImplemented
 
     def parts() -> Tensor:
-        mask = attn_mask
-        if is_causal:
-            mask = torch.ones(query.shape[-2], key.shape[-2], dtype=torch.bool, device=query.device).tril()
-        weights = query @ key.mT * (query.shape[-1] ** -0.5 if scale is None else scale)
-        return _masked(weights, mask).softmax(dim=-1) @ value
+        weights, values = fused(query, key, value, attn_mask, is_causal=is_causal, scale=scale)
+        return weights @ values
 
     return parts
-
-
-def _masked(weights: Tensor, allowed: Tensor | None) -> Tensor:
-    """Attention logits with a mask of what is allowed (bool), or what is added (float)."""
-    if allowed is None:
-        return weights
-    return weights.masked_fill(~allowed, -math.inf) if allowed.dtype == torch.bool else weights + allowed
 
 
 def _multi_head(  # the signature of F.multi_head_attention_forward
@@ -193,7 +184,7 @@ def _multi_head(  # the signature of F.multi_head_attention_forward
                 placed = mask.reshape(-1, 1, 1, mask.shape[-1]) if mask is key_padding_mask else mask
                 if placed.ndim == 3:
                     placed = placed.reshape(-1, num_heads, *placed.shape[1:])
-                logits = _masked(logits, ~placed if placed.dtype == torch.bool else placed)
+                logits = masked(logits, ~placed if placed.dtype == torch.bool else placed)
         weights = logits.softmax(dim=-1)
         joined = (weights @ v).permute(2, 0, 1, 3).flatten(2)  # (l, n, e)
         out = F.linear(joined, out_proj_weight, out_proj_bias)

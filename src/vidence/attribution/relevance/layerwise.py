@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from vidence.attribution.outputs import exchanged
 from vidence.attribution.relevance.composites import Composite
 from vidence.attribution.relevance.conservation import Accounts, relevance
 from vidence.attribution.relevance.operations import BESIDE, GATES, OPERANDS
@@ -151,7 +152,7 @@ class Layerwise(Propagation):
         low = high = None
         if all(mark.low is not None for mark in marks):
             low, high = (
-                call.function(*_replaced(args, seen), **_replaced(named, seen))
+                call.function(*exchanged(args, seen), **exchanged(named, seen))
                 for seen in (
                     {id(part): mark.low for part, mark in zip(tracked, marks, strict=True)},
                     {id(part): mark.high for part, mark in zip(tracked, marks, strict=True)},
@@ -276,13 +277,3 @@ def _slope(function: Callable[[Tensor], Tensor], v: Tensor) -> Tensor:
     at = v.clone().requires_grad_()
     (found,) = torch.autograd.grad(function(at).sum(), at)
     return found.nan_to_num(0.0, 0.0, 0.0)
-
-
-def _replaced(value: Any, seen: dict[int, Any]) -> Any:
-    if isinstance(value, Tensor):
-        return seen.get(id(value), value)
-    if isinstance(value, list | tuple):
-        return type(value)(_replaced(part, seen) for part in value)
-    if isinstance(value, dict):
-        return {key: _replaced(part, seen) for key, part in value.items()}
-    return value

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from vidence.attribution.outputs import exchanged
 from vidence.attribution.relevance.attributed import attributed, in_proportion, pulled
 from vidence.attribution.relevance.conservation import Accounts
 from vidence.attribution.relevance.operations import GATES, canonical
@@ -133,7 +134,7 @@ class Winning(Propagation):
         supports = [self._supports.get(id(part)) for part in tracked]
         if call.name not in ("sub", "neg", "mul", "div") and all(part is not None for part in supports):
             held = {id(part[0]): part[1] for part in supports if part is not None}
-            self._support(out, call.function(*_put(call.args, held), **_put(call.kwargs, held)))
+            self._support(out, call.function(*exchanged(call.args, held), **exchanged(call.kwargs, held)))
         return self._mark(out, kinds.pop() if len(kinds) == 1 else "state" if "state" in kinds else None)
 
     def answer(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -210,7 +211,7 @@ class Winning(Propagation):
 
         def value(*parts: Tensor) -> Tensor:
             held = {id(old): new for old, new in zip(signals, parts, strict=True)}
-            found: Tensor = call.function(*_put(call.args, held), **_put(call.kwargs, held))
+            found: Tensor = call.function(*exchanged(call.args, held), **exchanged(call.kwargs, held))
             return found
 
         return attributed(value, signals, partial(self._split, call, value, signals))
@@ -266,11 +267,3 @@ class Winning(Propagation):
 
 def _finite(value: Tensor) -> Tensor:
     return value.nan_to_num(0.0, 0.0, 0.0)
-
-
-def _put(value: Any, held: dict[int, Tensor]) -> Any:
-    if isinstance(value, Tensor):
-        return held.get(id(value), value)
-    if isinstance(value, list | tuple):
-        return type(value)(_put(part, held) for part in value)
-    return value
