@@ -4,6 +4,7 @@ import logging
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,15 @@ def test_killed_in_the_middle_of_an_epoch(make_network: Any, make_examples: Any,
     assert_goes_on(make_network, make_examples, tmp_path)
 
 
+@pytest.fixture
+def listening() -> Iterator[None]:
+    """Ctrl-C raises, as in a terminal: a job in the background is started deaf to it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("listening")
 def test_ctrl_c_in_the_middle_of_an_epoch(make_network: Any, make_examples: Any, tmp_path: Path) -> None:
     import lightning.pytorch as pl
 
