@@ -34,7 +34,7 @@ from vidence.scoring.targets import FrameContrast, NormalisedError, Region
 __all__ = [
     "PSNR", "SCORES", "SSIM", "AbsoluteError", "Anomaly", "CentreDistance", "Contrast", "FrameContrast", "Logit",
     "NormalisedError", "Output", "Pinnable", "Placed", "Probability", "Region", "ScoreFunction", "SquaredError", "Sum",
-    "Target", "has_places", "index_of", "logits_of", "pinned", "reads",
+    "Target", "has_places", "index_of", "logits_of", "pinned", "probability_of", "reads",
 ]  # fmt: skip
 
 Target: TypeAlias = int | str | None
@@ -309,6 +309,19 @@ def reads(score: Any) -> Reading | None:
     if isinstance(held, _ClassScore | _PinnedContrast | Anomaly | Output):
         return getattr(held, "of", "logits")
     return None
+
+
+def probability_of(score: Any) -> ScoreFunction | None:
+    """The probability of the class that a score is of, pinned where the score is; None for a score of no class."""
+    if isinstance(score, _PinnedContrast):
+        return _Pinned(Probability(), score.target)
+    held = score.score if isinstance(score, _Pinned) else score
+    if isinstance(held, Anomaly):
+        return held
+    if not isinstance(held, _ClassScore):
+        return None
+    asked = replace(held, log=False) if isinstance(held, Probability) else Probability(held.class_)
+    return _Pinned(asked, score.target) if isinstance(score, _Pinned) else asked
 
 
 SCORES: dict[str, type] = {

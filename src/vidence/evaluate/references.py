@@ -1,0 +1,91 @@
+"""What a clip shows where it is hidden, and what the score is then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, TypeAlias
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from vidence.attribution.hooks import frozen
+from vidence.attribution.perturb.fills import FILLS, Fill, filled_with, shown_through
+from vidence.attribution.subject import Subject
+from vidence.errors import SpecError
+from vidence.evaluate.imputation import Imputation
+from vidence.evaluate.measure import Case
+from vidence.scoring.scores import probability_of
+
+Scale: TypeAlias = Literal["score", "probability"]
+Masks: TypeAlias = Callable[[int, int], Bool[np.ndarray, "v t h w"]]  # (first, last) -> what each variant hides
+IMPUTED = ("road", "road-frames")
+REFERENCES = (*FILLS, "frozen", *IMPUTED)
+
+
+def check_reference(fill: Fill, scale: str) -> None:
+    """Raise `SpecError` for a reference or a scale that does not exist."""
+    if isinstance(fill, str) and fill not in REFERENCES:
+        raise SpecError(f"fill must be {', '.join(map(repr, REFERENCES))} or a value; got {fill!r}.")
+    if scale not in ("score", "probability"):
+        raise SpecError(f"scale must be 'score' or 'probability'; got {scale!r}.")
+
+
+def subject_of(case: Case, scale: Scale) -> Subject:
+    """The model under the score that was explained, or under the probability of that score's class.
+
+    Raises `SpecError` where the score is of no class.
+    """
+    if scale == "score":
+        with frozen(case.model):
+            return case.subject
+    score = probability_of(case.score)
+    if score is None:
+        raise SpecError(
+            f"scale='probability' needs the score of a class; got {type(case.score).__name__}. Take scale='score'."
+        )
+    with frozen(case.model):
+        return Subject(case.model, case.x, score, chunk=case.chunk)
+
+
+@dataclass(eq=False)
+class Concealed:
+    """A clip of which any pixels can be hidden behind `fill`: a key of `REFERENCES`, or a value.
+
+    'frozen' is the first frame throughout, 'road' noisy linear imputation through time and 'road-frames' within each
+    frame; the others are those of `attribution.perturb.fills`. Noise is drawn by `seed`.
+    """
+
+    subject: Subject
+    fill: Fill
+    seed: int
+
+    @property
+    def whole(self) -> float:
+        """The score of the clip as it is."""
+        return float(self.subject.whole)
+
+    def scores(self, masks: Masks, count: int, *, label: str) -> Float[np.ndarray, " v"]:
+        """The scores of `count` variants of the clip, chunk by chunk."""
+        with frozen(self.subject.model):
+            found = self.subject.scores(lambda a, b: self._shown(masks(a, b)), count, label=label)
+        return found.cpu().numpy().astype(np.float64)
+
+    def _shown(self, hidden: Bool[np.ndarray, "v t h w"]) -> Float[Tensor, "v c t h w"]:
+        x = self.subject.x
+        if self.fill in IMPUTED:
+            return torch.from_numpy(np.stack([self._imputation(each) for each in hidden])).to(x)
+        return shown_through(x, self._filled, torch.from_numpy(~hidden).to(x))
+
+    @cached_property
+    def _filled(self) -> Float[Tensor, "1 c t h w"]:
+        x = self.subject.x
+        return x[:, :, :1].expand_as(x) if self.fill == "frozen" else filled_with(x, self.fill, self.subject.output)
+
+    @cached_property
+    def _imputation(self) -> Imputation:
+        x = self.subject.x[0].detach().float().cpu().numpy()
+        return Imputation(x, np.random.default_rng(self.seed), through_time=self.fill == "road")

@@ -1,0 +1,72 @@
+"""What the score loses when cells of a clip are hidden: the ground of the measures of faithfulness."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from vidence.attribution.perturb.fills import Fill
+from vidence.evaluate.cells import Cut, cells_of, check_cells
+from vidence.evaluate.measure import Case, Measure
+from vidence.evaluate.references import Concealed, Scale, check_reference, subject_of
+
+LEAST = 1e-3  # drop of a score, as a share of its sizes, below which nothing can be told from hiding
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CellClip:
+    """A clip in cells: `labels` number the cell of each pixel."""
+
+    concealed: Concealed
+    labels: Int[np.ndarray, "t h w"]
+
+    @property
+    def count(self) -> int:
+        """How many cells there are."""
+        return int(self.labels.max()) + 1
+
+    @property
+    def whole(self) -> float:
+        """The score with nothing hidden."""
+        return self.concealed.whole
+
+    def scores(self, hidden: Bool[np.ndarray, "v m"], *, label: str) -> Float[np.ndarray, " v"]:
+        """The score of each variant, whose hidden cells are True."""
+        return self.concealed.scores(lambda a, b: hidden[a:b][:, self.labels], len(hidden), label=label)
+
+
+@dataclass(frozen=True)
+class Removal(Measure):
+    """A measure that hides cells of the clip behind a reference and asks the model again.
+
+    `cells`, `grid` and `depth` say how the clip is cut (`cells.cells_of`), `fill` what hidden places show
+    (`references.Concealed`). `scale` is the score that was explained, or the probability of its class.
+    """
+
+    cells: Cut = "grid"
+    grid: int = 16
+    depth: int = 1
+    fill: Fill = "auto"
+    scale: Scale = "score"
+    aspect = "faithfulness"
+
+    def __post_init__(self) -> None:
+        """Refuse settings that mean nothing."""
+        check_cells(self.cells, grid=self.grid, depth=self.depth)
+        check_reference(self.fill, self.scale)
+
+    def clip(self, case: Case) -> CellClip:
+        """The clip in its cells, ready to be hidden."""
+        labels = cells_of(case.x, self.cells, grid=self.grid, depth=self.depth)
+        return CellClip(Concealed(subject_of(case, self.scale), self.fill, case.seed), labels)
+
+
+def full_drop(whole: float, empty: float) -> float | None:
+    """What hiding everything takes from the score; None where that is nothing, or where the score rises by it.
+
+    It depends on the clip and the reference, not on the map: all maps of a clip are measured, or none.
+    """
+    lost = whole - empty
+    return lost if lost > LEAST * (abs(whole) + abs(empty)) else None
