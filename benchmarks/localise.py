@@ -5,7 +5,7 @@
 DETECTOR is a classifier trained on the synthetic set (as `vidence demo` leaves it); the clips made here are of people,
 places and times it has not seen. Prints a table per kind of event and writes every figure
 into a CSV, in place of earlier rows of the same events and maps. `when-where`
-is the claim; the other explainers and three controls stand beside it. The CSV ships with the package: reports warn of
+is the claim; the other explainers and the controls stand beside it. The CSV ships with the package: reports warn of
 an explainer that did no better than a blind map.
 """
 
@@ -23,7 +23,7 @@ from rich.progress import track
 from vidence.aside import written_aside
 from vidence.attribution import EXPLAINERS, ON_ANY_SCORE
 from vidence.datasets.synthetic import CLASSES, Synthetic
-from vidence.evaluate.localisation import Localisation, Marked, localise
+from vidence.evaluate.localised import Localisation, Marked, localise
 from vidence.frames.clip import Clip
 from vidence.models.detector import load_detector
 from vidence.record.facts import ClipRef

@@ -14,6 +14,7 @@ import pytest
 from vidence.attribution import COMBINE, EXPLAINERS
 from vidence.cli.main import COMMANDS
 from vidence.datasets import DATASETS
+from vidence.evaluate import MEASURES
 from vidence.models import DETECTORS
 from vidence.models.backbones import BACKBONES
 from vidence.render import RENDERERS
@@ -30,6 +31,7 @@ PAGES = [
     ("scores.md", SCORES),
     ("scores.md", THRESHOLDS),
     ("datasets.md", DATASETS),
+    ("measures.md", MEASURES),
 ]
 
 

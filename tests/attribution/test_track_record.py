@@ -22,12 +22,12 @@ def test_the_defaults_were_measured() -> None:
 
 def test_an_interval_that_reaches_a_blind_maps_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     figures = {
-        ("one frame", "random", "mass-ratio"): (0.9, 1.1),
-        ("one frame", "centre", "mass-ratio"): (1.5, 2.0),
+        ("one frame", "random-map", "mass-ratio"): (0.9, 1.1),
+        ("one frame", "centre-map", "mass-ratio"): (1.5, 2.0),
         ("one frame", "sharp", "mass-ratio"): (2.1, 9.0),
         ("one frame", "vague", "mass-ratio"): (1.9, 9.0),
-        ("all frames", "random", "strongest-frame"): (1.0, 1.0),
-        ("all frames", "centre", "strongest-frame"): (1.0, 1.0),
+        ("all frames", "random-map", "strongest-frame"): (1.0, 1.0),
+        ("all frames", "centre-map", "strongest-frame"): (1.0, 1.0),
         ("all frames", "sharp", "strongest-frame"): (1.0, 1.0),
     }
     monkeypatch.setattr(track_record, "_figures", lambda: figures)

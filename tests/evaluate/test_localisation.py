@@ -1,18 +1,44 @@
-from dataclasses import dataclass
+"""Measures against a known mask: closed forms, chance, ties and slow twins."""
 
 import numpy as np
 import pytest
-import torch
-from torch import nn
+from sklearn.metrics import average_precision_score, roc_auc_score
 
-from vidence.attribution.explainer import Attributions, Explainer
-from vidence.errors import DataError, ShapeError
-from vidence.evaluate.localisation import CONTROLS, MEASURES, Marked, grown, interval, localise
-from vidence.frames.clip import Clip
-from vidence.frames.transforms import Fit
-from vidence.record.facts import ClipRef
+from vidence.errors import SpecError
+from vidence.evaluate.localisation import (
+    PRO,
+    IoU,
+    MassInside,
+    MassRatio,
+    PixelAP,
+    PixelAUROC,
+    Pointing,
+    PointingFrames,
+    RankAccuracy,
+    StrongestFrame,
+    VolumeIoU,
+    grown,
+    ranks,
+    strongest,
+)
 
 T, H, W = 6, 32, 48
+ALL = {
+    "mass-inside": MassInside(),
+    "mass-ratio": MassRatio(),
+    "pointing": Pointing(),
+    "pointing-exact": Pointing(tolerance=0),
+    "pointing-frames": PointingFrames(),
+    "strongest-frame": StrongestFrame(),
+    "rank-accuracy": RankAccuracy(),
+    "iou": IoU(),
+    "iou-otsu": IoU("otsu"),
+    "viou": VolumeIoU(),
+    "viou-otsu": VolumeIoU("otsu"),
+    "pixel-auroc": PixelAUROC(),
+    "pixel-ap": PixelAP(),
+    "pro": PRO(),
+}
 
 
 @pytest.fixture
@@ -27,43 +53,43 @@ def box(first=2, last=3, top=8, left=10, side=8) -> np.ndarray:
 
 
 def measured(values, mask, rng):
-    return {name: measure(values.astype(np.float32), mask, rng) for name, measure in MEASURES.items()}
+    return {name: measure.against(values.astype(np.float32), mask, rng) for name, measure in ALL.items()}
 
 
 def test_a_perfect_map(rng):
     mask = box()
     found = measured(mask, mask, rng)
     assert found.pop("mass-ratio") == pytest.approx(T * H * W / (2 * 8 * 8))
-    assert found == dict.fromkeys(found, 1.0)
+    assert found == pytest.approx(dict.fromkeys(found, 1.0))
 
 
 def test_a_map_of_the_complement_is_nowhere_right(rng):
-    mask = box()
-    found = measured(~mask, mask, rng)
-    assert found["mass-inside"] == found["mass-ratio"] == found["pointing-exact"] == found["rank-accuracy"] == 0
+    found = measured(~box(), box(), rng)
+    nothing = {"mass-inside", "mass-ratio", "pointing-exact", "rank-accuracy", "iou", "viou", "viou-otsu"}
+    assert {found[name] for name in nothing | {"pixel-auroc"}} == {0}
     assert found["strongest-frame"] == 0, "the frames without a mask hold more"
 
 
 def test_a_constant_map_is_chance(rng):
-    mask = box()
-    share = mask.mean()
-    draws = [measured(np.ones(mask.shape), mask, rng) for _ in range(1500)]
-    mean = {name: np.mean([draw[name] for draw in draws]) for name in MEASURES}
+    mask = box(top=4, left=6, side=24)
+    share, frame = mask.mean(), mask[2].mean()
+    flat = np.ones(mask.shape, np.float32)
+    drawn = ("pointing", "pointing-exact", "pointing-frames", "strongest-frame", "rank-accuracy", "iou", "viou")
+    mean = measured(flat, mask, rng)
+    mean |= {name: np.mean([ALL[name].against(flat, mask, rng) for _ in range(400)]) for name in drawn}
     assert mean["mass-inside"] == pytest.approx(share)
     assert mean["mass-ratio"] == pytest.approx(1)
     assert mean["rank-accuracy"] == pytest.approx(share, abs=0.005)
-    assert mean["pointing-exact"] == pytest.approx(share, abs=0.015)
-    assert mean["pointing"] == pytest.approx(grown(mask).mean(), abs=0.02)
-    assert mean["pointing-frames"] == pytest.approx(grown(mask)[2].mean(), abs=0.02)
-    assert mean["strongest-frame"] == pytest.approx(2 / T, abs=0.05)
-
-
-def test_a_perfect_map_beats_a_random_one(rng):
-    mask = box()
-    perfect = measured(mask, mask, rng)
-    draws = [measured(CONTROLS["random"](np.zeros((T, H, W, 3)), rng), mask, rng) for _ in range(20)]
-    for name in MEASURES:
-        assert perfect[name] > np.mean([draw[name] for draw in draws])
+    assert mean["viou"] == pytest.approx(share / (2 - share), abs=0.005)
+    assert mean["iou"] == pytest.approx(frame / (2 - frame), abs=0.01)
+    assert mean["pointing-exact"] == pytest.approx(share, abs=0.06)
+    assert mean["pointing"] == pytest.approx(grown(mask).mean(), abs=0.06)
+    assert mean["pointing-frames"] == pytest.approx(grown(mask)[2].mean(), abs=0.06)
+    assert mean["strongest-frame"] == pytest.approx(2 / T, abs=0.08)
+    assert mean["pixel-auroc"] == pytest.approx(0.5)
+    assert mean["pixel-ap"] == pytest.approx(share)
+    assert mean["pro"] == pytest.approx(0.15)
+    assert mean["iou-otsu"] == mean["viou-otsu"] == 0, "nothing stands out"
 
 
 def test_half_of_the_mass_inside(rng):
@@ -79,7 +105,32 @@ def test_rank_accuracy_counts_the_strongest_places(rng):
     mask = np.zeros((1, 2, 4), bool)
     mask[0, 0] = True
     values = np.array([[[8, 7, 1, 2], [6, 5, 3, 4]]])
-    assert MEASURES["rank-accuracy"](values, mask, rng) == 0.5
+    assert RankAccuracy().against(values, mask, rng) == 0.5
+    assert VolumeIoU().against(values, mask, rng) == 2 / 6
+    assert VolumeIoU("share", share=1 / 4).against(values, mask, rng) == 2 / 4
+    assert VolumeIoU("share", share=1).against(values, mask, rng) == 4 / 8
+
+
+def test_iou_speaks_of_place_and_viou_of_time_too(rng):
+    mask = box()
+    values = np.where(mask, 1.0, 0.0)
+    values[5] = 2.0
+    assert IoU().against(values, mask, rng) == 1
+    assert VolumeIoU().against(values, mask, rng) == 0
+    values = mask.astype(np.float32)
+    values[2] = 0
+    values[2, :8, :8] = 1  # as large as the box, and beside it
+    assert IoU().against(values, mask, rng) == 0.5
+    assert IoU("otsu").against(values, mask, rng) == 0.5
+
+
+def test_otsu_parts_two_heights():
+    values = np.full((1, 10, 10), 0.1)
+    values[0, :2] = 1.0
+    values[0, 9] = -5.0
+    mask = np.zeros((1, 10, 10), bool)
+    mask[0, 0] = True
+    assert VolumeIoU("otsu").against(values, mask, np.random.default_rng(0)) == 10 / 20
 
 
 def test_tolerance_is_a_sixteenth_of_the_shorter_side(rng):
@@ -87,27 +138,38 @@ def test_tolerance_is_a_sixteenth_of_the_shorter_side(rng):
     for beyond, hit in ((2, 1.0), (3, 0.0)):
         values = np.zeros(mask.shape)
         values[2, 8 - beyond, 12] = 1
-        assert MEASURES["pointing"](values, mask, rng) == hit
-        assert MEASURES["pointing-exact"](values, mask, rng) == 0
+        assert Pointing().against(values, mask, rng) == hit
+        assert Pointing(tolerance=0).against(values, mask, rng) == 0
+        assert Pointing(tolerance=1 / 8).against(values, mask, rng) == 1
         values[3, 9, 12] = 0.1
-        assert MEASURES["pointing-frames"](values, mask, rng) == (hit + 1) / 2
+        assert PointingFrames().against(values, mask, rng) == (hit + 1) / 2
 
 
 def test_tolerance_does_not_reach_other_frames(rng):
     mask = box()
     values = np.zeros(mask.shape)
     values[4, 10, 12] = 1
-    assert MEASURES["pointing"](values, mask, rng) == 0
-    assert MEASURES["strongest-frame"](values, mask, rng) == 0
+    assert Pointing().against(values, mask, rng) == 0
+    assert StrongestFrame().against(values, mask, rng) == 0
 
 
 def test_rows_come_before_columns(rng):
     mask = box(top=20, left=2)
     values = np.zeros(mask.shape)
     values[2, 2, 20] = 1
-    assert MEASURES["pointing"](values, mask, rng) == 0
+    assert Pointing().against(values, mask, rng) == 0
     values[2, 20, 2] = 2
-    assert MEASURES["pointing"](values, mask, rng) == 1
+    assert Pointing().against(values, mask, rng) == 1
+
+
+def test_the_strongest_half_of_a_pair_of_clips(rng):
+    half = np.zeros((T, H, W), bool)
+    half[T // 2 :] = True
+    values = np.zeros(half.shape)
+    values[4, 1, 1], values[0] = 3000.0, -9.0
+    assert StrongestFrame().against(values, half, rng) == 1
+    assert StrongestFrame().against(values, ~half, rng) == 0
+    assert StrongestFrame().against(values, np.ones_like(half), rng) is None, "every frame is right"
 
 
 def test_a_map_without_positive_mass_finds_nothing(rng):
@@ -115,118 +177,34 @@ def test_a_map_without_positive_mass_finds_nothing(rng):
     assert found["mass-inside"] == found["mass-ratio"] == 0
 
 
-def test_controls_have_the_clip_s_shape(rng):
-    pixels = np.zeros((T, H, W, 3), np.uint8)
-    pixels[3, 5, 6] = 90
-    maps = {name: control(pixels, rng) for name, control in CONTROLS.items()}
-    assert {values.shape for values in maps.values()} == {(T, H, W)}
-    assert np.argwhere(maps["frame-difference"]).tolist() == [[3, 5, 6], [4, 5, 6]]
-    t, y, x = np.argwhere(maps["centre"] == maps["centre"].max()).mean(axis=0)
-    assert (t, y, x) == ((T - 1) / 2, (H - 1) / 2, (W - 1) / 2)
+def test_pixels_against_scikit_learn(rng):
+    mask, values = box(), rng.normal(size=(T, H, W)).astype(np.float32)
+    values[mask] += 1
+    area = roc_auc_score(mask.ravel(), values.ravel())
+    assert PixelAUROC().against(values, mask, rng) == pytest.approx(area, rel=1e-3)
+    exact = average_precision_score(mask.ravel(), values.ravel())
+    assert PixelAP().against(values, mask, rng) == pytest.approx(exact, rel=1e-3)
+    assert PixelAP().against(values, np.ones_like(mask), rng) is None, "one kind of pixel"
 
 
-def test_an_interval_is_the_means_spread():
-    values = np.random.default_rng(1).normal(3, 1, 400).tolist()
-    mean, low, high = interval(values)
-    assert mean == pytest.approx(np.mean(values))
-    assert (high - low) / 2 == pytest.approx(1.96 * np.std(values) / 20, rel=0.1)
-    assert interval([1.0, 1.0]) == (1.0, 1.0, 1.0)
-    assert interval(values) == interval(values)
+def test_ties_are_drawn_and_the_rest_is_sorted(rng):
+    rows = np.array([[0, 3, 3, 1], [5, 4, 5, 5]])
+    drawn = np.stack([strongest(rows, rng) for _ in range(300)])
+    assert [np.unique(column).tolist() for column in drawn.T] == [[1, 2], [0, 2, 3]]
+    assert np.bincount(drawn[:, 1])[[0, 2, 3]].min() > 70
+    placed = np.stack([ranks(rows, rng) for _ in range(50)])
+    assert (placed[:, 0, 0] == 3).all()
+    assert (placed[:, 1, 1] == 3).all()
+    assert set(placed[:, 0, 1]) == {0, 1}
+    assert (np.sort(placed, axis=2) == np.arange(4)).all()
 
 
-class Redness(nn.Module):
-    """Two logits: how little, and how much, red there is; no class tells about green."""
-
-    def forward(self, x):
-        red = (x[:, 0] - x[:, 2]).flatten(1).sum(dim=1)
-        return torch.stack([4 - red, red], dim=1)
-
-
-@dataclass
-class Finder:
-    network: nn.Module
-    classes: tuple[str, ...] = ("normal", "red")
-    normal: tuple[str, ...] = ("normal",)
-    fit: Fit = Fit(size=16)  # noqa: RUF009
-
-    def prepare(self, clip):
-        return self.fit(clip)
-
-
-@dataclass(frozen=True)
-class InputGradient(Explainer):
-    def explain_clip(self, model, x, score):
-        x = x.clone().requires_grad_()
-        (gradient,) = torch.autograd.grad(score(model(x), x).sum(), x)
-        return Attributions((gradient * x).sum(dim=1).detach())
-
-
-@dataclass(frozen=True)
-class Nothing(InputGradient):
-    def explain_clip(self, model, x, score):
-        return Attributions(torch.zeros(len(x), x.shape[2], 2, 2))
-
-
-def marked(seed: int, event: bool) -> Marked:
-    random = np.random.default_rng(seed)
-    mask = box(first=2, last=3, top=int(random.integers(0, 24)), left=int(random.integers(0, 40)))
-    pixels = np.full((T, H, W, 3), 60, np.uint8)
-    if event:
-        pixels[mask] = (250, 0, 0)
-    times = tuple(i / 8 for i in range(T))
-    return Marked(Clip(ClipRef(f"clip{seed}", "0" * 64, 0, times), pixels), mask & event, "red" if event else "normal")
-
-
-def test_localise_finds_what_the_network_sees_and_names_what_does_not_help():
-    clips = [marked(seed, seed < 12) for seed in range(16)]
-    explainers = {"gradient": InputGradient(), "nothing": Nothing()}
-    table = localise(Finder(Redness()), explainers, clips)
-    assert table.accuracy == 1
-    good = {measure: table.row("gradient", measure).mean for measure in MEASURES}
-    assert good["pointing"] == good["strongest-frame"] == good["pointing-frames"] == 1
-    assert good["mass-inside"] > 0.7, "the rest is lost to the coarser grid"
-    assert table.quiet["gradient"] == pytest.approx(0, abs=1e-6)
-    assert table.quiet["nothing"] is None
-    assert {row.n for row in table.rows} == {12}
-    assert {row.explainer for row in table.rows} == {"gradient", "nothing", *CONTROLS}
-    for row in table.rows:
-        assert row.low <= row.mean <= row.high
-    low = table.row("random", "mass-ratio")
-    assert low.low < 1 < low.high
-    weak = table.not_better()
-    assert "random" in weak["nothing"]
-    assert "random" not in weak.get("gradient", ())
-    assert localise(Finder(Redness()), explainers, clips) == table, "repeatable under a seed"
-
-
-def test_the_table_is_written_for_people_and_programs(tmp_path):
-    table = localise(Finder(Redness()), {"gradient": InputGradient()}, [marked(0, True), marked(1, False)])
-    text = table.markdown()
-    assert text.startswith("| map | mass-inside |")
-    assert "| gradient | " in text
-    assert "1 clips with an anomaly; accuracy on all 1.000; seed 0." in text
-    table.write_csv(tmp_path / "table.csv")
-    lines = (tmp_path / "table.csv").read_text().splitlines()
-    assert lines[0] == "explainer,measure,mean,low,high,n,quiet"
-    assert len(lines) == 1 + len(table.rows)
-    assert "gradient,pointing,1,1,1,1,0" in lines
-
-
-def test_a_score_of_ones_own_is_explained():
-    table = localise(
-        Finder(Redness()), {"gradient": InputGradient()}, [marked(0, True)], score=lambda out, x: out[:, 0]
-    )
-    assert table.row("gradient", "mass-inside").mean == 0, "red speaks against the first class"
-
-
-def test_without_an_anomaly_there_is_nothing_to_find():
-    with pytest.raises(DataError, match="none of 1 clips has one"):
-        localise(Finder(Redness()), {}, [marked(0, False)])
-
-
-def test_a_mask_must_fit_its_clip():
-    clip = marked(0, True).clip
-    with pytest.raises(ShapeError, match=r"bool \(6, 32, 48\).*got bool \(6, 32, 47\)"):
-        Marked(clip, np.zeros((T, H, W - 1), bool), "red")
-    with pytest.raises(ShapeError, match="got uint8"):
-        Marked(clip, np.zeros((T, H, W), np.uint8), "red")
+def test_settings_that_are_none():
+    for wrong in (
+        lambda: Pointing(tolerance=2),
+        lambda: PointingFrames(tolerance=-1),
+        lambda: IoU("half"),
+        lambda: VolumeIoU("share", share=0),
+    ):
+        with pytest.raises(SpecError):
+            wrong()

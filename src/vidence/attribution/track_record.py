@@ -9,7 +9,7 @@ import csv
 from functools import cache
 from importlib.resources import files
 
-BLIND = ("random", "centre")  # maps that do not look at the model
+BLIND = ("random-map", "centre-map")  # maps that do not look at the model
 ASPECTS = {"mass-ratio": "where", "strongest-frame": "when"}
 
 

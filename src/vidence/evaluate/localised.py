@@ -1,0 +1,210 @@
+"""Explainers and controls on clips whose anomaly is known: one table with intervals."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from vidence.aside import written_aside
+from vidence.attribution.explainer import Explainer
+from vidence.errors import DataError, ShapeError
+from vidence.evaluate.controls import controls
+from vidence.evaluate.localisation import (
+    AgainstTruth,
+    Map,
+    Mask,
+    MassInside,
+    MassRatio,
+    Pointing,
+    PointingFrames,
+    RankAccuracy,
+    StrongestFrame,
+)
+from vidence.frames.clip import Clip
+from vidence.frames.transforms import Fit, resize_map
+from vidence.scoring.scores import Logit, ScoreFunction, logits_of, pinned
+
+RESAMPLES = 2000
+COLUMNS: Mapping[str, AgainstTruth] = MappingProxyType(
+    {
+        "mass-inside": MassInside(),
+        "mass-ratio": MassRatio(),
+        "pointing": Pointing(),
+        "pointing-exact": Pointing(tolerance=0),
+        "pointing-frames": PointingFrames(),
+        "strongest-frame": StrongestFrame(),
+        "rank-accuracy": RankAccuracy(),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Marked:
+    """A clip whose anomaly is known: `mask` (t, h, w) at the clip's pixels (empty: nothing happens), and its class."""
+
+    clip: Clip
+    mask: Mask
+    label: str
+
+    def __post_init__(self) -> None:
+        if self.mask.dtype != bool or self.mask.shape != self.clip.pixels.shape[:3]:
+            raise ShapeError(
+                f"a mask must be bool {self.clip.pixels.shape[:3]}, like its clip; got {self.mask.dtype} "
+                f"{self.mask.shape}."
+            )
+
+
+class Explained(Protocol):
+    """What of a detector is needed: a network, its input, its place in the picture, and its classes."""
+
+    network: nn.Module
+    classes: tuple[str, ...]
+    normal: tuple[str, ...]
+    fit: Fit
+
+    def prepare(self, clip: Clip) -> Float[Tensor, "1 c t h w"]:
+        """The network's input."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One explainer (or control) under one measure: mean over `n` clips and its 95 % bootstrap interval."""
+
+    explainer: str
+    measure: str
+    mean: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Localisation:
+    """The table. `controls` are the maps that explain nothing. `quiet` is, per explainer, the mean positive mass on
+    clips without anomaly over that on clips with one (None where there are none of the former); `accuracy` the share
+    of clips that the detector classifies right; `clips` the values behind the means, by (explainer, measure), in the
+    order of the clips.
+    """
+
+    rows: tuple[Row, ...]
+    controls: tuple[str, ...]
+    clips: Mapping[tuple[str, str], tuple[float, ...]]
+    quiet: Mapping[str, float | None]
+    accuracy: float
+    seed: int
+
+    def row(self, explainer: str, measure: str) -> Row:
+        """One row. Raises `KeyError` for one that was not measured."""
+        return {(row.explainer, row.measure): row for row in self.rows}[explainer, measure]
+
+    def not_better(self, measure: str = "mass-ratio") -> dict[str, tuple[str, ...]]:
+        """Explainers with the controls they do not beat: the 95 % interval of the paired difference reaches 0."""
+        weak = {}
+        for name in (name for name, held in self.clips if held == measure and name not in self.controls):
+            mine = np.array(self.clips[name, measure])
+            gains = {control: mine - np.array(self.clips[control, measure]) for control in self.controls}
+            weak[name] = tuple(control for control, gain in gains.items() if interval(gain, seed=self.seed)[1] <= 0)
+        return {name: beaten_by for name, beaten_by in weak.items() if beaten_by}
+
+    def markdown(self) -> str:
+        """A table with a row per explainer: mean [95 % interval]."""
+        measures = list(dict.fromkeys(row.measure for row in self.rows))
+        lines = ["| map | " + " | ".join(measures) + " | mass without event |", "|---" * (len(measures) + 2) + "|"]
+        for name in dict.fromkeys(row.explainer for row in self.rows):
+            cells = [self.row(name, measure) for measure in measures]
+            quiet = self.quiet.get(name)
+            shown = [f"{cell.mean:.2f} [{cell.low:.2f}, {cell.high:.2f}]" for cell in cells]
+            lines.append(f"| {name} | " + " | ".join([*shown, "" if quiet is None else f"{quiet:.2f}"]) + " |")
+        n = max(row.n for row in self.rows)
+        lines.append(f"\n{n} clips with an anomaly; accuracy on all {self.accuracy:.3f}; seed {self.seed}.")
+        return "\n".join(lines) + "\n"
+
+    def write_csv(self, path: str | Path) -> None:
+        """One line per row."""
+        with written_aside(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
+            table = csv.writer(file, lineterminator="\n")
+            table.writerow(["explainer", "measure", "mean", "low", "high", "n", "quiet"])
+            for row in self.rows:
+                quiet = self.quiet.get(row.explainer)
+                numbers = [f"{value:.6g}" for value in (row.mean, row.low, row.high)]
+                table.writerow([row.explainer, row.measure, *numbers, row.n, "" if quiet is None else f"{quiet:.6g}"])
+
+
+def localise(
+    detector: Explained,
+    explainers: Mapping[str, Explainer],
+    clips: Iterable[Marked],
+    *,
+    score: ScoreFunction | None = None,
+    measures: Mapping[str, AgainstTruth] = COLUMNS,
+    seed: int = 0,
+) -> Localisation:
+    """Measure explainers and controls on clips of known truth.
+
+    Explained is `score`, by default the logit of the clip's own class, right or wrong; in clips without anomaly, the
+    strongest anomalous class. Maps are brought to the clip's pixels before they are measured; a measure that says
+    nothing of a clip leaves it out. Raises `DataError` when no clip has an anomaly.
+    """
+    found: dict[tuple[str, str], list[float]] = {}
+    masses: dict[tuple[str, bool], list[float]] = {}
+    beside: dict[str, Explainer] = {}
+    right = []
+    for i, marked in enumerate(clips):
+        x = detector.prepare(marked.clip)
+        with torch.no_grad():
+            output = detector.network(x)
+        right.append(detector.classes[int(logits_of(output).argmax())] == marked.label)
+        chosen = pinned(score or _target(detector, marked, output), output, x)
+        event = bool(marked.mask.any())
+        beside = controls(chosen, seed=seed + i)
+        for name, each in {**explainers, **(beside if event else {})}.items():
+            values = _at_pixels(each(detector.network, x, chosen), detector, marked)
+            masses.setdefault((name, event), []).append(float(np.maximum(values, 0).sum()))
+            for key, measure in measures.items() if event else ():
+                number = measure.against(values, marked.mask, np.random.default_rng([seed, i]))
+                if number is not None:
+                    found.setdefault((name, key), []).append(number)
+    if not found:
+        raise DataError(f"localisation needs clips with an anomaly; none of {len(right)} clips has one.")
+    rows = tuple(Row(name, key, *interval(values, seed=seed), len(values)) for (name, key), values in found.items())
+    quiet = {name: _quiet(masses, name) for name in explainers}
+    held = {key: tuple(each) for key, each in found.items()}
+    return Localisation(rows, tuple(beside), held, quiet, float(np.mean(right)), seed)
+
+
+def _target(detector: Explained, marked: Marked, output: Tensor) -> ScoreFunction:
+    """The logit of the clip's class; of the strongest anomalous class where nothing happens."""
+    if marked.mask.any():
+        return Logit(marked.label).named(detector.classes)
+    logits = logits_of(output)[0]
+    anomalous = [k for k, name in enumerate(detector.classes) if name not in detector.normal]
+    return Logit(max(anomalous, key=lambda k: float(logits[k])))
+
+
+def _at_pixels(values: Float[Tensor, "1 t h w"], detector: Explained, marked: Marked) -> Map:
+    size = (marked.mask.shape[1], marked.mask.shape[2])
+    grid = (values.shape[2], values.shape[3])
+    return resize_map(values[0].detach().cpu().numpy(), detector.fit.to_source(size, grid), size)
+
+
+def _quiet(masses: Mapping[tuple[str, bool], Sequence[float]], name: str) -> float | None:
+    loud = float(np.mean(masses[name, True]))
+    return float(np.mean(masses[name, False])) / loud if (name, False) in masses and loud > 0 else None
+
+
+def interval(values: Sequence[float] | Float[np.ndarray, " m"], *, seed: int = 0) -> tuple[float, float, float]:
+    """Mean and 95 % percentile-bootstrap interval over clips."""
+    held = np.asarray(values, np.float64)
+    draws = np.random.default_rng(seed).integers(0, len(held), (RESAMPLES, len(held)))
+    low, high = np.quantile(held[draws].mean(axis=1), [0.025, 0.975])
+    return float(held.mean()), float(low), float(high)
