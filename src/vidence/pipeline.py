@@ -10,7 +10,7 @@ from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from einops import rearrange
@@ -34,6 +34,7 @@ from vidence.record.decision import DecisionRecord
 from vidence.record.evidence import Evidence, Picture
 from vidence.record.facts import Certificate, Event
 from vidence.record.provenance import digest, file_digest
+from vidence.record.trust import Trust
 from vidence.render.annotate import Page
 from vidence.render.evidence_files import CONTOURS, MAPS, MOVIE, SHEET, PlacedMaps, draw, event_sheet
 from vidence.render.side_by_side import BESIDE
@@ -41,6 +42,10 @@ from vidence.scoring.decisions import record
 from vidence.scoring.run import Judgement, ScoredWindow
 from vidence.scoring.scores import SCORES, ScoreFunction
 
+# what is measured of the maps of one window: detector, clip, score, (explainer, map) by line -> short check by line
+Check: TypeAlias = Callable[
+    [Detector, Clip, ScoreFunction, Mapping[str, tuple[Explainer, Attributions]]], Mapping[str, Trust]
+]
 _CAPTIONS = {
     "counterfactual-box": "the box that would have to look otherwise, coloured and outlined",
     "residual": "where the picture differs from what was expected, coloured and outlined",
@@ -133,23 +138,27 @@ def _scaled(score: ScoreFunction, model: Any) -> ScoreFunction:
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """One explainer's maps of one source: averaged per frame; and by a window's first frame its certificate, and what
-    would have changed its score, from explainers that say so.
+    """One explainer's maps of one source: averaged per frame; and by a window's first frame its certificate, its short
+    check where one was made, and what would have changed its score, from explainers that say so.
     """
 
     maps: FrameMaps = field(default_factory=FrameMaps)
     certificates: dict[int, Certificate] = field(default_factory=dict)
+    trusts: dict[int, Trust] = field(default_factory=dict)
     counterfactuals: dict[int, str] = field(default_factory=dict)
 
 
 class Reasons:
     """Explains windows of one source as they come, with every explainer asked for.
 
-    `explainers` are spec lines, `score` the line of what is explained, by default the detector's own.
+    `explainers` are spec lines, `score` the line of what is explained, by default the detector's own; `check` measures
+    the maps of windows that are certified.
     """
 
-    def __init__(self, detector: Detector, explainers: Sequence[str], score: str | None = None) -> None:
-        self._detector = detector
+    def __init__(
+        self, detector: Detector, explainers: Sequence[str], score: str | None = None, *, check: Check | None = None
+    ) -> None:
+        self._detector, self._check = detector, check
         asked = _scaled(spec.build(score or default_score(detector), SCORES), detector)
         self.score_line = spec.line(asked, SCORES)  # with the scale and the digests that belong to it
         self._score = score_of(asked, detector)
@@ -168,14 +177,19 @@ class Reasons:
 
     def add(self, clip: Clip, *, certify: bool = True) -> None:
         """Explain one window."""
+        told: dict[str, tuple[Explainer, Attributions]] = {}
         for line, explainer in self._explainers.items():
             found = explain(self._detector, clip, explainer=explainer, score=self._score, certify=certify)
+            told[line] = (explainer, found)
             reason = self.by_line[line]
             frames = slice(*found.extra.get("scored", (None,)))  # a residual is silent of frames without a score
             reason.maps.add(clip.times[frames], found.values[0, frames].cpu().numpy())
             reason.certificates[clip.ref.first] = found.certificate
             if "sentence" in found.extra:
                 reason.counterfactuals[clip.ref.first] = found.extra["sentence"]
+        if certify and self._check is not None:
+            for line, trust in self._check(self._detector, clip, self._score, told).items():
+                self.by_line[line].trusts[clip.ref.first] = trust
 
     def evidence(
         self, source: Source, line: str, event: Event | None, windows: Sequence[ScoredWindow]
@@ -187,7 +201,7 @@ class Reasons:
             return None
         first, last = (event.first_s, event.last_s) if event else (explained[0].first_s, explained[-1].last_s)
         peak = max(explained, key=lambda window: window.value)
-        return evidence(
+        found = evidence(
             self._detector,
             source,
             reason.maps,
@@ -200,6 +214,7 @@ class Reasons:
             counterfactual=reason.counterfactuals.get(peak.ref.first),
             warnings=cautions(spec.parse(line).key),
         )
+        return replace(found, trust=reason.trusts.get(peak.ref.first))
 
     def add_all(
         self,
@@ -210,7 +225,8 @@ class Reasons:
         step: Callable[[], None] = lambda: None,
     ) -> None:
         """Decode the source once more and explain the chosen windows; `step` is called after each. The certificates of
-        those that begin at a frame of `certified` say how the map agrees with hiding frames, at a pass a frame.
+        those that begin at a frame of `certified` say how the map agrees with hiding frames, at a pass a frame; the
+        short check, where there is one, is made of them too.
         """
         wanted = {window.ref.first for window in chosen}
         for clip in self._detector.windows.cut(source) if wanted else ():
@@ -230,7 +246,7 @@ def write_down(
 
     Files go below `out`/<source stem>-<digest8>/<explainer key>-<spec digest4>/; records name them with their digests.
     """
-    cases = _cases(judged, reasons)
+    cases = _cases(judged, {window.ref.first for window in judged.windows if reasons.explained(window)})
     told: list[list[Evidence]] = [[] for _ in cases]
     files: dict[str, str] = {}
     explained = {line: each for line, each in reasons.by_line.items() if len(each.maps)}
@@ -258,13 +274,20 @@ def write_down(
     ]
 
 
-def _cases(judged: Judgement, reasons: Reasons) -> list[tuple[Event | None, tuple[ScoredWindow, ...]]]:
+def deciding(judged: Judgement, chosen: Iterable[ScoredWindow]) -> set[int]:
+    """The first frames of those `chosen` windows whose certificates the records will hold: each case's highest."""
+    wanted = {window.ref.first for window in chosen}
+    shown = [[each for each in windows if each.ref.first in wanted] for _, windows in _cases(judged, wanted)]
+    return {max(windows, key=lambda window: window.value).ref.first for windows in shown if windows}
+
+
+def _cases(judged: Judgement, explained: Container[int]) -> list[tuple[Event | None, tuple[ScoredWindow, ...]]]:
     """What is recorded, with its windows: each alarm; without one the whole source; and what was explained besides."""
     cases: list[tuple[Event | None, tuple[ScoredWindow, ...]]] = [
         (event, judged.during(event.first_s, event.last_s)) for event in judged.events
     ]
     inside = {window.ref.first for _, windows in cases for window in windows}
-    besides = tuple(each for each in judged.windows if each.ref.first not in inside and reasons.explained(each))
+    besides = tuple(each for each in judged.windows if each.ref.first not in inside and each.ref.first in explained)
     if not cases:
         return [(None, judged.windows)]
     return [*cases, (None, besides)] if besides else cases

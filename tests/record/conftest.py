@@ -13,6 +13,7 @@ from vidence.record.conditions import ModelFacts, Occasion, Outcome, Proposal, R
 from vidence.record.decision import DecisionRecord
 from vidence.record.evidence import Evidence, HiddenScore, Picture, Segment
 from vidence.record.facts import Certificate, ClipRef, Detection, Event
+from vidence.record.trust import Trust
 
 A, B, C, D = ("a" * 64, "b" * 64, "c" * 64, "d" * 64)
 
@@ -44,7 +45,12 @@ def fullest() -> DecisionRecord:
         profile_times=(0.5, 0.54),
         profile=(0.25, 0.75),
         pictures=(Picture(file="w/1.png", caption="the strongest frame", time=0.54),),
-    )
+        trust=Trust(
+            region=0.1, marked=0.71, chance=0.06, gain=0.3, sane=False, flags=("it ignores the weights",), other="rise",
+            agreement=0.4, overlap=0.5, rerun=0.98, varied="a tiny noise", unmeasured={"gain": "the score is flat"},
+            settings={"marked": "marked(share=0.1)"}, seed=7,
+        ),
+    )  # fmt: skip
     return replace(
         smallest(),
         events=(Event(0.5, 0.54, 0.9),),

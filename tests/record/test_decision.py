@@ -21,7 +21,27 @@ Make = Callable[..., DecisionRecord]
 def test_the_id_is_the_same_on_every_machine(decision: Make, full_record: DecisionRecord) -> None:
     # written down once: a change here breaks every store that exists, and needs a new schema number
     assert decision().id == "d23104a83867ba46314b8440ce7e015611136de7e0284e05cf19abb95ddb12d4"
-    assert full_record.id == "ed2c81cd87bc79ea910ccb4aa22fe38be0cab4c4a88173c1fde621324c1d52fa"
+    assert unchecked(full_record).id == "ed2c81cd87bc79ea910ccb4aa22fe38be0cab4c4a88173c1fde621324c1d52fa"
+    assert full_record.id == "a9ba676ae3b0267e35d0f2406bb990a23d277bf692bc4ccd522420b8144de0e4"
+
+
+def unchecked(record: DecisionRecord) -> DecisionRecord:
+    """The record without the short check, which came with schema 2."""
+    return replace(record, evidence=tuple(replace(each, trust=None) for each in record.evidence))
+
+
+def test_what_uses_nothing_new_is_written_as_before(decision: Make, full_record: DecisionRecord) -> None:
+    assert (decision().schema, unchecked(full_record).schema, full_record.schema) == (1, 1, 2)
+    assert "trust" not in unchecked(full_record).payload()["evidence"][0]
+
+
+@pytest.mark.parametrize("checked", [True, False])
+def test_a_record_of_one_schema_does_not_pass_for_the_other(full_record: DecisionRecord, checked: bool) -> None:
+    held = full_record if checked else unchecked(full_record)
+    payload = json.loads(canonical(held.payload()))
+    payload["schema"] = 3 - held.schema
+    with pytest.raises(StoreError, match=f"this one is of {held.schema}"):
+        DecisionRecord.from_payload(payload)
 
 
 def test_the_folder_a_source_lies_in_does_not_matter(decision: Make) -> None:
@@ -31,7 +51,7 @@ def test_the_folder_a_source_lies_in_does_not_matter(decision: Make) -> None:
 
 
 def test_writing_and_reading_back(decision: Make, full_record: DecisionRecord) -> None:
-    for record in (decision(), full_record):
+    for record in (decision(), unchecked(full_record), full_record):
         back = DecisionRecord.from_payload(json.loads(canonical(record.payload())))
         assert back == record
         assert back.id == record.id
@@ -110,7 +130,7 @@ def test_a_digest_must_be_one(decision: Make) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda payload: payload.update(schema=2), "schema 1; got 2"),
+        (lambda payload: payload.update(schema=3), "schema 1 or 2; got 3"),
         (lambda payload: payload["facts"].pop("model"), "missing or unknown: model"),
         (lambda payload: payload["facts"]["model"].pop("seed"), "ModelFacts; missing or unknown: seed"),
         (lambda payload: payload["facts"].update(reading=3), r"record.reading must be an object"),

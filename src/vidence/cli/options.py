@@ -22,7 +22,24 @@ score_option = click.option(
 threshold_option = click.option(
     "--threshold", type=float, metavar="NUMBER", help="Alarm above this score [default: the detector's own]."
 )
+explainer_option = click.option(
+    "--explainer", "lines", multiple=True, metavar="SPEC", help="May be repeated [default: the detector's own]."
+)
 fps_option = click.option("--fps", type=float, help="Frame rate of a folder of frames, which has no times of its own.")
+
+
+def explaining_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Which score of which windows is explained."""
+    for option in (
+        fps_option,
+        click.option("--all", "everything", is_flag=True, help="Explain every window."),
+        click.option("--to", "last_s", type=float, metavar="SECONDS", help="Explain up to here, alarm or not."),
+        click.option("--from", "first_s", type=float, metavar="SECONDS", help="Explain from here on, alarm or not."),
+        threshold_option,
+        score_option,
+    ):
+        command = option(command)
+    return command
 
 
 def tuning_options(command: Callable[..., Any]) -> Callable[..., Any]:

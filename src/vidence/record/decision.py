@@ -15,8 +15,9 @@ from vidence.record.facts import Detection, Event
 from vidence.record.plain import plain, revive
 from vidence.record.provenance import DIGEST, digest, source_name
 
-SCHEMA = 1
-RESERVED = ("quality", "data_protection", "review")  # methods.md E, lines 14 to 16: null in schema 1
+SCHEMAS = (1, 2)  # 2: an explanation may hold its short check, `Evidence.trust`
+REVIEW_SCHEMA = 1
+RESERVED = ("quality", "data_protection", "review")  # methods.md E, lines 14 to 16: null in schemas 1 and 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +59,11 @@ class DecisionRecord:
         return digest(self.payload())
 
     @property
+    def schema(self) -> int:
+        """The earliest schema that can hold this record: what uses nothing new keeps the bytes and the id it had."""
+        return 1 if all(each.trust is None for each in self.evidence) else 2
+
+    @property
     def event(self) -> str | None:
         """The id of what happened: records of one event by several detectors or explainers share it. None: no alarm."""
         if not self.events:
@@ -75,22 +81,24 @@ class DecisionRecord:
         }
         reserved: dict[str, Any] = dict.fromkeys(RESERVED)
         facts = parts | reserved | {"derived": derived, "lineage": {"corrects": self.corrects}}
-        return {"schema": SCHEMA, "facts": facts, "evidence": plain(self.evidence), "files": dict(self.files)}
+        return {"schema": self.schema, "facts": facts, "evidence": plain(self.evidence), "files": dict(self.files)}
 
     @classmethod
     def from_payload(cls, payload: Any) -> DecisionRecord:
         """Read a payload back. Raises `StoreError` for another schema or for fields that do not fit."""
         schema = payload.get("schema") if isinstance(payload, Mapping) else None
-        if schema != SCHEMA:
-            raise StoreError(
-                f"a record must have schema {SCHEMA}; got {schema!r}. A newer vidence may have written it."
-            )
+        if schema not in SCHEMAS:
+            known = " or ".join(map(str, SCHEMAS))
+            raise StoreError(f"a record must have schema {known}; got {schema!r}. A newer vidence may have written it.")
         facts = dict(_object(payload, "facts"))
         lineage = dict(_object(facts, "lineage"))
         for name in (*RESERVED, "derived", "lineage"):
             facts.pop(name, None)
         held = facts | {"evidence": payload.get("evidence"), "files": payload.get("files")}
-        return revive(cls, held | {"corrects": lineage.get("corrects")})
+        made = revive(cls, held | {"corrects": lineage.get("corrects")})
+        if made.schema != schema:
+            raise StoreError(f"a record of schema {schema} must use what that brought; this one is of {made.schema}.")
+        return made
 
 
 _PARTS = ("detection", "events", "occasion", "reading", "model", "outcome", "proposal")
@@ -129,7 +137,7 @@ class Review:
 
     def payload(self) -> dict[str, Any]:
         """Plain values."""
-        return {"schema": SCHEMA, "review": plain(self)}
+        return {"schema": REVIEW_SCHEMA, "review": plain(self)}
 
     @classmethod
     def from_payload(cls, payload: Any) -> Review:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from vidence.record.facts import Certificate
+from vidence.record.plain import LATER
+from vidence.record.trust import Trust
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +51,8 @@ class Evidence:
     `map`, `contours` and `movie` name files of the record; the certificate holds layer, seed and completeness gap.
 
     `reference` says what "absent" meant to the method, `mode` the autoencoder's sub-mode (live or fixed);
-    `profile` is a weight per frame at `profile_times`, `segments` the strongest parts, strongest first.
+    `profile` is a weight per frame at `profile_times`, `segments` the strongest parts, strongest first; `trust` is the
+    short check (schema 2), None where it was not made.
     """
 
     explainer: str
@@ -67,6 +70,7 @@ class Evidence:
     profile_times: tuple[float, ...] = ()
     profile: tuple[float, ...] = ()
     pictures: tuple[Picture, ...] = ()
+    trust: Trust | None = field(default=None, metadata=LATER)
 
     @property
     def named(self) -> tuple[str, ...]:

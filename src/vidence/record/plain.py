@@ -10,12 +10,16 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from vidence.errors import StoreError
 
 Made = TypeVar("Made")
+# metadata of a field that came with a later schema: None where it says nothing, and then not written at all, so that
+# what needs no more than an earlier schema keeps its bytes and its id
+LATER = {"later": True}
 
 
 def plain(value: Any) -> Any:
     """A dataclass as nested dicts and lists, ready for canonical JSON; other values as they are."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        held = {field: getattr(value, field.name) for field in dataclasses.fields(value)}
+        return {field.name: plain(item) for field, item in held.items() if item is not None or not _later(field)}
     if isinstance(value, Mapping):
         return {key: plain(item) for key, item in value.items()}
     return [plain(item) for item in value] if isinstance(value, list | tuple) else value
@@ -26,11 +30,16 @@ def revive(made: type[Made], held: Any, where: str = "record") -> Made:
     if not isinstance(held, Mapping):
         raise StoreError(f"{where} must be an object; got {type(held).__name__}.")
     hints = get_type_hints(made)
-    known = {field.name for field in dataclasses.fields(made)}  # type: ignore[arg-type]
+    declared = dataclasses.fields(made)  # type: ignore[arg-type]
+    known = {field.name for field in declared if field.name in held or not _later(field)}
     if known != set(held):
         odd = ", ".join(sorted(known ^ set(held)))
         raise StoreError(f"{where} must have exactly the fields of {made.__name__}; missing or unknown: {odd}.")
     return made(**{name: _value(hints[name], held[name], f"{where}.{name}") for name in known})
+
+
+def _later(field: dataclasses.Field[Any]) -> bool:
+    return "later" in field.metadata
 
 
 def _value(hint: Any, held: Any, where: str) -> Any:

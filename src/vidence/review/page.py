@@ -13,7 +13,7 @@ from vidence.record.facts import Event
 from vidence.record.provenance import canonical
 from vidence.record.timecode import timecode
 from vidence.record.verification import Verification
-from vidence.review import wording
+from vidence.review import short_check, wording
 from vidence.review.drawing import Bar, Chart, bars, curve, profile, scale
 from vidence.review.pictures import Embedded, embedded
 
@@ -29,7 +29,7 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Why:
-    """One explanation of one case."""
+    """One explanation of one case; `verdict` and `measured` are of its short check, if one was made."""
 
     evidence: Evidence
     pictures: tuple[Shown, ...]
@@ -37,6 +37,8 @@ class Why:
     bars: tuple[Bar, ...]
     change: str
     checks: tuple[wording.Check, ...]
+    verdict: str | None
+    measured: tuple[short_check.Line, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +129,7 @@ def _why(record: DecisionRecord, evidence: Evidence, folder: Path) -> Why:
         words = f"{picture.caption[:1].upper()}{picture.caption[1:]}{when}"
         alt = f"{words}. {evidence.sentence}"
         shown.append(Shown(embedded(folder, picture.file, record.files[picture.file]), words, alt))
+    trust = evidence.trust
     return Why(
         evidence=evidence,
         pictures=tuple(shown),
@@ -134,6 +137,8 @@ def _why(record: DecisionRecord, evidence: Evidence, folder: Path) -> Why:
         bars=tuple(bars(record, evidence)) if evidence.hidden_score else (),
         change=wording.hidden_change(record, evidence),
         checks=tuple(wording.checks(record, evidence)),
+        verdict=None if trust is None else short_check.verdict(record, trust),
+        measured=() if trust is None else tuple(short_check.statements(trust)),
     )
 
 

@@ -15,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from vidence.aside import written_aside
 from vidence.record.store import Store
-from vidence.review import wording
+from vidence.review import short_check, wording
 from vidence.review.page import Page, page
 
 MOST = 40  # alarms shown in full: each carries pictures
@@ -62,4 +62,5 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     made.globals["words"] = wording
+    made.globals["claim"] = short_check.CLAIM
     return made

@@ -110,7 +110,7 @@ def metric(name: str) -> str:
 
 def checks(record: DecisionRecord, evidence: Evidence) -> list[Check]:
     """Everything that was measured about an explanation, good or bad, and what was not."""
-    told = [Check("warn", _sentence(flag)) for flag in evidence.certificate.flags]
+    told = [Check("warn", sentence(flag)) for flag in evidence.certificate.flags]
     told += _hidden(record, evidence) + _agreement(evidence) + _gap(evidence)
     if not told:
         return [Check("open", "Nothing was measured that would show whether this explanation is right.")]
@@ -185,7 +185,8 @@ def _gap(evidence: Evidence) -> list[Check]:
     return [Check("good", f"The map accounts for {percent(1 - gap)} of the score.")]
 
 
-def _sentence(flag: str) -> str:
+def sentence(flag: str) -> str:
+    """A flag as a sentence."""
     text = flag.strip()
     return f"{text[:1].upper()}{text[1:]}{'' if text.endswith(('.', '!', '?')) else '.'}"
 
