@@ -1,5 +1,8 @@
 """How good is a detector, and how good is what explains it: measures of maps are listed here."""
 
+from vidence.evaluate.cell_correlation import FaithfulnessCorrelation, SingleCell
+from vidence.evaluate.faithfulness import ABPC, AOPC, Deletion, Insertion, InsertionGain
+from vidence.evaluate.infidelity import Infidelity
 from vidence.evaluate.localisation import (
     PRO,
     IoU,
@@ -16,6 +19,13 @@ from vidence.evaluate.localisation import (
 from vidence.evaluate.measure import Measure
 
 MEASURES: dict[str, type[Measure]] = {
+    "abpc": ABPC,
+    "aopc": AOPC,
+    "deletion": Deletion,
+    "faithfulness-correlation": FaithfulnessCorrelation,
+    "infidelity": Infidelity,
+    "insertion": Insertion,
+    "insertion-gain": InsertionGain,
     "iou": IoU,
     "mass-inside": MassInside,
     "mass-ratio": MassRatio,
@@ -25,6 +35,7 @@ MEASURES: dict[str, type[Measure]] = {
     "pointing-frames": PointingFrames,
     "pro": PRO,
     "rank-accuracy": RankAccuracy,
+    "single-cell": SingleCell,
     "strongest-frame": StrongestFrame,
     "viou": VolumeIoU,
 }

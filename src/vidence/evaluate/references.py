@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vidence.attribution.hooks import frozen
 from vidence.attribution.perturb.fills import FILLS, Fill, filled_with, shown_through
-from vidence.attribution.subject import Subject
+from vidence.attribution.subject import Rows, Subject
 from vidence.errors import SpecError
 from vidence.evaluate.imputation import Imputation
 from vidence.evaluate.measure import Case
@@ -51,6 +51,12 @@ def subject_of(case: Case, scale: Scale) -> Subject:
         return Subject(case.model, case.x, score, chunk=case.chunk)
 
 
+def asked(subject: Subject, rows: Rows, count: int, *, label: str) -> Float[np.ndarray, " v"]:
+    """The scores of `count` variants of a clip, of a model that is left as it was; float64."""
+    with frozen(subject.model):
+        return subject.scores(rows, count, label=label).cpu().numpy().astype(np.float64)
+
+
 @dataclass(eq=False)
 class Concealed:
     """A clip of which any pixels can be hidden behind `fill`: a key of `REFERENCES`, or a value.
@@ -70,9 +76,7 @@ class Concealed:
 
     def scores(self, masks: Masks, count: int, *, label: str) -> Float[np.ndarray, " v"]:
         """The scores of `count` variants of the clip, chunk by chunk."""
-        with frozen(self.subject.model):
-            found = self.subject.scores(lambda a, b: self._shown(masks(a, b)), count, label=label)
-        return found.cpu().numpy().astype(np.float64)
+        return asked(self.subject, lambda a, b: self._shown(masks(a, b)), count, label=label)
 
     def _shown(self, hidden: Bool[np.ndarray, "v t h w"]) -> Float[Tensor, "v c t h w"]:
         x = self.subject.x
