@@ -17,16 +17,21 @@ from vidence.evaluate.localisation import (
     VolumeIoU,
 )
 from vidence.evaluate.measure import Measure
+from vidence.evaluate.sanity import CascadingRandomisation, IndependentRandomisation, InputOnly, LabelRandomisation
 
 MEASURES: dict[str, type[Measure]] = {
     "abpc": ABPC,
     "aopc": AOPC,
+    "cascading-randomisation": CascadingRandomisation,
     "deletion": Deletion,
     "faithfulness-correlation": FaithfulnessCorrelation,
+    "independent-randomisation": IndependentRandomisation,
     "infidelity": Infidelity,
+    "input-only": InputOnly,
     "insertion": Insertion,
     "insertion-gain": InsertionGain,
     "iou": IoU,
+    "label-randomisation": LabelRandomisation,
     "mass-inside": MassInside,
     "mass-ratio": MassRatio,
     "pixel-ap": PixelAP,
