@@ -57,6 +57,13 @@ def test_the_first_cells_of_an_order():
     assert first.tolist() == [[False] * 3, [False, False, True], [True] * 3]
 
 
+def test_rows_have_orders_of_their_own():
+    order = ranking(np.array([[1.0, 3, 2], [5, 5, 4]]), np.random.default_rng(0))
+    assert order[0].tolist() == [1, 2, 0]
+    assert order[1, 2] == 2
+    assert first_of(order, np.array([1, 2])).tolist() == [[False, True, False], [True, True, False]]
+
+
 def test_cells_that_do_not_exist_are_refused():
     with pytest.raises(SpecError, match="cells must be"):
         check_cells("hexagons", grid=2, depth=1)

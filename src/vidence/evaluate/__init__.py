@@ -1,6 +1,7 @@
 """How good is a detector, and how good is what explains it: measures of maps are listed here."""
 
 from vidence.evaluate.cell_correlation import FaithfulnessCorrelation, SingleCell
+from vidence.evaluate.complexity import EffectiveComplexity, Entropy, Gini, TemporalGini
 from vidence.evaluate.faithfulness import ABPC, AOPC, Deletion, Insertion, InsertionGain
 from vidence.evaluate.infidelity import Infidelity
 from vidence.evaluate.localisation import (
@@ -24,7 +25,10 @@ MEASURES: dict[str, type[Measure]] = {
     "aopc": AOPC,
     "cascading-randomisation": CascadingRandomisation,
     "deletion": Deletion,
+    "effective-complexity": EffectiveComplexity,
+    "entropy": Entropy,
     "faithfulness-correlation": FaithfulnessCorrelation,
+    "gini": Gini,
     "independent-randomisation": IndependentRandomisation,
     "infidelity": Infidelity,
     "input-only": InputOnly,
@@ -42,5 +46,6 @@ MEASURES: dict[str, type[Measure]] = {
     "rank-accuracy": RankAccuracy,
     "single-cell": SingleCell,
     "strongest-frame": StrongestFrame,
+    "temporal-gini": TemporalGini,
     "viou": VolumeIoU,
 }

@@ -49,11 +49,11 @@ def pooled(
     return sums if by == "sum" else sums / np.bincount(flat)
 
 
-def ranking(strengths: Float[np.ndarray, " m"], rng: np.random.Generator) -> Int[np.ndarray, " m"]:
-    """The cells, strongest first; equal ones in random order."""
-    return np.lexsort((rng.random(len(strengths)), -strengths))
+def ranking(strengths: Float[np.ndarray, "... m"], rng: np.random.Generator) -> Int[np.ndarray, "... m"]:
+    """The cells of each row, strongest first; equal ones in random order."""
+    return np.lexsort((rng.random(strengths.shape), -strengths))
 
 
-def first_of(order: Int[np.ndarray, " m"], counts: Int[np.ndarray, " s"]) -> Bool[np.ndarray, "s m"]:
-    """For each of `counts`, which cells are among that many first ones of the order."""
+def first_of(order: Int[np.ndarray, "*s m"], counts: Int[np.ndarray, " s"]) -> Bool[np.ndarray, "s m"]:
+    """For each of `counts`, which cells are among that many first ones of the order; each row may have its own."""
     return np.argsort(order) < counts[:, None]

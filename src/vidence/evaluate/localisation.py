@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Int
 from skimage.filters import threshold_otsu
 
 from vidence.errors import SpecError
+from vidence.evaluate.cells import first_of, ranking
 from vidence.evaluate.measure import Case, Measure
 from vidence.evaluate.pixel_level import PixelTally
 
@@ -118,7 +119,7 @@ class RankAccuracy(AgainstTruth):
 
     def against(self, values: Map, mask: Mask, rng: np.random.Generator) -> float:
         """In [0, 1]; 1 for every map that is stronger inside than anywhere outside."""
-        held = ranks(values.reshape(1, -1), rng)[0] < mask.sum()
+        held = first_of(ranking(values.reshape(-1), rng), np.array([mask.sum()]))[0]
         return float(mask.reshape(-1)[held].mean())
 
 
@@ -205,14 +206,6 @@ def strongest(rows: Float[np.ndarray, "r p"], rng: np.random.Generator) -> Int[n
     return np.where(ties, rng.random(rows.shape), -1).argmax(axis=1)
 
 
-def ranks(rows: Float[np.ndarray, "r p"], rng: np.random.Generator) -> Int[np.ndarray, "r p"]:
-    """The rank of each value in its row, 0 for the largest; equal ones are shuffled."""
-    order = np.lexsort((rng.random(rows.shape), -rows), axis=-1)
-    found = np.empty_like(order)
-    np.put_along_axis(found, order, np.arange(rows.shape[1])[None], axis=1)
-    return found
-
-
 def grown(mask: Mask, tolerance: float = TOLERANCE) -> Mask:
     """The mask widened in each frame by `tolerance` of the shorter side."""
     radius = round(min(mask.shape[1:]) * tolerance)
@@ -229,7 +222,7 @@ def _overlap(
         held = positive >= np.array([[_otsu(row)] for row in positive])
     else:
         counts = truth.sum(axis=1) if cut == "area" else np.full(len(rows), max(1, round(share * rows.shape[1])))
-        held = ranks(rows, rng) < counts[:, None]
+        held = first_of(ranking(rows, rng), counts)
     return float(((held & truth).sum(axis=1) / (held | truth).sum(axis=1)).mean())
 
 

@@ -61,9 +61,9 @@ class PooledMaps:
         return self._folder / f"{digest([clip, first, *self._about])[:16]}.npz"
 
 
-def pooled(values: Float[np.ndarray, "t h w"]) -> Float[np.ndarray, "t i j"]:
-    """Averages over `SIDE` x `SIDE` cells of each frame; a map that is coarser stays as it is."""
-    size = (min(SIDE, values.shape[2]), min(SIDE, values.shape[1]))
+def pooled(values: Float[np.ndarray, "t h w"], side: int = SIDE) -> Float[np.ndarray, "t i j"]:
+    """Averages over `side` x `side` cells of each frame; a map that is coarser stays as it is."""
+    size = (min(side, values.shape[2]), min(side, values.shape[1]))
     return np.stack([cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in values.astype(np.float32)])
 
 

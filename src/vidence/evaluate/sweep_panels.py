@@ -5,7 +5,8 @@ The paper chose its settings by looking at such maps. Here the look is fixed (cl
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from jaxtyping import UInt8
 from vidence.aside import written_aside
 from vidence.attribution import EXPLAINERS
 from vidence.errors import OutputError
-from vidence.evaluate.concentration import concentration
+from vidence.evaluate.complexity import Masses, area, entropy
 from vidence.frames.clip import Clip
 from vidence.frames.transforms import resize_map
 from vidence.models.classifier_detector import ClassifierDetector
@@ -25,7 +26,9 @@ from vidence.render.sheet import write_sheet
 from vidence.scoring.scores import Logit
 
 METHODS = ("grad-cam", "when-where")
-COLUMNS = tuple(f"{name}_{method}" for method in METHODS for name in ("entropy", "area"))
+# of the positive part, on the map's own grid
+SPREADS: dict[str, Callable[[Masses], float]] = {"entropy": entropy, "area": partial(area, least=0.5)}
+COLUMNS = tuple(f"{name}_{method}" for method in METHODS for name in SPREADS)
 HEIGHT = 160  # pixels of a picture in a row
 
 
@@ -45,7 +48,9 @@ class Panels:
         pictures: list[UInt8[np.ndarray, "h w 3"]] = []
         for method in METHODS:
             maps = [self._map(method, detector, clip) for clip in self._clips]
-            found |= {f"{name}_{method}": share for name, share in concentration(np.stack(maps)).items()}
+            positive = [np.maximum(values, 0).reshape(-1) for values in maps]
+            for name, spread in SPREADS.items():
+                found[f"{name}_{method}"] = float(np.mean([spread(masses) for masses in positive]))
             pictures += [_picture(detector, clip, values) for clip, values in zip(self._clips, maps, strict=True)]
         if seed == self._drawn:
             with written_aside(self._row(value)) as aside:
