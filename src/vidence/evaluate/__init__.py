@@ -2,6 +2,7 @@
 
 from vidence.evaluate.cell_correlation import FaithfulnessCorrelation, SingleCell
 from vidence.evaluate.complexity import EffectiveComplexity, Entropy, Gini, TemporalGini
+from vidence.evaluate.consistency import CentroidJerk, ExcessFlicker, Flicker, WarpedFlicker
 from vidence.evaluate.faithfulness import ABPC, AOPC, Deletion, Insertion, InsertionGain
 from vidence.evaluate.infidelity import Infidelity
 from vidence.evaluate.localisation import (
@@ -24,10 +25,13 @@ MEASURES: dict[str, type[Measure]] = {
     "abpc": ABPC,
     "aopc": AOPC,
     "cascading-randomisation": CascadingRandomisation,
+    "centroid-jerk": CentroidJerk,
     "deletion": Deletion,
     "effective-complexity": EffectiveComplexity,
     "entropy": Entropy,
+    "excess-flicker": ExcessFlicker,
     "faithfulness-correlation": FaithfulnessCorrelation,
+    "flicker": Flicker,
     "gini": Gini,
     "independent-randomisation": IndependentRandomisation,
     "infidelity": Infidelity,
@@ -48,4 +52,5 @@ MEASURES: dict[str, type[Measure]] = {
     "strongest-frame": StrongestFrame,
     "temporal-gini": TemporalGini,
     "viou": VolumeIoU,
+    "warped-flicker": WarpedFlicker,
 }
