@@ -20,10 +20,12 @@ from vidence.evaluate.localisation import (
 )
 from vidence.evaluate.measure import Measure
 from vidence.evaluate.sanity import CascadingRandomisation, IndependentRandomisation, InputOnly, LabelRandomisation
+from vidence.evaluate.stability import AverageSensitivity, MaxSensitivity, ReRun
 
 MEASURES: dict[str, type[Measure]] = {
     "abpc": ABPC,
     "aopc": AOPC,
+    "average-sensitivity": AverageSensitivity,
     "cascading-randomisation": CascadingRandomisation,
     "centroid-jerk": CentroidJerk,
     "deletion": Deletion,
@@ -42,12 +44,14 @@ MEASURES: dict[str, type[Measure]] = {
     "label-randomisation": LabelRandomisation,
     "mass-inside": MassInside,
     "mass-ratio": MassRatio,
+    "max-sensitivity": MaxSensitivity,
     "pixel-ap": PixelAP,
     "pixel-auroc": PixelAUROC,
     "pointing": Pointing,
     "pointing-frames": PointingFrames,
     "pro": PRO,
     "rank-accuracy": RankAccuracy,
+    "re-run": ReRun,
     "single-cell": SingleCell,
     "strongest-frame": StrongestFrame,
     "temporal-gini": TemporalGini,
