@@ -181,8 +181,10 @@ def test_settings_that_mean_nothing_are_refused():
     for wrong in ({"fill": "snow"}, {"cells": "dots"}, {"scale": "rank"}, {"steps": 0}, {"by": "max"}):
         with pytest.raises(SpecError):
             Insertion(**wrong)
-    with pytest.raises(SpecError):
+    with pytest.raises(SpecError, match="share"):
         AOPC(share=0)
+    with pytest.raises(SpecError, match="orders"):
+        InsertionGain(orders=0)
 
 
 def test_supervoxels_of_the_map_are_pooled_by_their_own_size():

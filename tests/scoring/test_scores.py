@@ -6,7 +6,19 @@ import pytest
 import torch
 
 from vidence.errors import ShapeError, SpecError
-from vidence.scoring.scores import SCORES, Anomaly, Contrast, Logit, Output, Probability, Sum, has_places, pinned, reads
+from vidence.scoring.scores import (
+    SCORES,
+    Anomaly,
+    Contrast,
+    Logit,
+    Output,
+    Probability,
+    Sum,
+    has_places,
+    pinned,
+    probability_of,
+    reads,
+)
 from vidence.spec import build, line
 
 LOGITS = torch.tensor([[1.0, 3.0, 2.0], [0.5, -1.0, 0.0]])
@@ -151,3 +163,16 @@ def test_what_a_score_reads_of_the_output() -> None:
     assert [reads(pinned(score, LOGITS[:1], X[:1])) for score in (Logit(), Contrast())] == ["logits"] * 2
     assert reads(pinned(Probability(of="probabilities"), LOGITS[:1], X[:1])) == "probabilities"
     assert reads(lambda output, x: output) is None
+
+
+def test_the_probability_of_what_a_score_is_of() -> None:
+    shares = LOGITS.softmax(1)
+    assert probability_of(Logit(2)) == Probability(2)
+    assert probability_of(Probability(1, log=True, of="probabilities")) == Probability(1, of="probabilities")
+    assert probability_of(Anomaly((0,))) == Anomaly((0,))
+    for score in (Logit(), Contrast(), Probability(log=True)):
+        held = probability_of(pinned(score, LOGITS, X))
+        assert held is not None
+        torch.testing.assert_close(held(LOGITS, X), shares.amax(dim=1))
+        torch.testing.assert_close(held(-LOGITS, X), (-LOGITS).softmax(1).gather(1, shares.argmax(1)[:, None])[:, 0])
+    assert probability_of(Output()) is None

@@ -128,6 +128,12 @@ class InsertionGain(_Ordered):
 
     orders: int = 4
 
+    def __post_init__(self) -> None:
+        """Refuse settings that mean nothing."""
+        super().__post_init__()
+        if self.orders < 1:
+            raise SpecError(f"orders must be 1 or more; got {self.orders}.")
+
     def along(self, case: Case, clip: CellClip, order: Int[np.ndarray, " m"]) -> float | None:
         """Areas under all curves, whose scores are asked for together."""
         rng, counts = case.rng, self.counts(clip)

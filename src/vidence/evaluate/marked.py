@@ -45,7 +45,7 @@ def marked_share(
     """Hide the strongest `share` of the map's pixels, or a `region` that was marked, and `draws` moved copies of it.
 
     A copy goes round the clip's edges in time and space, and may meet the region. None where hiding everything does not
-    lower the score, or nothing is marked. Costs draws + 2 passes. Raises `SpecError` and `ShapeError`.
+    lower the score, or nothing is marked. Costs draws + 3 passes. Raises `SpecError` and `ShapeError`.
     """
     check_reference(fill, scale)
     if not 0 < share <= 1 or draws < 1:
