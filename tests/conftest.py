@@ -146,3 +146,26 @@ def detector_folder(tmp_path_factory: pytest.TempPathFactory, film: Path) -> Pat
     folder = tmp_path_factory.mktemp("made") / "detector"
     made.save(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def marked_set(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Nine clips of eight frames with masks, three of each class; events last three frames."""
+    from vidence.datasets.folder import Folder
+    from vidence.datasets.synthetic import Synthetic, write
+
+    folder = tmp_path_factory.mktemp("marked")
+    write(folder, 9, settings=Synthetic(size=(48, 64), length=8, event_frames=3))
+    return Folder(str(folder / "clips.csv"))
+
+
+@pytest.fixture(scope="session")
+def classifier() -> Any:
+    """Of the classes of `marked_set`, not trained, seeing a whole clip at 32 x 32 pixels."""
+    from vidence.datasets.synthetic import CLASSES
+    from vidence.models.cnn_rnn import CnnRnn
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        settings = CnnRnn(backbone="small", rnn="gru", size=32, length=8, stride=8, units=4, blocks=0, rate=0.0)
+        return settings.build(tuple(sorted(CLASSES)), normal=("normal",))

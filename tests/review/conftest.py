@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import math
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -121,3 +124,85 @@ def store(tmp_path: Path) -> Store:
 def changed(record: DecisionRecord, **changes: Any) -> DecisionRecord:
     """The record with its explanation changed."""
     return replace(record, evidence=(replace(record.evidence[0], **changes),))
+
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+CONTRAST = """() => {
+  const level = c => { c /= 255; return c <= .03928 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4; };
+  const shine = ([r, g, b]) => .2126 * level(r) + .7152 * level(g) + .0722 * level(b);
+  const parts = text => text.match(/[\\d.]+/g).map(Number);
+  const ground = node => {
+    for (; node; node = node.parentElement) {
+      const found = parts(getComputedStyle(node).backgroundColor);
+      if (found.length < 4 || found[3] === 1) return found;
+    }
+    return [255, 255, 255];
+  };
+  const bad = [];
+  for (const node of document.querySelectorAll('body *')) {
+    if (![...node.childNodes].some(child => child.nodeType === 3 && child.textContent.trim())) continue;
+    const style = getComputedStyle(node);
+    const ink = node instanceof SVGElement ? style.fill : style.color;
+    const [a, b] = [shine(parts(ink)), shine(ground(node))].sort((x, y) => y - x);
+    const ratio = (a + .05) / (b + .05);
+    if (ratio < 4.5) bad.push(`${node.tagName} ${ratio.toFixed(2)}: ${node.textContent.slice(0, 30)}`);
+  }
+  return bad;
+}"""
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    if CHROMIUM is None:
+        pytest.skip("no Chromium found: no page was opened in a browser")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield launched
+        launched.close()
+
+
+@pytest.fixture(scope="session")
+def contrast() -> str:
+    """Finds text that is too near its ground to be read."""
+    return CONTRAST
+
+
+@pytest.fixture
+def compared(tmp_path: Path) -> Path:
+    """What `vidence compare` leaves of two explainers and a control; names hold what HTML would take for tags."""
+    folder = tmp_path / "compared"
+    means = {"gradient": (2.0, "yes"), "smooth(of='<b>')": (0.5, "no"), "random-map": (1.0, "")}
+    blank = {"better": "higher", "n": 4, "seconds": 0.25, "forwards": 3, "gradients": 1, "refused": ""}
+    rows = [
+        blank | {"explainer": name, "control": int(not said), "measure": "mass-ratio", "beats random-map": said}
+        | {"mean": mean, "low": mean - 0.1, "high": mean + 0.1, "mean_rank": 4 - 2 * mean}
+        for name, (mean, said) in means.items()
+    ]  # fmt: skip
+    rows += [row | {"measure": "flicker", "mean": "", "mean_rank": "", "refused": ""} for row in rows[:1]]
+    rows += [rows[0] | {"explainer": "cam", "mean": "", "mean_rank": "", "refused": "it needs <pooling>."}]
+    agreement = [
+        {"kind": kind, "first": "gradient", "second": "", "statistic": "spearman", "mean": -0.5, "low": -1, "high": 0}
+        | {"n": 4}
+        for kind in ("reversal", "measures", "clips", "maps")
+    ]
+    facts = {
+        "detector": "cnn-rnn(units=4)", "weights": WEIGHTS, "score": "the logit", "seed": 0, "data": "<i>set</i>",
+        "clips": 4, "clips_with_event": 3, "truth": {"pixels": 4, "frames": 0, "label": 0}, "ranks": "ranks.svg",
+        "measures": {name: {"aspect": "x", "better": "higher", "steps": 32} for name in ("mass-ratio", "flicker")},
+        "not_compared": {"cdam": "no <tokens> here"}, "examples": ["clip-0", "gone-3"],
+    }  # fmt: skip
+    example = folder / "examples" / "clip-0"
+    for name in ("input.jpg", "truth.jpg", "map.jpg"):
+        write_picture(example / name)
+    about = {"source": "a&b.mp4", "label": "cart", "known": "pixels", "time": 1.25, "maps": {"gradient": "map.jpg"}}
+    (example / "about.json").write_text(json.dumps(about))
+    (folder / "comparison.json").write_text(json.dumps(facts))
+    (folder / "ranks.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg" width="200" height="90"/>')
+    for name, held in (("leaderboard.csv", rows), ("agreement.csv", agreement)):
+        with (folder / name).open("w", newline="") as file:
+            table = csv.DictWriter(file, list(held[0]))
+            table.writeheader()
+            table.writerows(held)
+    return folder

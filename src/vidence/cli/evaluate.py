@@ -67,7 +67,7 @@ def command(
     model = load_detector(detector)
     dataset = open_dataset(data, root=root, group=group, normal=normal.split(",") if normal else None, fps=fps)
     seed = split_seed(model.facts) if seed is None else seed
-    samples = dataset.samples() if whole else _tested(model, dataset, seed)
+    samples = dataset.samples() if whole else tested(model, dataset, seed)
     found = evaluate(model, dataset, samples, pixels=pixels, progress=True)
     write_evaluation(out, found, protocol=protocol)
     for track in found.tracks:
@@ -77,7 +77,7 @@ def command(
     click.echo(f"written    {out}  ({', '.join(FILES)})")
 
 
-def _tested(detector: Detector, dataset: Dataset, seed: int) -> Sequence[Sample]:
+def tested(detector: Detector, dataset: Dataset, seed: int) -> Sequence[Sample]:
     """The test part: a classifier's, or that of a training on normal samples. An official one needs no others."""
     from vidence.datasets.dataset import PARTS, digest
     from vidence.datasets.publication import Official

@@ -21,6 +21,8 @@ COMMANDS = {
     "adapt": "Adapt a trained detector to new normal footage, or undo that.",
     "score": "Score videos: a CSV row per window, a record per alarm.",
     "explain": "Show why: maps, contours, movies, contact sheets and a report.",
+    "compare": "Compare explainers on clips of known truth, beside maps that look at nothing.",
+    "trust": "Explain alarms, and measure how far each picture can be trusted.",
     "report": "Write one self-contained HTML page from a store of records.",
     "verify": "Check that no record was altered or removed.",
     "replay": "Recompute a record's score and map from its source.",

@@ -28,6 +28,29 @@ explainer_option = click.option(
 fps_option = click.option("--fps", type=float, help="Frame rate of a folder of frames, which has no times of its own.")
 
 
+def comparing_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Which maps of which clips of a labelled set are compared."""
+    for option in (
+        click.option("--all", "whole", is_flag=True, help="Draw from every sample, of a set that was not trained on."),
+        click.option("--seed", type=int, default=0, show_default=True, help="Seed of the clips and of all draws."),
+        click.option("--clips", type=click.IntRange(min=1), default=40, show_default=True, help="How many."),
+        score_option,
+        click.option(
+            "--explainer",
+            "lines",
+            multiple=True,
+            metavar="SPEC",
+            help="May be repeated [default: of the network's kind].",
+        ),
+        fps_option,
+        click.option("--normal", metavar="CLASS[,...]", help="The normal classes of own data."),
+        click.option("--group", metavar="COLUMN", help="CSV column whose values stay on one side of every split."),
+        click.option("--root", type=click.Path(path_type=Path), help="Folder of a published set."),
+    ):
+        command = option(command)
+    return command
+
+
 def explaining_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Which score of which windows is explained."""
     for option in (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
@@ -194,9 +194,3 @@ def not_refused(asked: Comparison, known: KnownClip) -> tuple[dict[str, Explaine
     said = {line: each.refusal(asked.network, known.x, score) for line, each in asked.explainers.items()}
     refused = {line: reason for line, reason in said.items() if reason is not None}
     return {line: each for line, each in asked.explainers.items() if line not in refused}, refused
-
-
-def explained_lines(rows: Sequence[Measured]) -> tuple[str, ...]:
-    """The lines of explainers in the order of the rows, controls last."""
-    lines = dict.fromkeys((row.control, row.explainer) for row in rows)
-    return tuple(line for _, line in sorted(lines, key=lambda each: each[0]))

@@ -39,12 +39,21 @@ class KnownClip:
     (`known` says which).
     """
 
+    place: Place
     clip: Clip
     x: Float[Tensor, "1 c t h w"]
-    label: str
-    event: bool
     known: Known
     mask: Bool[np.ndarray, "t h w"] | None
+
+    @property
+    def label(self) -> str:
+        """The class of the source."""
+        return self.place.sample.label
+
+    @property
+    def event(self) -> bool:
+        """Whether something happens in this window."""
+        return self.place.event
 
 
 def sampled(
@@ -89,7 +98,7 @@ def known_clips(detector: Detector, dataset: Dataset, places: Sequence[Place]) -
                 told = not held.all()  # that it happens in every frame says no more than the label does
                 mask = np.tile(held[:, None, None], (1, *x.shape[3:])) if told else None
                 known = "frames" if told else "label"
-            yield KnownClip(clip, x, sample.label, wanted[clip.ref.first].event, known, mask)
+            yield KnownClip(wanted[clip.ref.first], clip, x, known, mask)
 
 
 def on_grid(masks: Bool[np.ndarray, "t H W"], fit: Fit) -> Bool[np.ndarray, "t h w"]:

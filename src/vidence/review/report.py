@@ -19,7 +19,7 @@ from vidence.review import short_check, wording
 from vidence.review.page import Page, page
 
 MOST = 40  # alarms shown in full: each carries pictures
-_TEMPLATES = Path(__file__).parent / "templates"
+TEMPLATES = Path(__file__).parent / "templates"
 
 
 def write_report(
@@ -47,15 +47,16 @@ def write_report(
 
 def html(shown: Page) -> str:
     """The page as text."""
-    style = (_TEMPLATES / "report.css").read_text(encoding="utf-8")
+    style = (TEMPLATES / "report.css").read_text(encoding="utf-8")
     allowed = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    return _environment().get_template("report.html").render(page=shown, style=style, style_hash=allowed)
+    return environment().get_template("report.html").render(page=shown, style=style, style_hash=allowed)
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """What fills the templates: text is escaped, a name that is missing is an error."""
     made = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
+        loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -1,0 +1,119 @@
+"""What a comparison leaves on disk beside its rows: two tables, a picture of ranks, and what was compared."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from vidence.aside import written_aside
+from vidence.evaluate.agreement import Agreement, between_clips, between_maps, between_measures, reversals
+from vidence.evaluate.comparison import Comparison
+from vidence.evaluate.comparison_pictures import write_ranks
+from vidence.evaluate.leaderboard import Standing, leaderboard, panels
+from vidence.evaluate.measured_rows import Measured, MeasuredRows
+from vidence.evaluate.pooled_maps import PooledMaps
+
+ROWS, MAPS, EXAMPLES = "measures.csv", "maps", "examples"
+FACTS, LEADERBOARD, AGREEMENT, RANKS = "comparison.json", "leaderboard.csv", "agreement.csv", "ranks.svg"
+
+
+def of_comparison(rows: MeasuredRows, asked: Comparison, windows: Sequence[tuple[str, int]]) -> tuple[Measured, ...]:
+    """The rows of this comparison's maps, measures and clips; a file may hold those of others too."""
+    lines, weights, held = set(asked.explainers), asked.detector.weights_digest, set(windows)
+    return tuple(
+        row
+        for row in rows
+        if row.weights == weights
+        and row.window in held
+        and row.measure in asked.measures
+        and (row.control or row.explainer in lines)
+    )
+
+
+def agreements(rows: Sequence[Measured], asked: Comparison, maps: PooledMaps) -> list[Agreement]:
+    """Every kind of agreement between the explainers, without the controls, which would make any two measures agree."""
+    explainers = list(asked.explainers)
+    held = panels(rows, asked.measures)
+    targets = dict.fromkeys((row.window, row.score) for row in rows)
+    found = between_maps([maps.of(window, explainers, score) for window, score in targets], seed=asked.seed)
+    found += between_measures(list(held.values()), explainers, seed=asked.seed)
+    found += reversals(held, asked.measures, explainers, seed=asked.seed)
+    return found + [each for panel in held.values() for each in between_clips(panel, explainers, seed=asked.seed)]
+
+
+def write_comparison(
+    out: Path, rows: Sequence[Measured], asked: Comparison, maps: PooledMaps, facts: Mapping[str, Any]
+) -> tuple[Standing, ...]:
+    """Write the tables, the picture and `facts` into the folder `out`; returns the standings."""
+    standings = leaderboard(rows, asked.measures, seed=asked.seed)
+    controls = list(dict.fromkeys(row.explainer for row in rows if row.control))
+    _write_table(out / LEADERBOARD, [_row(each, controls) for each in standings])
+    names = ("kind", "first", "second", "statistic", "mean", "low", "high", "n")
+    found = [{name: getattr(each, name) for name in names} for each in agreements(rows, asked, maps)]
+    _write_table(out / AGREEMENT, found, names)
+    drawn = write_ranks(out / RANKS, standings)
+    with written_aside(out / FACTS) as aside:
+        held = {**facts, "ranks": RANKS if drawn else None}
+        aside.write_text(json.dumps(held, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return standings
+
+
+def comparison_facts(rows: Sequence[Measured], asked: Comparison, **more: Any) -> dict[str, Any]:
+    """What was compared, on what, in plain values without a date."""
+    windows = {row.window: row for row in rows}
+    return {
+        "detector": asked.detector.spec,
+        "weights": asked.detector.weights_digest,
+        "score": "the logit of each clip's own class" if asked.score is None else asked.score[0],
+        "seed": asked.seed,
+        "clips": len(windows),
+        "clips_with_event": sum(row.event for row in windows.values()),
+        "truth": {
+            known: sum(row.known == known for row in windows.values()) for known in ("pixels", "frames", "label")
+        },
+        "measures": {
+            line: {"aspect": each.aspect, "better": each.better or "neither", **each.settings}
+            for line, each in asked.measures.items()
+        },
+        **more,
+    }
+
+
+def _row(each: Standing, controls: Sequence[str]) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "explainer": each.explainer,
+        "control": int(each.control),
+        "measure": each.measure,
+        "better": each.better,
+        "n": each.n,
+        "mean": each.mean,
+        "low": each.low,
+        "high": each.high,
+        "mean_rank": each.rank,
+        "seconds": each.seconds,
+        "forwards": each.forwards,
+        "gradients": each.gradients,
+    }
+    for control in controls:
+        gain = (each.gains or {}).get(control)
+        row |= {
+            f"beats {control}": "" if gain is None else gain.beats,
+            f"gain over {control}": None if gain is None else gain.mean,
+            f"gain over {control} low": None if gain is None else gain.low,
+            f"gain over {control} high": None if gain is None else gain.high,
+        }
+    return row | {"refused": each.refused}
+
+
+def _write_table(path: Path, rows: Sequence[Mapping[str, Any]], names: Sequence[str] = ()) -> None:
+    with written_aside(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(names or list(rows[0]))
+        table.writerows([_text(value) for value in row.values()] for row in rows)
+
+
+def _text(value: Any) -> Any:
+    return "" if value is None else f"{value:.6g}" if isinstance(value, float) else value

@@ -1,0 +1,156 @@
+"""What a comparison's rows say: a mean with its interval, a mean rank, and what each map gains over each control."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Literal, TypeAlias
+
+import numpy as np
+from jaxtyping import Float
+from scipy.stats import rankdata
+
+from vidence.evaluate.bootstrap import interval
+from vidence.evaluate.measure import Measure
+from vidence.evaluate.measured_rows import Measured
+
+Window: TypeAlias = tuple[str, int]
+Verdict: TypeAlias = Literal["yes", "no", "unclear"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Panel:
+    """One measure of all maps: `values` (clips, maps), NaN where there is no number; `sign` +1 where higher is better,
+    -1 where lower is, 0 where neither is.
+    """
+
+    measure: str
+    sign: int
+    clips: tuple[Window, ...]
+    maps: tuple[str, ...]
+    values: Float[np.ndarray, "c m"]
+
+    @property
+    def measured(self) -> list[int]:
+        """The maps that have a number of any clip."""
+        return [place for place in range(len(self.maps)) if not np.isnan(self.values[:, place]).all()]
+
+    def complete(self, maps: Sequence[int]) -> list[int]:
+        """The clips of which each of these maps has a number."""
+        return [clip for clip, row in enumerate(self.values[:, list(maps)]) if not np.isnan(row).any()]
+
+    def ranks(self, maps: Sequence[int]) -> Float[np.ndarray, "c m"]:
+        """Places of these maps, 1 the best, in each clip of which all have a number; equal ones share the mean."""
+        held = self.values[self.complete(maps)][:, list(maps)]
+        return np.asarray(rankdata(-self.sign * held, axis=1)) if held.size else np.empty((0, len(maps)))
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """What a map's measure is better than a control's, over the clips of both: mean and 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+
+    @property
+    def beats(self) -> Verdict:
+        """Whether the interval lies above 0, below, or on both sides."""
+        return "yes" if self.low > 0 else "no" if self.high < 0 else "unclear"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One map under one measure. `n` clips; `rank` the mean place among all maps and controls, 1 the best, where each
+    has a number; `gains` by control; `refused` why there is none; `seconds` the median of a map, `forwards` and
+    `gradients` the passes its settings promise.
+    """
+
+    explainer: str
+    control: bool
+    measure: str
+    better: str
+    n: int
+    mean: float | None = None
+    low: float | None = None
+    high: float | None = None
+    rank: float | None = None
+    gains: Mapping[str, Gain] | None = None
+    refused: str = ""
+    seconds: float | None = None
+    forwards: int | None = None
+    gradients: int | None = None
+
+
+def panels(rows: Sequence[Measured], measures: Mapping[str, Measure]) -> dict[str, Panel]:
+    """A panel per measure, in the order of `measures`, all with the same clips and maps; controls come last."""
+    clips = tuple(dict.fromkeys(row.window for row in rows))
+    lines = sorted(dict.fromkeys((row.control, row.explainer) for row in rows), key=lambda each: each[0])
+    maps = tuple(line for _, line in lines)
+    made = {}
+    for line, measure in measures.items():
+        values = np.full((len(clips), len(maps)), np.nan)
+        made[line] = Panel(line, {"higher": 1, "lower": -1}.get(measure.better or "", 0), clips, maps, values)
+    places = {clip: i for i, clip in enumerate(clips)}, {line: i for i, line in enumerate(maps)}
+    for row in rows:
+        if row.value is not None and row.measure in made:
+            made[row.measure].values[places[0][row.window], places[1][row.explainer]] = row.value
+    return made
+
+
+def leaderboard(rows: Sequence[Measured], measures: Mapping[str, Measure], *, seed: int = 0) -> tuple[Standing, ...]:
+    """A standing per measure and map: best mean rank first, controls among them, refused maps last."""
+    found = []
+    controls = {row.explainer for row in rows if row.control}
+    by_pair: dict[tuple[str, str], list[Measured]] = {}
+    for row in rows:
+        by_pair.setdefault((row.measure, row.explainer), []).append(row)
+    for line, panel in panels(rows, measures).items():
+        ranks = panel.ranks(panel.measured).mean(axis=0) if panel.sign and panel.complete(panel.measured) else None
+        places = {} if ranks is None else dict(zip(panel.measured, ranks.tolist(), strict=True))
+        standings = [
+            _standing(panel, place, by_pair.get((line, name), []), places.get(place), controls, seed=seed)
+            for place, name in enumerate(panel.maps)
+        ]
+        found += sorted(standings, key=lambda each: (each.n == 0, each.rank is None, each.rank or 0.0))
+    return tuple(found)
+
+
+def _standing(
+    panel: Panel, place: int, rows: Sequence[Measured], rank: float | None, controls: set[str], *, seed: int
+) -> Standing:
+    name, values = panel.maps[place], panel.values[:, place]
+    held = values[~np.isnan(values)]
+    gains = {
+        other: gain(panel, place, panel.maps.index(other), seed=seed)
+        for other in panel.maps
+        if other in controls and other != name and panel.sign
+    }
+    mean, low, high = interval(held, seed=seed) if held.size else (None, None, None)
+    seconds = [row.seconds for row in rows if row.seconds is not None]
+    prices = [(row.forwards, row.gradients) for row in rows if row.forwards is not None]
+    return Standing(
+        explainer=name,
+        control=name in controls,
+        measure=panel.measure,
+        better={1: "higher", -1: "lower", 0: "neither"}[panel.sign],
+        n=len(held),
+        mean=mean,
+        low=low,
+        high=high,
+        rank=rank,
+        gains={other: each for other, each in gains.items() if each is not None},
+        refused=next((row.refused for row in rows if row.refused), "") if not held.size else "",
+        seconds=median(seconds) if seconds else None,
+        forwards=prices[0][0] if prices else None,
+        gradients=prices[0][1] if prices else None,
+    )
+
+
+def gain(panel: Panel, place: int, other: int, *, seed: int = 0) -> Gain | None:
+    """What one map of a panel is better than another, over the clips of both; None without any."""
+    clips = panel.complete([place, other])
+    if not clips:
+        return None
+    return Gain(*interval(panel.sign * (panel.values[clips, place] - panel.values[clips, other]), seed=seed))

@@ -1,0 +1,87 @@
+"""Means, places and gains of a comparison, on numbers that were written down by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from vidence.evaluate.bootstrap import bounds, interval
+from vidence.evaluate.leaderboard import Gain, leaderboard, panels
+from vidence.evaluate.measure import Measure
+from vidence.evaluate.measured_rows import Measured
+
+NAN = float("nan")
+
+
+def row(clip: int, explainer: str, measure: str, value: float, **more: object) -> Measured:
+    given: dict[str, object] = {
+        "clip": f"c{clip}",
+        "first": 0,
+        "source": "s.mp4",
+        "label": "cart",
+        "event": True,
+        "known": "pixels",
+        "explainer": explainer,
+        "control": explainer == "random-map",
+        "measure": measure,
+        "settings": "{}",
+        "score": "logit",
+        "seed": clip,
+        "weights": "w",
+        "value": None if np.isnan(value) else value,
+        "seconds": float(clip),
+        "forwards": 2,
+        "gradients": 1,
+    }
+    return Measured(**(given | more))  # type: ignore[arg-type]
+
+
+def table(measure: str, values: dict[str, list[float]]) -> list[Measured]:
+    return [row(clip, name, measure, value) for name, held in values.items() for clip, value in enumerate(held)]
+
+
+def test_places_gains_and_refusals(toys: dict[str, Measure]) -> None:
+    inside = {"good": [3.0, 4.0, 5.0, 6.0], "poor": [1.0, 0.5, NAN, 0.5], "random-map": [1.0, 1.0, 1.0, 1.0]}
+    peak = {"good": [3.0, 1.0, 1.0, 1.0], "poor": [2.0, 2.0, 2.0, 2.0], "random-map": [3.0, 3.0, 3.0, 3.0]}
+    rows = table("inside", inside) + table("peak(scale=2.0)", peak)
+    rows += [row(clip, "none", name, NAN, refused="it cannot") for clip in range(4) for name in toys]
+    found = {(each.measure, each.explainer): each for each in leaderboard(rows, toys)}
+    assert [each.explainer for each in leaderboard(rows, toys) if each.measure == "inside"] == [
+        "good", "random-map", "poor", "none",
+    ]  # fmt: skip
+    good = found["inside", "good"]
+    assert (good.n, good.mean, good.rank, good.seconds, good.forwards) == (4, 4.5, 1.0, 1.5, 2)
+    assert good.gains is not None
+    assert good.gains["random-map"].beats == "yes"
+    assert good.gains["random-map"].mean == 3.5
+    poor = found["inside", "poor"]
+    assert (poor.n, poor.rank) == (3, pytest.approx((2.5 + 3 + 3) / 3))  # of three clips: ties share, NaN is left out
+    lower = found["peak(scale=2.0)", "good"]
+    assert lower.rank == pytest.approx((2.5 + 1 + 1 + 1) / 4)
+    assert lower.gains is not None
+    assert lower.gains["random-map"].mean == 1.5  # lower is better, so less is a gain
+    none = found["inside", "none"]
+    assert (none.n, none.mean, none.rank, none.refused) == (0, None, None, "it cannot")
+
+
+def test_a_gain_is_called_only_where_its_interval_says_so() -> None:
+    assert [Gain(0.5, *ends).beats for ends in ((0.1, 1.0), (-0.1, 1.0), (-2.0, -0.1))] == ["yes", "unclear", "no"]
+
+
+def test_a_measure_without_a_better_side_ranks_nothing(toys: dict[str, Measure]) -> None:
+    measure = toys["inside"]
+    object.__setattr__(measure, "better", None)
+    rows = table("inside", {"good": [1.0, 2.0], "random-map": [0.0, 0.0]})
+    assert panels(rows, {"inside": measure})["inside"].sign == 0
+    for each in leaderboard(rows, {"inside": measure}):
+        assert each.rank is None
+        assert not each.gains
+        assert each.mean is not None
+
+
+def test_the_interval_holds_the_mean_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(0)
+    held = [interval(rng.normal(1.0, 1.0, 40), seed=i)[1:] for i in range(200)]
+    assert np.mean([low <= 1.0 <= high for low, high in held]) == pytest.approx(0.95, abs=0.05)
+    assert interval([2.0]) == (2.0, 2.0, 2.0)
+    assert np.isnan(bounds(np.array([NAN]))).all()
