@@ -1,0 +1,88 @@
+"""What a study's tables say of two networks whose rows are made by hand."""
+
+import pytest
+
+from vidence.errors import DataError
+from vidence.evaluate.measured_rows import Measured, MeasuredRows
+from vidence.evaluate.study_tables import BEGIN, END, Compared, Trained, study_tables, write_study
+
+MEASURES = ("insertion(steps=8)", "mass-ratio")
+VALUES = {  # by map: faithfulness rises where localisation falls
+    "gradient": (0.9, 1.0),
+    "lrp": (0.5, 2.0),
+    "occlusion": (0.1, 3.0),
+    "random-map": (0.3, 1.5),
+}
+
+
+@pytest.fixture
+def network(tmp_path):
+    """Two seeds, three clips each."""
+    for seed in (0, 1):
+        rows = MeasuredRows(tmp_path / f"net-{seed}" / "measures.csv")
+        for clip in range(3):
+            for name, values in VALUES.items():
+                for measure, value in zip(MEASURES, values, strict=True):
+                    rows.add([made(f"clip-{clip}", name, measure, value + 0.01 * clip, weights=str(seed))])
+    detectors = (Trained(0, 0.97, str(tmp_path / "net-0")), Trained(1, 0.9, str(tmp_path / "net-1")))
+    return Compared("net", "a network", "synthetic", "cnn-rnn", ("gradient", "lrp", "occlusion"), MEASURES, detectors)
+
+
+def made(clip, explainer, measure, value, *, weights):
+    return Measured(
+        clip=clip,
+        first=0,
+        source=clip,
+        label="cart",
+        event=True,
+        known="pixels",
+        explainer=explainer,
+        control=explainer == "random-map",
+        measure=measure,
+        settings="{}",
+        score="logit",
+        seed=0,
+        weights=weights,
+        value=value,
+        seconds=0.5,
+    )
+
+
+def test_the_same_clip_counts_once_for_each_detector(network):
+    assert len({row.window for row in network.rows()}) == 6
+    assert "| 6 | 6 |" in study_tables([network])
+
+
+def test_a_classifier_below_the_gate_is_named(network):
+    assert "0.970, 0.900 (below)" in study_tables([network])
+
+
+def test_the_reversal_is_over_explainers_without_controls(network):
+    assert "| a network | insertion | mass-ratio | -1.00 [-1.00, -1.00] | 6 |" in study_tables([network])
+
+
+def test_only_maps_better_than_the_best_control_are_named(network):
+    text = study_tables([network])
+    assert "| a network | insertion | `random-map` | `gradient`, `lrp` |" in text
+    assert "| a network | mass-ratio | `random-map` | `lrp`, `occlusion` |" in text
+
+
+def test_a_leaderboard_begins_with_the_best_and_marks_controls(network):
+    text = study_tables([network])
+    assert text.index("| `gradient` | 0.91 [") < text.index("| `lrp` | 0.51") < text.index("| *random-map*")
+    assert "insertion ↑ | mass-ratio ↑ | s/map |" in text
+
+
+def test_the_page_keeps_what_stands_around_the_tables(network, tmp_path):
+    page = tmp_path / "study.md"
+    page.write_text(f"# Before\n{BEGIN}\nold\n{END}\nafter\n")
+    write_study(page, [network])
+    write_study(page, [network])
+    text = page.read_text()
+    assert text.startswith(f"# Before\n{BEGIN}\n")
+    assert text.endswith(f"{END}\nafter\n")
+    assert "old" not in text
+    assert text.count("## The networks") == 1
+    page.write_text("# Nothing\n")
+    with pytest.raises(DataError, match="between which tables go"):
+        write_study(page, [network])
