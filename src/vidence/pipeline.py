@@ -43,7 +43,7 @@ from vidence.scoring.run import Judgement, ScoredWindow
 from vidence.scoring.scores import SCORES, ScoreFunction
 
 # what is measured of the maps of one window: detector, clip, score, (explainer, map) by line -> short check by line
-Check: TypeAlias = Callable[
+ShortCheck: TypeAlias = Callable[
     [Detector, Clip, ScoreFunction, Mapping[str, tuple[Explainer, Attributions]]], Mapping[str, Trust]
 ]
 _CAPTIONS = {
@@ -156,7 +156,12 @@ class Reasons:
     """
 
     def __init__(
-        self, detector: Detector, explainers: Sequence[str], score: str | None = None, *, check: Check | None = None
+        self,
+        detector: Detector,
+        explainers: Sequence[str],
+        score: str | None = None,
+        *,
+        check: ShortCheck | None = None,
     ) -> None:
         self._detector, self._check = detector, check
         asked = _scaled(spec.build(score or default_score(detector), SCORES), detector)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 
 import numpy as np
@@ -10,24 +12,32 @@ import numpy as np
 from vidence.errors import StoreError
 from vidence.frames.source import Source
 from vidence.models.detector import Detector
-from vidence.pipeline import Reasons
+from vidence.pipeline import Reasons, ShortCheck
 from vidence.record.decision import DecisionRecord
 from vidence.record.evidence import Evidence
+from vidence.record.plain import plain
 from vidence.record.provenance import file_digest
+from vidence.record.trust import Trust
 from vidence.scoring.run import ScoredWindow, scored
+
+WORDS = ("flags", "unmeasured")  # of a short check: reasons, which may hold rounded figures
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What was compared, and the greatest difference: of scores as they are, of maps as a share of their peak."""
+    """What was compared, and the greatest difference: of scores and of a short check's figures as they are, infinite
+    where one was not measured again; of maps as a share of their peak.
+    """
 
     what: str
     difference: float
 
 
-def replayed(record: DecisionRecord, detector: Detector, source: Source, *, folder: Path) -> list[Check]:
-    """Compare score and maps with the record; maps are read from beside the store, in `folder`. The detector is set to
-    the recorded precision, where it has one.
+def replayed(
+    record: DecisionRecord, detector: Detector, source: Source, *, folder: Path, check: ShortCheck | None = None
+) -> list[Check]:
+    """Compare score, maps and, with `check`, short checks with the record; maps are read from beside the store, in
+    `folder`. The detector is set to the recorded precision, where it has one.
 
     Raises `StoreError` where source, weights or a map file is not the recorded one: then nothing can be compared.
     """
@@ -43,7 +53,8 @@ def replayed(record: DecisionRecord, detector: Detector, source: Source, *, fold
     if decided is None:
         raise StoreError(f"the record's window starts at sample {clip.first}; the source has no such window now.")
     checks = [Check("score", abs(decided.value - record.detection.value))]
-    return checks + [_map(each, record, detector, source, windows, folder) for each in record.evidence if each.map]
+    checks += [_map(each, record, detector, source, windows, folder) for each in record.evidence if each.map]
+    return checks if check is None else checks + _trusts(record.evidence, detector, source, check)
 
 
 def _same(what: str, found: str, recorded: str) -> None:
@@ -71,3 +82,24 @@ def _map(
         raise StoreError(f"the map {told.map} covers other frames than the source now gives.")
     difference = float(np.abs(maps.values - values).max()) / max(float(np.abs(values).max()), 1e-12)
     return Check(f"map of {told.explainer}", difference)
+
+
+def _trusts(told: Sequence[Evidence], detector: Detector, source: Source, check: ShortCheck) -> list[Check]:
+    """Make the short checks again: of all explainers of a window at once, since they are compared with each other."""
+    checked = {each.explainer: each.trust for each in told if each.trust is not None}
+    if not checked:
+        return []
+    reasons = Reasons(detector, tuple(checked), told[0].score, check=check)
+    for first in {trust.first for trust in checked.values()}:
+        reasons.add(detector.windows.at(source, first))
+    again = {line: reasons.by_line[line].trusts[trust.first] for line, trust in checked.items()}
+    return [Check(f"short check of {line}", _apart(trust, again[line])) for line, trust in checked.items()]
+
+
+def _apart(one: Trust, other: Trust) -> float:
+    """The greatest difference of two checks' figures; infinite where anything else differs but words."""
+    held, now = ({name: each for name, each in plain(trust).items() if name not in WORDS} for trust in (one, other))
+    figures = [name for name, each in held.items() if isinstance(each, float) and isinstance(now[name], float)]
+    if any(held[name] != now[name] for name in held if name not in figures):
+        return inf
+    return max((abs(held[name] - now[name]) for name in figures), default=0.0)

@@ -46,9 +46,9 @@ def fullest() -> DecisionRecord:
         profile=(0.25, 0.75),
         pictures=(Picture(file="w/1.png", caption="the strongest frame", time=0.54),),
         trust=Trust(
-            region=0.1, marked=0.71, chance=0.06, gain=0.3, sane=False, flags=("it ignores the weights",), other="rise",
-            agreement=0.4, overlap=0.5, rerun=0.98, varied="a tiny noise", unmeasured={"gain": "the score is flat"},
-            settings={"marked": "marked(share=0.1)"}, seed=7,
+            first=8, region=0.1, marked=0.71, chance=0.06, gain=0.3, sane=False, flags=("it ignores the weights",),
+            other="rise", agreement=0.4, overlap=0.5, overlap_chance=0.1, rerun=0.98, varied="a tiny noise",
+            unmeasured={"gain": "the score is flat"}, settings={"marked": "marked(share=0.1)"}, seed=7,
         ),
     )  # fmt: skip
     return replace(

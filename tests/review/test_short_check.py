@@ -16,10 +16,10 @@ from vidence.review.short_check import Line, lines, statements, verdict
 
 Make = Callable[..., DecisionRecord]
 FINE = Trust(
-    region=0.1, marked=0.71, chance=0.06, gain=0.3, sane=True, other="occlusion", agreement=0.62, overlap=0.55,
-    rerun=0.97, varied="a tiny noise on the pixels",
+    first=0, region=0.1, marked=0.71, chance=0.06, gain=0.3, sane=True, other="occlusion", agreement=0.62, overlap=0.55,
+    overlap_chance=0.1, rerun=0.97, varied="a tiny noise on the pixels",
 )  # fmt: skip
-NOTHING = Trust(region=0.1, unmeasured={"marked": "the map marks nothing", "rerun": "it is constant"})
+NOTHING = Trust(first=0, unmeasured={"marked": "the map marks nothing", "rerun": "it is constant"})
 
 
 def line(which: int, **changes: Any) -> Line:
@@ -60,7 +60,7 @@ def test_what_ignores_the_model_is_said_in_its_own_words() -> None:
     assert found.degree == "poor"
     assert found.text == "The map hardly changes with random weights. The map is the same for another class."
     assert "another class" in line(2).text
-    assert "another class" not in line(2, unmeasured={"class_agnostic": "there is one class"}).text
+    assert "another class" not in line(2, unmeasured={"class": "there is one class"}).text
 
 
 @pytest.mark.parametrize(
@@ -69,6 +69,8 @@ def test_what_ignores_the_model_is_said_in_its_own_words() -> None:
         (0.5, 0.3, "good", "alike"),
         (0.6, 0.1, "mixed", "only in part"),  # no more in common than by chance
         (0.3, 0.3, "mixed", "only in part"),
+        (0.0, 0.2, "mixed", "only in part"),  # the weak places differ, the strong ones do not
+        (0.1, 0.19, "poor", "contradict each other"),
         (-0.4, 0.0, "poor", "contradict each other"),
     ],
 )
@@ -89,8 +91,10 @@ def test_a_map_made_twice(rank: float, degree: str) -> None:
 def test_what_was_not_measured_says_why() -> None:
     told = statements(NOTHING)
     assert {each.degree for each in told} == {"not measured"}
-    assert told[0].text == "How much of the score the marked region carries was not measured: the map marks nothing."
-    assert told[1].text == "Whether the map's order is better than a random one was not measured."
+    assert (
+        told[0].text == "How much of the score the marked region carries could not be measured: the map marks nothing."
+    )
+    assert told[1].text == "Whether the map's order is better than a random one could not be measured."
 
 
 def test_the_verdict_follows_the_worst(make_alarm: Make) -> None:
@@ -101,7 +105,7 @@ def test_the_verdict_follows_the_worst(make_alarm: Make) -> None:
     )
     assert verdict(record, replace(FINE, rerun=None, agreement=-1.0)).startswith("Mixed: 4 of 5")
     assert verdict(record, replace(FINE, sane=False, flags=("x",))).startswith("Poor: there is little reason")
-    poor = replace(FINE, gain=-0.1, marked=0.0, agreement=-1.0)
+    poor = replace(FINE, gain=-0.1, marked=0.0, rerun=0.1)
     assert "(3 of 5 checks failed)" in verdict(record, poor)
     assert verdict(record, NOTHING).startswith("Nothing could be measured")
 

@@ -13,7 +13,7 @@ from vidence.attribution.progress import heard_by
 from vidence.cli.sources import Bars, keep, over
 from vidence.frames.source import Source
 from vidence.models.detector import Detector
-from vidence.pipeline import Check, Reasons, deciding
+from vidence.pipeline import Reasons, ShortCheck, deciding
 from vidence.record.store import Store
 from vidence.review import short_check
 from vidence.review.report import write_report
@@ -34,7 +34,7 @@ def explain_all(
     last_s: float | None = None,
     everything: bool = False,
     fps: float | None = None,
-    check: Check | None = None,
+    check: ShortCheck | None = None,
 ) -> None:
     """Explain the sources with every explainer of `lines`, and write records and report to the folder `out`.
 
@@ -70,7 +70,7 @@ class _Work:
     span: tuple[float, float] | None
     store: Store
     out: Path
-    check: Check | None
+    check: ShortCheck | None
 
     def explain(self, source: Source, bars: Bars) -> None:
         """Score, explain, draw and record one source."""

@@ -21,13 +21,14 @@ def command(
 ) -> None:
     """Recompute score and maps of RECORD (the first digits of its id suffice) from its source.
 
-    Source and weights must have the recorded digests. A map's difference is given as a share of its greatest value. The
-    exit code is 1 if anything disagrees.
+    Source and weights must have the recorded digests. A map's difference is given as a share of its greatest value; a
+    short check that the record holds is made again, and its figures compared. The exit code is 1 if anything disagrees.
 
     \b
     vidence replay why/records.db 3fa91c
     vidence replay why/records.db 3fa91c --source /mnt/archive/street.mp4
     """
+    from vidence.evaluate.trusting import short_checks
     from vidence.frames.source import open_source
     from vidence.models.detector import load_deployed
     from vidence.record.store import Store
@@ -41,7 +42,8 @@ def command(
         if place[name] is None:
             raise click.UsageError(f"this record does not say where its {name} lies; pass --{name}.")
     model = load_deployed(str(place["detector"]))
-    found = replayed(held, model, open_source(str(place["source"]), fps=fps), folder=store.parent)
+    source_now = open_source(str(place["source"]), fps=fps)
+    found = replayed(held, model, source_now, folder=store.parent, check=short_checks)
     for check in found:
         agrees = check.difference <= tolerance
         click.echo(f"{'agrees' if agrees else 'DISAGREES':10} {check.what}: difference {check.difference:.3g}")

@@ -13,7 +13,7 @@ from vidence.record.trust import Trust
 from vidence.review.wording import count, percent, sentence
 
 Degree: TypeAlias = Literal["good", "mixed", "poor", "not measured"]
-TWICE = 2.0  # times the random region's share from which the marked one is said to carry more
+TWICE = 2.0  # times what chance reaches, from which a share is said to be more than that
 LEAST = 0.1  # share of the score that a region must carry at least, to be said to carry some
 EARLIER = 0.05  # area between the curves from which the map's order is said to be better than a random one
 ALIKE, SOME = 0.5, 0.2  # rank correlations of two families that are called alike, and partly alike
@@ -60,7 +60,7 @@ def lines(record: DecisionRecord) -> Iterator[str]:
 
 
 def _marked(trust: Trust) -> Line:
-    if trust.marked is None or trust.chance is None:
+    if trust.marked is None or trust.chance is None or trust.region is None:
         return _unmeasured(trust, "marked", "How much of the score the marked region carries")
     size = f"The marked region ({percent(trust.region)} of the clip)"
     random = f"a random region of that size carries {_carried(trust.chance)}"
@@ -94,20 +94,19 @@ def _sanity(trust: Trust) -> Line:
         return _unmeasured(trust, "sanity", "Whether the map depends on what the model learnt")
     if not trust.sane:
         return Line("poor", " ".join(map(sentence, trust.flags)))
-    also = "" if "class_agnostic" in trust.unmeasured else ", and so it does when another class is asked about"
+    also = "" if "class" in trust.unmeasured else ", and so it does when another class is asked about"
     return Line("good", f"The map changes when what the model learnt is replaced by random numbers{also}.")
 
 
 def _families(trust: Trust) -> Line:
-    if trust.other is None:
+    if trust.other is None or trust.agreement is None:
         return _unmeasured(trust, "agreement", "Whether an explanation of another kind marks the same")
-    if trust.agreement is None or trust.overlap is None:
-        return _unmeasured(trust, "agreement", f"Whether {trust.other} marks the same")
-    common = f"{percent(trust.overlap)} of the marked region, {percent(trust.region)} by chance"
+    overlap, chance = trust.overlap or 0.0, trust.overlap_chance or 0.0
+    common = f"{percent(overlap)} of the strongest part, {percent(chance)} by chance"
     figures = f"(rank correlation {trust.agreement:.2f}; in common {common})"
-    if trust.agreement >= ALIKE and trust.overlap > trust.region:
+    if trust.agreement >= ALIKE and overlap > chance:
         return Line("good", f"Made in another way, by {trust.other}, the map looks alike {figures}.")
-    if trust.agreement >= SOME:
+    if trust.agreement >= SOME or overlap >= TWICE * chance:
         return Line("mixed", f"Made in another way, by {trust.other}, the map looks alike only in part {figures}.")
     return Line("poor", f"Two ways of explaining contradict each other: {trust.other} marks other places {figures}.")
 
@@ -126,4 +125,4 @@ def _rerun(trust: Trust) -> Line:
 
 def _unmeasured(trust: Trust, name: str, what: str) -> Line:
     why = trust.unmeasured.get(name)
-    return Line("not measured", f"{what} was not measured{f': {why}' if why else ''}.")
+    return Line("not measured", f"{what} could not be measured{f': {why}' if why else ''}.")
