@@ -2,7 +2,7 @@
 
     .venv/bin/python benchmarks/study.py --root ../shared/data --out runs/study [--network KEY] [--seeds 3] [--clips 40]
 
-Made or kept in the folder `--out`: the synthetic clips, a detector per network and seed, and the comparison of each, by the
+The folder `--out` keeps the synthetic clips, a detector per network and seed, and the comparison of each, made by the
 commands that a user has (`vidence train`, `vidence compare`). A stopped run goes on; what is done is not done again. A
 classifier's accuracy is measured on 200 synthetic clips of people and cameras it has not seen (on the held-out part for
 real data), and stands beside the 0.95 that the study asks for. Data sets that are not there are left out, and said so.
