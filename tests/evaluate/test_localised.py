@@ -9,8 +9,9 @@ from torch import nn
 
 from vidence.attribution.explainer import Attributions, Explainer
 from vidence.errors import DataError, ShapeError
+from vidence.evaluate.bootstrap import interval
 from vidence.evaluate.controls import CONTROLS
-from vidence.evaluate.localised import COLUMNS, Marked, interval, localise
+from vidence.evaluate.localised import COLUMNS, Marked, localise
 from vidence.frames.clip import Clip
 from vidence.frames.transforms import Fit
 from vidence.record.facts import ClipRef

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from vidence.aside import written_aside
 from vidence.attribution.explainer import Explainer
 from vidence.errors import DataError, ShapeError
+from vidence.evaluate.bootstrap import interval
 from vidence.evaluate.controls import controls
 from vidence.evaluate.localisation import (
     AgainstTruth,
@@ -33,7 +34,6 @@ from vidence.frames.clip import Clip
 from vidence.frames.transforms import Fit, resize_map
 from vidence.scoring.scores import Logit, ScoreFunction, logits_of, pinned
 
-RESAMPLES = 2000
 COLUMNS: Mapping[str, AgainstTruth] = MappingProxyType(
     {
         "mass-inside": MassInside(),
@@ -200,11 +200,3 @@ def _at_pixels(values: Float[Tensor, "1 t h w"], detector: Explained, marked: Ma
 def _quiet(masses: Mapping[tuple[str, bool], Sequence[float]], name: str) -> float | None:
     loud = float(np.mean(masses[name, True]))
     return float(np.mean(masses[name, False])) / loud if (name, False) in masses and loud > 0 else None
-
-
-def interval(values: Sequence[float] | Float[np.ndarray, " m"], *, seed: int = 0) -> tuple[float, float, float]:
-    """Mean and 95 % percentile-bootstrap interval over clips."""
-    held = np.asarray(values, np.float64)
-    draws = np.random.default_rng(seed).integers(0, len(held), (RESAMPLES, len(held)))
-    low, high = np.quantile(held[draws].mean(axis=1), [0.025, 0.975])
-    return float(held.mean()), float(low), float(high)
