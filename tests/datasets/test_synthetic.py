@@ -1,15 +1,26 @@
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_score
 from sklearn.preprocessing import StandardScaler
 
-from vidence.datasets.cast import Happening, draw_cast, placed
+from vidence.datasets.cast import WALKS, Happening, draw_cast, placed
 from vidence.datasets.dataset import classes_of, normal_classes
 from vidence.datasets.folder import read_folder
-from vidence.datasets.synthetic import CLASSES, Synthetic, write, write_scenes
+from vidence.datasets.synthetic import (
+    CLASSES,
+    KINDS,
+    SCENE,
+    Synthetic,
+    _happenings,
+    scene_settings,
+    write,
+    write_scenes,
+)
+from vidence.datasets.walkway import BOTTOM, TOP
 from vidence.errors import DataError
 from vidence.frames.source import open_source
 
@@ -184,3 +195,164 @@ def test_scenes_must_be_long_enough(tmp_path):
         write_scenes(tmp_path, 1, settings=TINY)
     with pytest.raises(DataError, match="at least one clip"):
         write(tmp_path, 0)
+
+
+ALL = Synthetic(size=(96, 128), event_frames=8, kinds=KINDS)
+
+
+def centroid_x(clip) -> np.ndarray:
+    """In pixels, of the frames of the event."""
+    return np.array([np.argwhere(mask)[:, 1].mean() for mask in clip.mask[event_frames(clip)]])
+
+
+def test_more_kinds_leave_the_default_set_as_it_was():
+    """Figures of the set before there were more kinds."""
+    clip = TINY.clip("cyclist", 5)
+    area = [287, 307, 309, 313, 312, 311, 304, 303, 302, 303, 307, 308, 306, 307, 304, 280]
+    light = [134.024, 134.622, 132.535, 134.724, 132.723, 133.317, 135.736, 138.133]
+    np.testing.assert_allclose(clip.mask.sum(axis=(1, 2)), area, atol=2)
+    np.testing.assert_allclose(clip.pixels.mean(axis=(1, 2, 3))[:8], light, atol=0.05)
+    assert clip.events == (("cyclist", 0.0, 1.875),)
+    assert TINY.classes == CLASSES
+
+
+@pytest.mark.parametrize("label", WALKS)
+def test_a_walk_that_goes_wrong_lasts_as_long_as_asked(label):
+    for n, seed in ((4, 0), (8, 1), (8, 2)):
+        clip = replace(TINY, event_frames=n, kinds=(label,)).clip(label, seed)
+        frames = event_frames(clip)
+        assert len(frames) == n
+        assert clip.events == ((label, clip.times[frames[0]], clip.times[frames[-1]]),)
+        again = replace(TINY, event_frames=n, kinds=(label,)).clip(label, seed)
+        np.testing.assert_array_equal(clip.pixels, again.pixels)
+        np.testing.assert_array_equal(clip.mask, again.mask)
+
+
+def test_a_runner_may_leave_the_picture_and_the_truth_says_when():
+    clip = replace(TINY, event_frames=16, kinds=("runner",)).clip("runner", 0)
+    frames = event_frames(clip)
+    assert 4 <= len(frames) <= 16
+    assert clip.events == (("runner", clip.times[frames[0]], clip.times[frames[-1]]),)
+
+
+@pytest.mark.parametrize("label", KINDS)
+def test_twins_of_more_kinds_differ_in_the_event_alone(label):
+    for seed in (3, 5):
+        normal, anomalous = ALL.clip("normal", seed), ALL.clip(label, seed)
+        differs = np.flatnonzero((normal.pixels != anomalous.pixels).any(axis=(1, 2, 3)))
+        frames = event_frames(anomalous)
+        assert len(frames) == 8
+        assert set(differs) <= set(frames)
+        assert len(differs) >= 7, "jitter begins where the walker is"
+        assert not normal.mask.any()
+
+
+@pytest.mark.parametrize("label", WALKS)
+def test_the_mask_is_what_the_anomaly_changes(label, monkeypatch):
+    """Against the same film without it: in colours that nobody wears, and without shadows, which no mask counts."""
+    drawn = Synthetic.cast
+
+    def painted(made, seed):
+        cast = drawn(made, seed)
+        green = dict.fromkeys(("shirt", "trousers", "skin", "hair"), (0, 255, 0))
+        return replace(cast, passer=replace(cast.passer, look=replace(cast.passer.look, **green)))
+
+    monkeypatch.setattr(Synthetic, "cast", painted)
+    monkeypatch.setattr("vidence.datasets.synthetic.cast_shadow", lambda empty, feet: empty)
+    for seed in (0, 3):
+        there, without = ALL.film([Happening(label, 0.25, 1.125)], seed), ALL.film([], seed)
+        differs = (there.pixels != without.pixels).any(axis=-1)
+        around = np.stack([cv2.dilate(mask.astype(np.uint8), np.ones((3, 3))) for mask in there.mask]) > 0
+        np.testing.assert_array_equal(event_frames(there), np.arange(2, 10))
+        assert (there.mask & ~differs).sum() <= 0.01 * there.mask.sum(), "all of it differs, but shoes on shoes"
+        assert (differs & ~around).sum() <= 0.01 * differs.sum(), "nothing else differs, but pixels hardly covered"
+
+
+def test_speed_and_direction_can_be_measured_on_the_masks():
+    """`wrong-way` is the same person's normal pace."""
+    steps = {label: [np.diff(centroid_x(ALL.clip(label, seed))) for seed in range(8)] for label in WALKS}
+    middle = {label: np.median(np.abs(found), axis=1) for label, found in steps.items()}
+    faster = middle["runner"] / middle["wrong-way"]
+    assert np.median(faster) == pytest.approx(3, abs=0.4)
+    assert (faster > 2).all()
+    assert (np.median(steps["wrong-way"], axis=1) < 0).all(), "against the others, who go to the right"
+    assert (np.median(steps["runner"], axis=1) > 0).all()
+    assert all((found > 0).any() and (found < 0).any() for found in steps["jitter"]), "to and fro"
+
+
+def test_only_a_trespasser_stands_beside_the_walkway():
+    for label in WALKS:
+        feet = [np.argwhere(ALL.clip(label, seed).mask)[:, 1].max() / 96 for seed in range(4)]
+        assert all((TOP < y < BOTTOM) != (label == "trespasser") for y in feet), (label, feet)
+
+
+def test_a_single_frame_does_not_tell_jitter_and_two_do():
+    made = Synthetic(size=(48, 64), length=4, event_frames=4, kinds=("jitter",))
+    labels = np.arange(100) % 2
+    frames = [made.clip(made.classes[label], seed).pixels[2].astype(np.float32) for seed, label in enumerate(labels)]
+    x = StandardScaler().fit_transform([[*frame.mean(axis=(0, 1)), frame.std(), *_coarse(frame)] for frame in frames])
+    accuracy = cross_val_score(LogisticRegression(max_iter=500), x, labels, cv=5).mean()
+    assert accuracy < 1 / 2 + 3 * (1 / 4 / 100) ** 0.5
+    normal, jitter = (np.array([_motion(made.clip(label, seed)) for seed in range(20)]) for label in made.classes)
+    assert (jitter > normal).mean() > 0.9
+
+
+def _motion(clip) -> float:
+    """How much neighbouring frames differ where they differ most."""
+    return float(np.abs(np.diff(clip.pixels.astype(np.float32), axis=0)).mean(axis=(1, 2, 3)).max())
+
+
+def _coarse(frame) -> np.ndarray:
+    """Light in 4 x 6 cells, without what the whole frame has in common."""
+    cells = cv2.resize(frame, (6, 4), interpolation=cv2.INTER_AREA).mean(axis=-1).ravel()
+    return cells - cells.mean()
+
+
+def test_classes_and_lengths_are_those_of_the_kinds():
+    assert replace(TINY, kinds=("jitter", "cart")).classes == ("normal", "jitter", "cart")
+    with pytest.raises(DataError, match="normal, cyclist, cart; got 'runner'"):
+        TINY.clip("runner", 0)
+    for kinds in ((), ("theft",), ("cart", "cart")):
+        with pytest.raises(DataError, match="one or more of the kinds cyclist, cart, runner"):
+            replace(TINY, kinds=kinds)
+    with pytest.raises(DataError, match="can last 4 to 16 frames each if the kinds are cart, jitter"):
+        replace(TINY, kinds=("cart", "jitter"), event_frames=2)
+    with pytest.raises(DataError, match="event_frames=None"):
+        Synthetic(size=(48, 64), length=3, kinds=("runner",))
+
+
+def test_a_written_set_has_the_kinds_asked_for(tmp_path):
+    made = replace(TINY, length=4, kinds=("jitter", "trespasser"))
+    samples = write(tmp_path, 4, settings=made)
+    assert [sample.label for sample in samples] == ["normal", "jitter", "trespasser", "normal"]
+
+
+def test_scenes_of_more_kinds_and_scenes_in_which_nothing_happens(tmp_path):
+    made = replace(scene_settings(("runner", "jitter")), size=(48, 64), rate=2.0, length=85)
+    samples = write_scenes(tmp_path / "events", 4, settings=made, camera=7)
+    rows = [line.split(",") for line in (tmp_path / "events" / "events.csv").read_text().splitlines()[1:]]
+    assert [row[:2] for row in rows] == [
+        ["clips/scene-00.mp4", "jitter"],
+        ["clips/scene-01.mp4", "runner"],
+        ["clips/scene-01.mp4", "jitter"],
+        ["clips/scene-02.mp4", "runner"],
+    ]
+    seconds = {
+        label: [float(last) - float(first) for _, name, first, last in rows if name == label] for label in made.kinds
+    }
+    assert 0 < max(seconds["runner"]) < min(seconds["jitter"]) < 12
+    assert {sample.group for sample in samples} == {"camera-07"}
+    quiet = write_scenes(tmp_path / "quiet", 1, settings=replace(made, events=0), camera=7)
+    assert [sample.label for sample in quiet] == ["normal"]
+    assert len((tmp_path / "quiet" / "events.csv").read_text().splitlines()) == 1
+    with pytest.raises(DataError, match="42 seconds each if the kinds are runner, jitter; got n=1 and"):
+        write_scenes(tmp_path, 1, settings=replace(made, length=84))
+
+
+def test_scenes_of_every_kind_are_long_enough():
+    made = scene_settings(KINDS)
+    assert made.length == 42 * 8 + 1
+    assert scene_settings() == SCENE
+    for seed in range(300):
+        for one in _happenings(made, ("wrong-way", "trespasser"), seed):
+            assert 0 < one.first_s < one.last_s < 42

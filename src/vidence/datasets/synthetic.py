@@ -4,6 +4,11 @@ People walk, and two stand and talk, on a walkway under a fixed camera. Two thin
 rides there, or a delivery `cart` drives there. Clips of one seed are twins: they differ in nothing
 but the event. So that a sudden change alone means nothing, one more walker comes and goes in every clip, for as many
 frames as an event might last.
+
+Four more kinds can be asked for, which are people like all others: a `runner`, somebody who walks the `wrong-way`, a
+`trespasser` where nobody walks, and `jitter`, whose every frame is one of a walk and whose motion is none. Clips of a
+set with one of these have a passer-by for the frames of the event, whose way it is that goes wrong; in the normal twin
+it does not. Where `wrong-way` is among the kinds, everybody else, riders too, goes to the right, in every place.
 """
 
 from __future__ import annotations
@@ -11,24 +16,30 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import pairwise
 from math import ceil
 from pathlib import Path
 
 import av
 import cv2
 import numpy as np
+from rich.console import Console
+from rich.progress import track
 
-from vidence.datasets.cast import Cast, Happening, draw_cast, placed
+from vidence.datasets.cast import RIDES, WALKS, Cast, Happening, crossing_s, draw_cast, placed, slowest_crossing_s
 from vidence.datasets.dataset import Sample
 from vidence.datasets.figures import Canvas
 from vidence.datasets.walkway import background, cast_shadow, person_height
 from vidence.errors import DataError
 from vidence.frames.encoding import REPEATABLE_X264
 
-CLASSES = ("normal", "cyclist", "cart")
+KINDS = (*RIDES, *WALKS)
+CLASSES = ("normal", *RIDES)  # of a set whose kinds are not asked for
 EVENT_LENGTHS = (1, 2, 4, 8)
+QUIET_S = 2  # seconds of a scene's slot before and after what happens in it
+MOTION_FRAMES = 4  # that an event of a set with one of `WALKS` lasts at the least: fewer show no motion
 FINE = 432  # rows of the canvas on which figures are drawn before it is shrunk
 CAMERA_CLIPS = 12  # clips that `write` takes from one camera
 
@@ -49,7 +60,8 @@ class SyntheticClip:
 @dataclass(frozen=True)
 class Synthetic:
     """Settings. `size` (h, w) in pixels, `length` frames at `rate` a second; `event_frames` is how many frames an event
-    lasts (None: 1, 2, 4, 8 or as many as fit, at random), `events` how many there are in an anomalous clip.
+    lasts (None: 1, 2, 4, 8 or as many as fit, at random), `events` how many there are in an anomalous clip. `kinds` are
+    those of `KINDS` that the set has.
     """
 
     size: tuple[int, int] = (144, 192)
@@ -57,18 +69,35 @@ class Synthetic:
     rate: float = 8.0
     event_frames: int | None = None
     events: int = 1
+    kinds: tuple[str, ...] = RIDES
 
     def __post_init__(self) -> None:
         if min(self.size) < 16 or any(side % 2 for side in self.size) or self.length < 1 or self.rate <= 0:
             raise DataError(
                 f"a synthetic clip needs even sides of 16 pixels or more, a frame and a positive rate; got {self}."
             )
-        lasts = 1 if self.event_frames is None else self.event_frames
-        if self.events < 0 or (self.events and not 1 <= lasts <= self._longest):
+        if not self.kinds or len(set(self.kinds)) < len(self.kinds) or set(self.kinds) - set(KINDS):
+            raise DataError(f"a synthetic set has one or more of the kinds {', '.join(KINDS)}, once; got {self.kinds}.")
+        lasts = self._shortest if self.event_frames is None else self.event_frames
+        if self.events < 0 or (self.events and not self._shortest <= lasts <= self._longest):
             raise DataError(
-                f"{self.events} separate events in {self.length} frames can last 1 to {self._longest} frames each; "
-                f"got event_frames={self.event_frames}."
+                f"{self.events} separate events in {self.length} frames can last {self._shortest} to {self._longest} "
+                f"frames each if the kinds are {', '.join(self.kinds)}; got event_frames={self.event_frames}."
             )
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """What a clip can be: normal, or of one of the kinds."""
+        return ("normal", *self.kinds)
+
+    @property
+    def has_walks(self) -> bool:
+        """Whether one of the kinds is a passer-by on a wrong way, so that normal clips have one on a right way."""
+        return bool(set(self.kinds) & set(WALKS))
+
+    @property
+    def _shortest(self) -> int:
+        return MOTION_FRAMES if self.has_walks else 1
 
     @property
     def _longest(self) -> int:
@@ -76,15 +105,18 @@ class Synthetic:
         return (self.length - self.events + 1) // self.events
 
     def clip(self, label: str, seed: int, *, camera: int | None = None) -> SyntheticClip:
-        """One clip of a class of `CLASSES`. `camera` chooses the place; by default every seed has its own."""
-        if label not in CLASSES:
-            raise DataError(f"a synthetic class is one of {', '.join(CLASSES)}; got {label!r}.")
+        """One clip of a class of `classes`. `camera` chooses the place; by default every seed has its own."""
+        if label not in self.classes:
+            raise DataError(f"a synthetic class of this set is one of {', '.join(self.classes)}; got {label!r}.")
         rng = np.random.default_rng([seed, 6])
         visit = self._runs("visit", 1, self._drawn_length(rng, self.length), rng)
-        return self.film([*visit, *([] if label == "normal" else self._plan(label, seed))], seed, camera=camera)
+        labels = [] if label == "normal" else [label]
+        if self.has_walks and label not in WALKS:
+            labels.append("passer-by")
+        return self.film([*visit, *(one for each in labels for one in self._plan(each, seed))], seed, camera=camera)
 
     def _plan(self, label: str, seed: int) -> list[Happening]:
-        """Disjoint events at random times."""
+        """Disjoint events at random times, the same ones whatever happens then."""
         if not self.events:
             return []
         rng = np.random.default_rng([seed, 3])
@@ -92,8 +124,8 @@ class Synthetic:
         return self._runs(label, self.events, self.event_frames or drawn, rng)
 
     def _drawn_length(self, rng: np.random.Generator, longest: int) -> int:
-        """Frames that something lasts: any power of two, or as many as fit."""
-        return int(rng.choice([n for n in EVENT_LENGTHS if n < longest] + [longest, longest]))
+        """Frames that something lasts: any power of two that is long enough, or as many as fit."""
+        return int(rng.choice([n for n in EVENT_LENGTHS if self._shortest <= n < longest] + [longest, longest]))
 
     def _runs(self, label: str, runs: int, n: int, rng: np.random.Generator) -> list[Happening]:
         """`runs` happenings of `n` frames with a quiet frame or more between two."""
@@ -104,7 +136,7 @@ class Synthetic:
     def film(self, happenings: Sequence[Happening], seed: int, *, camera: int | None = None) -> SyntheticClip:
         """A clip in which the given things happen, of one class or of several."""
         empty = background(seed if camera is None else camera, self.size)
-        cast = draw_cast(np.random.default_rng([seed, 2]), self.size[1] / self.size[0])
+        cast = self.cast(seed)
         sensor = np.random.default_rng([seed, 4])
         times = tuple(i / self.rate for i in range(self.length))
         frames, masks = [], []
@@ -114,13 +146,23 @@ class Synthetic:
             frames.append(_sensed(frame, sensor))
             masks.append(mask)
         mask = np.stack(masks)
-        anomalies = [one for one in happenings if one.label != "visit"]
+        anomalies = [one for one in happenings if one.label in KINDS]
         label = anomalies[0].label if anomalies else "normal"
         return SyntheticClip(np.stack(frames), times, label, mask, _seen(anomalies, mask, times))
 
+    def cast(self, seed: int) -> Cast:
+        """Who is there."""
+        one_way = "wrong-way" in self.kinds
+        return draw_cast(np.random.default_rng([seed, 2]), self.size[1] / self.size[0], one_way=one_way)
+
 
 SCENE = Synthetic(size=(288, 384), length=128)
-SCENES = (("cart",), ("cyclist", "cart"), ("cyclist",), ())
+
+
+def scene_settings(kinds: tuple[str, ...] = RIDES) -> Synthetic:
+    """Settings of scenes with events of these kinds, no longer than they have to be."""
+    made = replace(SCENE, kinds=kinds)
+    return replace(made, length=max(SCENE.length, round(_scene_s(made) * SCENE.rate) + 1))
 
 
 def _picture(
@@ -159,7 +201,7 @@ def _seen(
 
 
 def write(folder: str | Path, n: int, seed: int = 0, *, settings: Synthetic | None = None) -> list[Sample]:
-    """Write `n` labelled clips as H.264 files with their masks; classes take turns, 12 clips share a camera.
+    """Write `n` labelled clips as H.264 files with their masks; `classes` take turns, 12 clips share a camera.
 
     `clips.csv` has the columns file, label, group (the camera), mask, first_s, last_s (of the first event, else empty);
     `events.csv` has a row per event: file, label, first_s, last_s. A mask file holds `mask` bool (t, h, w) and `times`.
@@ -167,35 +209,60 @@ def write(folder: str | Path, n: int, seed: int = 0, *, settings: Synthetic | No
     if n < 1:
         raise DataError(f"a synthetic set needs at least one clip; got n={n}.")
     made = settings or Synthetic()
-    places = ((i, CLASSES[i % len(CLASSES)], i // CAMERA_CLIPS) for i in range(n))
+    places = ((i, made.classes[i % len(made.classes)], i // CAMERA_CLIPS) for i in range(n))
     films = (
         (f"{label}-{i:04d}", camera, made.clip(label, _seed(seed, i), camera=_seed(seed, camera)))
         for i, label, camera in places
     )
-    return _write(Path(folder), films, rate=made.rate)
+    return _write(Path(folder), films, n, rate=made.rate)
 
 
-def write_scenes(folder: str | Path, n: int, seed: int = 0, *, settings: Synthetic | None = None) -> list[Sample]:
-    """Write `n` longer films with quiet stretches, each by its own camera, in the layout of `write`.
+def write_scenes(
+    folder: str | Path, n: int, seed: int = 0, *, settings: Synthetic | None = None, camera: int | None = None
+) -> list[Sample]:
+    """Write `n` longer films with quiet stretches in the layout of `write`, each by its own camera or all by `camera`.
 
-    In turn: a cart, a cyclist and later a cart, a cyclist, nothing. Events last two to four seconds, at random times.
+    In turn: the last kind, each kind and later the next, the first kind, nothing. Events come at random times; riders
+    stay two to four seconds, walkers cross the picture at their pace. Without events (`events=0`) nothing ever happens.
     """
     made = settings or SCENE
-    ends = (made.length - 1) / made.rate
-    if n < 1 or ends < 12:
-        raise DataError(f"scenes need n of at least 1 and 12 seconds each; got n={n} and {ends:g} s.")
-    films = []
-    for i in range(n):
-        rng = np.random.default_rng([_seed(seed, i), 5])
-        labels = SCENES[i % len(SCENES)]
-        slot = ends / max(len(labels), 1)
-        happenings = []
-        for place, label in enumerate(labels):
-            lasts = float(rng.uniform(2.2, 3.5))
-            first = place * slot + float(rng.uniform(1.5, slot - lasts - 0.5))
-            happenings.append(Happening(label, first, first + lasts))
-        films.append((f"scene-{i:02d}", i, made.film(happenings, _seed(seed, i))))
-    return _write(Path(folder), films, rate=made.rate)
+    if n < 1 or (made.length - 1) / made.rate < _scene_s(made):
+        raise DataError(
+            f"scenes need n of at least 1 and {_scene_s(made):g} seconds each if the kinds are "
+            f"{', '.join(made.kinds)}; got n={n} and {(made.length - 1) / made.rate:g} s."
+        )
+    programmes = _programmes(made.kinds) if made.events else [()]
+    plans = ((i, _happenings(made, programmes[i % len(programmes)], _seed(seed, i))) for i in range(n))
+    films = (
+        (f"scene-{i:02d}", i if camera is None else camera, made.film(happenings, _seed(seed, i), camera=camera))
+        for i, happenings in plans
+    )
+    return _write(Path(folder), films, n, rate=made.rate)
+
+
+def _programmes(kinds: Sequence[str]) -> list[tuple[str, ...]]:
+    """What happens in one scene and the next, so that every kind is there twice."""
+    return [(kinds[-1],), *reversed(list(pairwise(kinds))), (kinds[0],), ()]
+
+
+def _scene_s(made: Synthetic) -> float:
+    """Seconds that a scene must have: room for two riders, or for two who walk and a passer-by."""
+    return 3.0 * ceil(QUIET_S + slowest_crossing_s(made.size[1] / made.size[0])) if made.has_walks else 12.0
+
+
+def _happenings(made: Synthetic, programme: Sequence[str], seed: int) -> list[Happening]:
+    """The programme at random times, a slot for each; in a set with walks a passer-by crosses in a slot of his own."""
+    rng = np.random.default_rng([seed, 5])
+    labels = list(programme)
+    if made.has_walks:
+        labels.insert(int(rng.integers(len(labels) + 1)), "passer-by")
+    slot = (made.length - 1) / made.rate / max(len(labels), 1)
+    found = []
+    for place, label in enumerate(labels):
+        lasts = float(rng.uniform(2.2, 3.5)) if label in RIDES else crossing_s(made.cast(seed), label)
+        first = place * slot + float(rng.uniform(1.5, slot - lasts - 0.5))
+        found.append(Happening(label, first, first + lasts))
+    return found
 
 
 def _seed(seed: int, i: int) -> int:
@@ -203,13 +270,14 @@ def _seed(seed: int, i: int) -> int:
     return seed * 1_000_003 + i
 
 
-def _write(folder: Path, films: Iterable[tuple[str, int, SyntheticClip]], *, rate: float) -> list[Sample]:
+def _write(folder: Path, films: Iterable[tuple[str, int, SyntheticClip]], n: int, *, rate: float) -> list[Sample]:
     for name in ("clips", "masks"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     samples = []
     clips: list[list[object]] = [["file", "label", "group", "mask", "first_s", "last_s"]]
     events: list[list[object]] = [["file", "label", "first_s", "last_s"]]
-    for stem, camera, film in films:
+    shown = track(films, f"filming {folder.name}", total=n, console=Console(stderr=True), transient=True)
+    for stem, camera, film in shown:
         file, mask, group = f"clips/{stem}.mp4", f"masks/{stem}.npz", f"camera-{camera:02d}"
         encode(folder / file, film.pixels, rate=rate)
         aside = folder / f"masks/.{stem}.npz"
