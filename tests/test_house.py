@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "record": "errors",
     "frames": "record spec errors",
     "motion": "errors",
-    "models": "frames spec errors version",
+    "models": "frames motion record spec errors version",
     "scoring": "frames models record spec errors version",
     "attribution": "frames models scoring motion record spec errors",
     "render": "frames attribution scoring record errors",

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Any, ClassVar, Self
 
@@ -18,26 +17,12 @@ from vidence.attribution.entrance import ZERO, admitted, answering, range_flags
 from vidence.attribution.hooks import frozen
 from vidence.attribution.outputs import of_clip
 from vidence.errors import ExplainError
+from vidence.models.attributions import Attributions as Attributions  # what explainers return is imported from here
 from vidence.models.detector import Detector
 from vidence.record.facts import Certificate
 from vidence.scoring.scores import ScoreFunction
 
 NOTHING = 1e-30  # what a solver's rounding leaves of no effect at all
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Attributions:
-    """A map per clip. `values` (n, t, i, j) float32 on the map's own grid, positive = towards the score;
-    `raw` what the method computed before channels were reduced or frames interpolated; `gap` (n,) the completeness
-    gap where the method promises completeness; `layer` the call site a feature map was taken from.
-    """
-
-    values: Float[Tensor, "n t i j"]
-    raw: Tensor | None = None
-    gap: Float[Tensor, " n"] | None = None
-    layer: str | None = None
-    certificate: Certificate = field(default_factory=Certificate)
-    extra: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,9 @@ from vidence.cli.options import fps_option
 if TYPE_CHECKING:
     from vidence.datasets.dataset import Dataset, Sample
     from vidence.frames.source import Source
+    from vidence.models import MotionAttributes
     from vidence.models.classifier_detector import ClassifierDetector, ClassifierSettings
+    from vidence.models.motion_attributes import MotionAttributesDetector
     from vidence.models.reconstruction_detector import ReconstructionDetector, ReconstructionSettings
     from vidence.scoring.thresholds import ThresholdRule
 
@@ -87,7 +89,7 @@ def command(
     """
     from vidence import spec
     from vidence.datasets.opened import open_dataset
-    from vidence.models import DETECTORS
+    from vidence.models import DETECTORS, MotionAttributes
     from vidence.models.reconstruction_detector import ReconstructionSettings
     from vidence.scoring.thresholds import THRESHOLDS
 
@@ -96,7 +98,7 @@ def command(
     films = _films(footage, chosen, fps)
     dataset = open_dataset(data, root=root, group=group, normal=normal.split(",") if normal else None, fps=fps)
     how |= {"out": out, "rule": chosen}
-    if isinstance(settings, ReconstructionSettings):
+    if isinstance(settings, ReconstructionSettings | MotionAttributes):
         _refuse(settings, weights=weights, film=film)
         detector, parts = _normal(settings, dataset, films, **how)
         _tell(detector, parts, _learned(detector))
@@ -143,13 +145,28 @@ def _classifier(
 
 
 def _normal(
-    settings: ReconstructionSettings, dataset: Dataset, films: Sequence[Source], *, out: Path, seed: int, **how: Any
-) -> tuple[ReconstructionDetector, Parts]:
+    settings: ReconstructionSettings | MotionAttributes,
+    dataset: Dataset,
+    films: Sequence[Source],
+    *,
+    out: Path,
+    seed: int,
+    **how: Any,
+) -> tuple[ReconstructionDetector | MotionAttributesDetector, Parts]:
     """Train on what is normal; crop and channels are the set's where the line names none."""
+    from vidence.models import MotionAttributes
+    from vidence.training.motion_fit import fit_motion
     from vidence.training.normal import fit_normal, settled
 
     parts = dict(zip(("train", "val", "test"), dataset.normal_split(seed), strict=True))
-    detector = fit_normal(settled(settings, dataset), parts["train"], parts["val"], out=out, seed=seed, **how)
+    footage: dict[str, Any] = {"samples": parts["train"], "val": parts["val"], "out": out, "seed": seed}
+    if isinstance(settings, MotionAttributes):
+        ignored = [name for name in ("epochs", "patience", "resume") if how[name]]
+        if ignored:
+            raise click.UsageError(f"motion-attributes learns in one pass; leave out --{ignored[0]}.")
+        detector: Any = fit_motion(settings, rule=how["rule"], **footage)
+    else:
+        detector = fit_normal(settled(settings, dataset), **footage, **how)
     if films:
         _on_footage(detector, films, how["rule"])
         detector.save(out)
@@ -165,7 +182,7 @@ def _films(names: Sequence[str], rule: ThresholdRule | None, fps: float | None) 
     return [open_source(name, fps=fps) for name in names]
 
 
-def _refuse(settings: ReconstructionSettings, *, weights: Path | None, film: bool) -> None:
+def _refuse(settings: ReconstructionSettings | MotionAttributes, *, weights: Path | None, film: bool) -> None:
     """Options that a detector of what is normal has no use for."""
     if weights is not None:
         raise click.UsageError(
@@ -187,7 +204,7 @@ def _on_footage(detector: Any, films: Sequence[Source], rule: ThresholdRule | No
         detector.threshold = rule.fit(curves, line=spec.line(rule, THRESHOLDS)).facts()
 
 
-def _learned(detector: ReconstructionDetector) -> list[str]:
+def _learned(detector: ReconstructionDetector | MotionAttributesDetector) -> list[str]:
     """How far the training came, and whether it learned more than the mean frame."""
     facts = detector.facts
     lines = [f"normal     {facts['calibration']['frames']} validation frames"]
@@ -196,7 +213,10 @@ def _learned(detector: ReconstructionDetector) -> list[str]:
         lines[0] += f"; squared error per value {errors['mse']:.3g}, of the mean frame {errors['mean_frame_mse']:.3g}"
         if errors["mse"] >= errors["mean_frame_mse"]:
             lines.append("note       it reconstructs normal frames no better than their mean does")
-    if not facts["plateau_reached"]:
+    if "cells" in facts:
+        lines.append(f"cells      {facts['cells']['kept']} kept of {facts['cells']['seen']} that moved")
+        lines.append(f"delay      a score is final {facts['delay_frames']} frames later")
+    if not facts.get("plateau_reached", True):
         lines.append(f"note       the validation loss still fell in epoch {facts['epochs']}; more epochs may help")
     return lines
 

@@ -16,6 +16,7 @@ from vidence.evaluate.pixel_level import PixelTally
 from vidence.frames.clip import Clip, Frame
 from vidence.frames.source import Source
 from vidence.models.detector import Detector, FrameScores, Session
+from vidence.models.motion_session import MotionSession
 from vidence.models.reconstruction import ReconstructionNetwork
 from vidence.models.reconstruction_detector import LiveScores, ReconstructionDetector
 from vidence.scoring.timeline import Curve, curve
@@ -158,14 +159,15 @@ def follow(
 def _look(
     detector: Detector, session: Session, clip: Clip, meter: Meter, *, mapped: bool
 ) -> tuple[FrameScores, FrameScores, Float[np.ndarray, "s h w"] | None]:
-    """Raw errors, live scores and density of one window. A classifier's raw errors are its live scores.
+    """Raw errors, live scores and density of one window. Without a network that reconstructs, raw errors are the live
+    scores.
 
     Only what live scoring would do is timed, so that detectors with and without maps compare.
     """
     with meter.running():
         if not (isinstance(detector, ReconstructionDetector) and isinstance(session, LiveScores)):
             live = session.push(clip)
-            return live, live, None
+            return live, live, session.density() if mapped and isinstance(session, MotionSession) else None
         raw, density = detector.examined(clip)
         live = session.follow(raw)
     return raw, live, density() if mapped else None

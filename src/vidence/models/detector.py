@@ -16,6 +16,8 @@ from vidence.frames.windows import Windows
 from vidence.models.detector_folder import read_facts
 from vidence.spec import parse
 
+RECOMMENDED = "recommended_explainer"  # the fact that names it
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameScores:
@@ -88,6 +90,16 @@ def load_detector(folder: str | Path) -> Detector:
 
     line = read_facts(folder, known=DETECTORS)["detector"]
     return DETECTORS[parse(line).key].load(folder)
+
+
+def recommended_line(detector: Detector, score: str | None = None) -> str | None:
+    """The explainer's line that `vidence recommend` wrote into the detector; None where there is none, where the
+    weights are others by now, or for a `score` other than the default one that it was found for.
+    """
+    held = detector.facts.get(RECOMMENDED)
+    if held is None or held["weights"] != detector.weights_digest or score not in (None, held["score"]):
+        return None
+    return str(held["explainer"])
 
 
 def load_deployed(folder: str | Path) -> Detector:

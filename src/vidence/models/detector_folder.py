@@ -96,6 +96,16 @@ def read_facts(folder: str | Path, *, known: Container[str]) -> dict[str, Any]:
     return facts
 
 
+def add_fact(folder: str | Path, name: str, value: Any) -> None:
+    """Write one fact into `detector.json`, in place of an older one of its name; all else stays as it is."""
+    file = Path(folder) / FACTS_FILE
+    held = json.loads(file.read_bytes())
+    held["facts"] = {**held["facts"], name: value}
+    text = json.dumps(held, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    with written_aside(file) as aside:
+        aside.write_text(text, encoding="utf-8")
+
+
 def _problem(facts: Any) -> str | None:
     """What is wrong with the JSON, or None."""
     if not isinstance(facts, dict):

@@ -1,7 +1,10 @@
-"""Dense optical flow between neighbouring frames (Farnebäck, SCIA 2003), and points that follow it."""
+"""Dense optical flow between neighbouring frames (Farnebäck, SCIA 2003; DIS: Kroeger et al., ECCV 2016), and points
+that follow it.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -9,13 +12,36 @@ import cv2
 import numpy as np
 import torch
 from einops import rearrange
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Float32, UInt8
 from torch import Tensor
 
 from vidence.errors import ShapeError
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601: gray of an RGB pixel
 PYRAMID, LEVELS, WINDOW, ROUNDS, NEIGHBOURS, SIGMA = 0.5, 3, 15, 3, 5, 1.2  # as in Uchiyama et al., WACV 2023
+
+Between = Callable[[UInt8[np.ndarray, "h w"], UInt8[np.ndarray, "h w"]], Float32[np.ndarray, "h w 2"]]
+
+
+def _farneback(now: UInt8[np.ndarray, "h w"], other: UInt8[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w 2"]:
+    flow = np.zeros((*now.shape, 2), np.float32)
+    cv2.calcOpticalFlowFarneback(now, other, flow, PYRAMID, LEVELS, WINDOW, ROUNDS, NEIGHBOURS, SIGMA, 0)
+    return flow
+
+
+def _dis(preset: int) -> Between:
+    made = cv2.DISOpticalFlow.create(preset)
+    return lambda now, other: made.calc(now, other, np.zeros((*now.shape, 2), np.float32))
+
+
+FLOWS: dict[str, Callable[[], Between]] = {
+    "dis": lambda: _dis(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM),
+    "dis-fast": lambda: _dis(cv2.DISOPTICAL_FLOW_PRESET_FAST),
+    "farneback": lambda: _farneback,
+}
+"""Makes what says, for each pixel (x, y) of one gray picture, how many pixels further it lies in another. A DIS object
+keeps buffers: one a thread.
+"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,7 +64,7 @@ def dense_flow(x: Float[Tensor, "c t h w"]) -> Float[Tensor, "s 2 h w"]:
     pixels = np.rint(255 * gray).astype(np.uint8)
     flow = np.zeros((len(pixels) - 1, *pixels.shape[1:], 2), np.float32)
     for step, (now, following) in enumerate(pairwise(pixels)):
-        cv2.calcOpticalFlowFarneback(now, following, flow[step], PYRAMID, LEVELS, WINDOW, ROUNDS, NEIGHBOURS, SIGMA, 0)
+        flow[step] = _farneback(now, following)
     return rearrange(torch.from_numpy(flow[..., ::-1].copy()), "s h w d -> s d h w").to(x.device)
 
 

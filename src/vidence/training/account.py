@@ -46,16 +46,24 @@ def fit_facts(
 
     `split_seed` is what `parts` were split with, by default the `seed` of start and order.
     """
+    return clip_facts(data, parts, seed, split_seed) | {
+        "identity": done.identity,
+        "schedule": asdict(schedule),
+        "epochs": done.epoch,
+        "kept_epoch": done.best_epoch,
+    }
+
+
+def clip_facts(
+    data: str, parts: Mapping[str, Sequence[Sample]], seed: int, split_seed: int | None = None
+) -> dict[str, Any]:
+    """The part of `fit_facts` that a fit without epochs has too."""
     versions = {name: version(name) for name in _NAMED}
     return {
         "training_data": data,
         "clips": {part: dict(sorted(Counter(each.label for each in held).items())) for part, held in parts.items()},
         "seed": seed,
         "split_seed": seed if split_seed is None else split_seed,
-        "identity": done.identity,
-        "schedule": asdict(schedule),
-        "epochs": done.epoch,
-        "kept_epoch": done.best_epoch,
         "versions": versions | {"python": platform.python_version()},
     }
 

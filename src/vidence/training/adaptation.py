@@ -55,7 +55,7 @@ def adapted(
         [*held, *old],
         how,
         seed=seed,
-        rule=_rule(detector),
+        rule=rule_again(detector),
         cache=cache,
         progress=progress,
     )
@@ -119,7 +119,7 @@ def _normal(place: Path, fps: float | None) -> Sample:
     return Sample(str(place), "normal", place.name, fps=fps)
 
 
-def _rule(detector: ReconstructionDetector) -> ThresholdRule:
+def rule_again(detector: Detector) -> ThresholdRule:
     """The rule of the detector's threshold, if it can be fitted on normal footage again."""
     line = (detector.threshold or {}).get("rule", "")
     rule = spec.build(line, THRESHOLDS) if line else None

@@ -16,6 +16,7 @@ from vidence import spec
 from vidence.datasets.dataset import Sample
 from vidence.errors import DataError
 from vidence.models.evaluating import evaluating
+from vidence.models.motion_attributes import MotionAttributesDetector
 from vidence.models.reconstruction import ReconstructionNetwork, coloured, parts, shown
 from vidence.models.reconstruction_detector import ReconstructionDetector
 from vidence.scoring.run import judge
@@ -26,11 +27,14 @@ from vidence.training.clips import ClipBatches, as_input
 HIGH = 0.99  # the quantile of normal frames' errors that a live score of 1 stands for
 
 
-def calibrate(detector: ReconstructionDetector, val: Sequence[Sample], rule: ThresholdRule) -> None:
+def calibrate(
+    detector: ReconstructionDetector | MotionAttributesDetector, val: Sequence[Sample], rule: ThresholdRule
+) -> None:
     """Put the live score on its scale and choose the threshold, both on normal `val`; the network stays as it is.
 
-    Errors are smoothed as they will be live; 0 is their median, 1 their .99 quantile. Sets `facts['calibration']` (and
-    `facts['scales']` where errors are added) and `threshold`. Raises `DataError` if no frame gets a score.
+    Errors are smoothed as they will be live; 0 is their median, 1 their .99 quantile. Sets `facts['calibration']`,
+    `threshold`, and by `measure_scales` what the parts of the score are divided by. Raises `DataError` if no frame
+    gets a score.
     """
     for name in ("calibration", "scales"):
         detector.facts.pop(name, None)

@@ -1,0 +1,228 @@
+"""A detector without a network: attributes of what moves, and how far they are from those of normal footage.
+
+[own method, in the spirit of Reiss and Hoshen, attribute-based representations, 2022: docs/motion-attributes.md]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
+
+from vidence import spec as spec_line
+from vidence.errors import SpecError, WeightsError
+from vidence.frames.clip import Clip
+from vidence.frames.transforms import Fit
+from vidence.frames.windows import Windows
+from vidence.models.attribute_memory import GROUPS, AttributeMemory, CellSample
+from vidence.models.attributions import Attributions
+from vidence.models.detector_folder import fill_from_folder, read_facts, state_digest, write_detector
+from vidence.models.motion_evidence import told
+from vidence.models.motion_session import MotionSession, Seen
+from vidence.motion.flow import FLOWS
+from vidence.motion.moving_cells import Grid
+
+Rule = Literal["sum", "max"]
+MOST = 5  # frames that a score may wait for what follows
+HELD_CELLS = 50_000  # held-out normal cells that scales are read off at most
+CROP = 24  # pixels a side of the pictures that are kept of normal cells
+
+
+@dataclass(frozen=True, kw_only=True)
+class MotionAttributes:
+    """How fast, where to and in what manner something moves in each cell, against the nearest normal cells.
+
+    `flow` is how motion is found: dis, dis-fast or farneback; pictures higher than `height` are shrunk to it. A pixel
+    moves if it is displaced by more than `least` pixels a frame; cells of 3 x 3 blocks of `block` pixels count where a
+    share `filled` of them moves. Their attributes are means over `span` frames. Each of the `groups` has a density,
+    the mean distance to the `neighbours` nearest of at most `coreset` normal cells, on a scale where 1 is the .999
+    quantile of held-out normal cells; `place` above 0 makes cells elsewhere in the picture less near. A cell's score is
+    the `rule` over its groups, a frame's that of its highest cell, averaged over `smooth` frames. `stride` frames are
+    scored at a time, of every frame or of `rate` a second. `scale` is metres per pixel of the source, for what is said.
+    """
+
+    flow: str = "dis"
+    height: int = 240
+    block: int = 12
+    least: float = 0.4
+    filled: float = 0.1
+    span: int = 5
+    smooth: int = 5
+    groups: tuple[str, ...] = ("speed", "manner")
+    rule: Rule = "sum"
+    neighbours: int = 3
+    coreset: int = 8000
+    place: float = 0.0
+    stride: int = 6
+    rate: float = 0.0
+    scale: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be."""
+        object.__setattr__(self, "groups", tuple(self.groups))
+        known = (("flow", self.flow, tuple(FLOWS)), ("rule", self.rule, get_args(Rule)))
+        for name, value, choices in (*known, *(("groups", each, tuple(GROUPS)) for each in self.groups)):
+            if value not in choices:
+                raise SpecError(f"motion-attributes: {name} must be of {', '.join(choices)}; got {value!r}.")
+        if not self.groups or len(set(self.groups)) != len(self.groups):
+            raise SpecError(f"motion-attributes: groups must be different ones, at least one; got {self.groups!r}.")
+        least = {"height": 32, "block": 4, "neighbours": 1, "coreset": 100, "stride": 1, "span": 1, "smooth": 1}
+        for name, lowest in least.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
+                raise SpecError(f"motion-attributes: {name} must be a whole number from {lowest} on; got {value!r}.")
+        if not (self.span % 2 and self.smooth % 2) or self.reach > MOST:
+            raise SpecError(
+                "motion-attributes: span and smooth are centred, so both must be odd, and together wait for at most "
+                f"{MOST} later frames; got {self.span} and {self.smooth}."
+            )
+        if not 0 < self.filled < 1 or self.least <= 0 or self.place < 0 or (self.scale is not None and self.scale <= 0):
+            raise SpecError(
+                "motion-attributes: filled must lie between 0 and 1, least and scale above 0, place be 0 or above; got "
+                f"{self.filled}, {self.least}, {self.scale}, {self.place}."
+            )
+
+    @property
+    def reach(self) -> int:
+        """Frames before and after it that a frame's score depends on: the delay."""
+        return self.span // 2 + self.smooth // 2
+
+    @property
+    def grid(self) -> Grid:
+        """The cells."""
+        return Grid(self.block, self.least)
+
+    def build(self) -> MotionAttributesDetector:
+        """A detector that has yet to learn."""
+        memory = AttributeMemory(
+            self.groups, coreset=self.coreset, neighbours=self.neighbours, place=self.place, crop=CROP
+        )
+        return MotionAttributesDetector(self, memory)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> MotionAttributesDetector:
+        """Open what `save` wrote. Raises `WeightsError` for anything else."""
+        from vidence.models import DETECTORS  # the registry imports this module
+
+        saved = read_facts(folder, known=DETECTORS)
+        try:
+            made: MotionAttributesDetector = spec_line.build(saved["detector"], DETECTORS).build()
+        except (SpecError, TypeError) as error:
+            raise WeightsError(f"detector.json in {folder} must describe a detector; {error} Copy it again.") from error
+        fill_from_folder(made.memory, folder, saved)
+        made.threshold, made.facts = saved["threshold"], saved["facts"]
+        made.remember(saved["weights"])
+        return made
+
+
+class MotionAttributesDetector:
+    """A built detector. `facts['calibration']` (`low`, `high`: the median and the .99 quantile of held-out normal
+    frames) puts the live score on a scale where 0 is usual and 1 rare. Its score is read out by `evidence`.
+    """
+
+    network = None
+    score_line = "motion-attributes"
+
+    def __init__(self, settings: MotionAttributes, memory: AttributeMemory) -> None:
+        self.settings, self.memory = settings, memory.eval()
+        self.threshold: dict[str, Any] | None = None
+        self.facts: dict[str, Any] = {}
+        self.fit = Fit(size=settings.height)
+        length = settings.stride + 2 * settings.reach + 1
+        self.windows = Windows(length=length, stride=settings.stride, rate=settings.rate or None, partial="keep")
+        self._digest: str | None = None
+
+    @property
+    def spec(self) -> str:
+        """The settings as one line."""
+        from vidence.models import DETECTORS
+
+        return spec_line.line(self.settings, DETECTORS)
+
+    @property
+    def delay(self) -> int:
+        """How many later frames a frame's final score waits for; until then it has a preliminary one."""
+        return self.settings.reach
+
+    @property
+    def smoothing(self) -> str:
+        """How live scores are smoothed, in words."""
+        return f"mean of {self.settings.smooth} frames; final after {self.delay} more frames"
+
+    @property
+    def weights_digest(self) -> str:
+        """SHA-256 of the weights file, of the state when first asked or last saved."""
+        if self._digest is None:
+            self._digest = state_digest(self.memory)
+        return self._digest
+
+    def remember(self, digest: str | None) -> None:
+        """Say that the weights are those of a file with this SHA-256; None after they were changed."""
+        self._digest = digest
+
+    def prepare(self, clip: Clip) -> Float[Tensor, "1 c t h w"]:
+        """The clip as a network would take it; this detector looks at the pixels as they are."""
+        return self.fit(clip)
+
+    def scaled(self, values: Float[np.ndarray, " s"]) -> Float[np.ndarray, " s"]:
+        """Values on the scale of live scores."""
+        held = self.facts.get("calibration", {"low": 0.0, "high": 1.0})
+        return (values - held["low"]) / (held["high"] - held["low"])
+
+    def watched(self, clips: Iterable[Clip]) -> Iterator[Seen]:
+        """Every frame of the windows of sources that follow each other, once, when its score is final."""
+        session, waiting = self.start(), dict[float, Seen]()
+        for clip in clips:
+            if clip.ref.first == 0:
+                yield from waiting.values()
+                session, waiting = self.start(), {}
+            session.push(clip)
+            waiting |= {each.time: each for each in session.seen}
+            settled = [time for time in waiting if time < session.seen[0].time]
+            yield from map(waiting.pop, settled)
+        yield from waiting.values()
+
+    def learn(self, clips: Iterable[Clip], *, seed: int) -> None:
+        """Take the moving cells of normal windows into the memory."""
+        sample = CellSample(self.settings.coreset, seed=seed)
+        for seen in self.watched(clips):
+            sample.add(seen.cells)
+        self.memory.learn(sample, seed=seed)
+        self.remember(None)
+
+    def measure_scales(self, clips: Iterable[Clip]) -> None:
+        """Set the usual distance in each group from normal windows that were not learnt."""
+        sample = CellSample(HELD_CELLS, seed=0)
+        for seen in self.watched(clips):
+            sample.add(seen.cells)
+        self.memory.calibrate(sample.cells)
+        self.remember(None)
+
+    def start(self) -> MotionSession:
+        """A fresh session for one source."""
+        return MotionSession(self)
+
+    def evidence(self, clip: Clip) -> Attributions:
+        """Why a window got its score: the cells' scores as a map, and in `extra` what they say (see `told`)."""
+        session = self.start()
+        session.push(clip)
+        return told(self, session)
+
+    def save(self, folder: str | Path) -> None:
+        """Write `model.safetensors` and `detector.json`, each whole or not at all."""
+        described: dict[str, Any] = {
+            "detector": self.spec,
+            "backbone": {},
+            "classes": [],
+            "normal": [],
+            "preprocessing": {"height": self.settings.height}
+            | {field.name: getattr(self.windows, field.name) for field in fields(self.windows)},
+            "threshold": self.threshold,
+            "facts": self.facts,
+        }
+        self._digest = write_detector(folder, self.memory, described)

@@ -1,0 +1,157 @@
+"""A score of `motion-attributes` read out: which cell, which attribute, what is normal there, and what came nearest."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import UInt8
+
+from vidence.models.attribute_memory import ATTRIBUTES, GROUPS
+from vidence.models.attributions import Attributions
+from vidence.record.facts import Certificate
+
+if TYPE_CHECKING:
+    from vidence.models.motion_attributes import MotionAttributesDetector
+    from vidence.models.motion_session import MotionSession, Seen
+
+_WORDS = {
+    "speed": "mean speed",
+    "burst": "root-mean-square speed",
+    "right": "speed to the right",
+    "left": "speed to the left",
+    "down": "speed downwards",
+    "up": "speed upwards",
+    "turn": "change of motion",
+    "peak": "highest speed",
+    "size": "moving share of the cell",
+    "crowd": "moving share of the surroundings",
+}
+_EDGE_WORDS = ("upright edges", "rising edges", "level edges", "falling edges")
+_SHARES = ("size", "crowd")
+SHOWN = 96  # pixels a side of a picture of a cell
+COMPLETE = "the map is the score of each cell; the frame's is that of its highest cell"
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One attribute of the cell that decided: its `value` and those of the `nearest` normal cells, all in `unit`;
+    `top` is the highest value ever learnt. `row` and `column` are shares of the picture's height and width.
+    """
+
+    time: float
+    row: float
+    column: float
+    group: str
+    attribute: str
+    value: float
+    nearest: tuple[float, ...]
+    top: float
+    unit: str
+    distance: float
+
+    @property
+    def sentence(self) -> str:
+        """In words: beyond all that was learnt, or unlike what is nearest to it."""
+        said = f"its {self.attribute}, {_number(self.value)}{self.unit}"
+        if self.top > 0 and self.value > self.top:
+            return f"{said}, is {self.value / self.top:.1f} times the highest ever seen here ({_number(self.top)})"
+        low, high = _number(min(self.nearest)), _number(max(self.nearest))
+        usual = f"{low}{self.unit}" if low == high else f"{low} to {high}{self.unit}"
+        return f"{said}, is unlike that of the nearest normal examples, {usual}"
+
+
+def told(detector: MotionAttributesDetector, session: MotionSession) -> Attributions:
+    """What the last window of a session says of itself, `values` (1, t, i, j) over its scored frames.
+
+    In `extra`: `times` of these frames, `sentence`, `observations` (plain values, the group that says most first) and
+    `examples`, an RGB picture of the cell that decided beside the nearest normal cells.
+    """
+    seen = session.seen
+    peak = max(seen, key=lambda each: float(each.scores.max()))
+    extra: dict[str, Any] = {"times": tuple(each.time for each in seen), "observations": []}
+    if len(peak.at) and detector.memory.count:
+        cell = int(peak.scores[peak.at[:, 0], peak.at[:, 1]].argmax())
+        found = observations(detector, peak, cell, enlarged=session.enlarged)
+        extra["sentence"] = _sentence(found)
+        extra["observations"] = [asdict(each) for each in found]
+        extra["examples"] = _examples(detector, peak, cell, found[0].group)
+    else:
+        extra["sentence"] = "Nothing moves, so nothing speaks for an anomaly."
+    return Attributions(
+        torch.from_numpy(session.density())[None], certificate=Certificate(flags=(COMPLETE,)), extra=extra
+    )
+
+
+def observations(
+    detector: MotionAttributesDetector, seen: Seen, cell: int, *, enlarged: float = 1.0
+) -> list[Observation]:
+    """Of each group, the attribute in which a cell differs most from its nearest normal ones; the group with the
+    greatest distance first. `enlarged`: pixels of the source for one that was analysed.
+    """
+    memory, kept = detector.memory, detector.memory.cells()
+    value, place = seen.cells.attributes[cell : cell + 1], seen.cells.places[cell : cell + 1]
+    found = []
+    for k, group in enumerate(detector.settings.groups):
+        near = kept.attributes[memory.nearest(group, value, place)[0]]
+        columns = [ATTRIBUTES.index(name) for name in GROUPS[group]]
+        away = np.abs(value[0] - near.mean(axis=0)) / memory.spread.numpy()
+        column = max(columns, key=lambda one: float(away[one]))
+        name = ATTRIBUTES[column]
+        unit, factor = _unit(name, detector.settings.scale, enlarged)
+        found.append(
+            Observation(
+                time=seen.time,
+                row=float(place[0, 0]),
+                column=float(place[0, 1]),
+                group=group,
+                attribute=_words(name),
+                value=float(value[0, column]) * factor,
+                nearest=tuple((near[:, column] * factor).tolist()),
+                top=float(memory.top[column]) * factor,
+                unit=unit,
+                distance=float(seen.distances[cell, k]),
+            )
+        )
+    return sorted(found, key=lambda each: -each.distance)
+
+
+def _sentence(found: list[Observation]) -> str:
+    first = found[0]
+    where = f"At {first.row:.0%} of the height and {first.column:.0%} of the width something stands out"
+    said = f"{where} because {first.sentence}"
+    others = [each for each in found[1:] if each.distance > 1 and each.attribute != first.attribute]
+    return f"{said}; {others[0].sentence}." if others else f"{said}."
+
+
+def _words(name: str) -> str:
+    return _EDGE_WORDS[int(name.split()[1])] if name.startswith("edge") else _WORDS[name]
+
+
+def _unit(name: str, scale: float | None, enlarged: float) -> tuple[str, float]:
+    """The unit an attribute is told in, and what its values are multiplied by."""
+    if name in _SHARES:
+        return " %", 100.0
+    if name.startswith("edge"):
+        return " gray levels a pixel", 1.0
+    return (" pixels/s", enlarged) if scale is None else (" m/s", enlarged * scale)
+
+
+def _number(value: float) -> str:
+    return f"{value:.3g}"
+
+
+def _examples(detector: MotionAttributesDetector, seen: Seen, cell: int, group: str) -> UInt8[np.ndarray, "h w 3"]:
+    """The cell, and after a white bar the nearest normal ones in a group."""
+    memory = detector.memory
+    value, place = seen.cells.attributes[cell : cell + 1], seen.cells.places[cell : cell + 1]
+    near = memory.cells().crops[memory.nearest(group, value, place)[0]]
+    large = [
+        cv2.resize(each, (SHOWN, SHOWN), interpolation=cv2.INTER_CUBIC) for each in (seen.cells.crops[cell], *near)
+    ]
+    bar = np.full((SHOWN, SHOWN // 12), 255, np.uint8)
+    row = np.concatenate([large[0], bar, *large[1:]], axis=1)
+    return np.repeat(row[..., None], 3, axis=2)

@@ -1,0 +1,146 @@
+"""Frames in, scores of cells and frames out: what `motion-attributes` does with a window, and keeps for the next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from vidence.frames.clip import Clip
+from vidence.models.attribute_memory import Cells, attributes
+from vidence.models.detector import FrameScores
+from vidence.motion.flow import FLOWS
+from vidence.motion.moving_cells import CHANNELS
+
+if TYPE_CHECKING:
+    from vidence.models.motion_attributes import MotionAttributesDetector
+
+GAP_S = 1.0  # frames further apart than this have no motion between them
+
+
+@dataclass(slots=True, eq=False)
+class Looked:
+    """A frame of the source at `time`: `gray` (h, w) as analysed, its `flow` since the frame before and the channels of
+    its `cells` (i, j, c), None where there was none before.
+    """
+
+    time: float
+    gray: UInt8[np.ndarray, "h w"]
+    flow: Float32[np.ndarray, "h w 2"] | None
+    cells: Float32[np.ndarray, "i j c"] | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """A frame's moving `cells`, where they are in the grid (`at`, (m, 2)), their distances (m, g) in each group, and
+    the `scores` (i, j) of all cells, 0 where nothing moves.
+    """
+
+    time: float
+    cells: Cells
+    at: np.ndarray
+    distances: Float32[np.ndarray, "m g"]
+    scores: Float32[np.ndarray, "i j"]
+
+
+class MotionSession:
+    """Causal scores of one source; nothing older than a window is kept.
+
+    A frame's score is final once `delay` later frames were seen; windows give the frames at their end preliminary ones.
+    """
+
+    def __init__(self, detector: MotionAttributesDetector) -> None:
+        self._detector = detector
+        self._between = FLOWS[detector.settings.flow]()
+        self._held: list[Looked] = []
+        self._done: dict[float, Seen] = {}
+        self.seen: list[Seen] = []  # of the frames that the last push scored
+        self.first = 0  # the place of the first of them in the window
+        self.enlarged = 1.0  # pixels of the source for one that was analysed
+
+    def push(self, clip: Clip) -> FrameScores:
+        """Score the next window: all of its frames but those before that are context only."""
+        settings = self._detector.settings
+        starts = clip.ref.first == 0
+        self._held = [each for each in self._held if each.time >= clip.times[0]]
+        for time, pixels in zip(clip.times, clip.pixels, strict=True):
+            if not self._held or time > self._held[-1].time:
+                self._held.append(self._look(time, pixels))
+        if starts and len(self._held) > 1:
+            self._held[0].cells = self._held[1].cells  # the first frame has nothing before it
+        self.first = 0 if starts else min(settings.reach + 1, len(self._held) - 1)
+        wanted = range(max(0, self.first - settings.smooth // 2), len(self._held))
+        found = {place: self._seen(place) for place in wanted}
+        self._done = {each.time: each for place, each in found.items() if place + settings.span // 2 < len(self._held)}
+        highest = {place: float(each.scores.max()) for place, each in found.items()}
+        half = settings.smooth // 2
+        means = [
+            np.mean([highest[near] for near in range(place - half, place + half + 1) if near in highest])
+            for place in range(self.first, len(self._held))
+        ]
+        self.seen = [found[place] for place in range(self.first, len(self._held))]
+        times = np.array([each.time for each in self.seen], dtype=np.float64)
+        return FrameScores(times=times, values=self._detector.scaled(np.array(means)).astype(np.float32))
+
+    def density(self) -> Float32[np.ndarray, "s i j"]:
+        """The scores of the cells of the frames that the last push scored."""
+        return np.stack([each.scores for each in self.seen])
+
+    def _look(self, time: float, pixels: UInt8[np.ndarray, "h w 3"]) -> Looked:
+        height = self._detector.settings.height
+        gray = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+        self.enlarged = max(1.0, gray.shape[0] / height)
+        if gray.shape[0] > height:
+            gray = cv2.resize(gray, (round(gray.shape[1] / self.enlarged), height), interpolation=cv2.INTER_AREA)
+        before = self._held[-1] if self._held else None
+        if before is None or time - before.time > GAP_S:
+            return Looked(time, gray, None, None)
+        flow = -self._between(gray, before.gray)  # of the pixels of this frame, where they came from
+        earlier = flow if before.flow is None else before.flow
+        cells = self._detector.settings.grid.cells(gray, flow, earlier, seconds=time - before.time)
+        return Looked(time, gray, flow, cells)
+
+    def _seen(self, place: int) -> Seen:
+        """The frame at a place in the window, with what is known of the frames around it."""
+        frame = self._held[place]
+        if frame.time in self._done:
+            return self._done[frame.time]
+        half = self._detector.settings.span // 2
+        around = [each.cells for each in self._held[max(0, place - half) : place + half + 1] if each.cells is not None]
+        shape = self._detector.settings.grid.shape((frame.gray.shape[0], frame.gray.shape[1]))
+        channels = np.mean(around, axis=0) if around else np.zeros((*shape, len(CHANNELS)), np.float32)
+        return self._judged(frame, channels)
+
+    def _judged(self, frame: Looked, channels: Float32[np.ndarray, "i j c"]) -> Seen:
+        """The moving cells of a frame and how far they are from the normal ones."""
+        detector = self._detector
+        moving = channels[..., 0]
+        at = np.argwhere(moving > detector.settings.filled)
+        values = attributes(channels, cv2.blur(moving, (5, 5), borderType=cv2.BORDER_REPLICATE))[at[:, 0], at[:, 1]]
+        places = ((at + 0.5) / moving.shape).astype(np.float32)
+        crop = detector.memory.crops.shape[1]
+        cells = Cells(values, places, crops(frame.gray, places, side=3 * detector.settings.block, size=crop))
+        scores = np.zeros(moving.shape, np.float32)
+        distances = np.zeros((len(at), len(detector.settings.groups)), np.float32)
+        if len(at) and detector.memory.count:
+            distances = detector.memory.distances(values, places).astype(np.float32)
+            ruled = distances.sum(axis=1) if detector.settings.rule == "sum" else distances.max(axis=1)
+            scores[at[:, 0], at[:, 1]] = ruled
+        return Seen(frame.time, cells, at, distances, scores)
+
+
+def crops(
+    gray: UInt8[np.ndarray, "h w"], places: Float32[np.ndarray, "m 2"], *, side: int, size: int
+) -> UInt8[np.ndarray, "m s s"]:
+    """Squares of `side` pixels around places, shrunk to `size`; beyond the picture its edge goes on."""
+    half = side // 2
+    padded = cv2.copyMakeBorder(gray, half, half, half, half, cv2.BORDER_REPLICATE)
+    corners = (places * gray.shape).astype(int)
+    found = np.empty((len(places), size, size), np.uint8)
+    for k, (top, left) in enumerate(corners):
+        square = padded[top : top + 2 * half, left : left + 2 * half]
+        found[k] = cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA)
+    return found

@@ -1,0 +1,173 @@
+"""`motion-attributes`: what it scores, that it is causal, bounded and repeatable, and what it says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from vidence.datasets.dataset import Sample
+from vidence.datasets.synthetic import encode
+from vidence.errors import DataError, SpecError
+from vidence.frames.clip import Clip
+from vidence.frames.source import open_source
+from vidence.models import DETECTORS, Detector, MotionAttributes, load_detector
+from vidence.models.motion_attributes import MotionAttributesDetector
+from vidence.scoring.run import judge, scored
+from vidence.spec import build, line
+from vidence.training.motion_fit import adapt_motion, drift, fit_motion
+
+RATE = 10.0
+TINY = MotionAttributes(coreset=300, neighbours=2)
+
+
+def film(path: Path, *, speed: float, seed: int = 0, frames: int = 40, fast: float = 0.0) -> Path:
+    """A textured square that moves to the right, `fast` times as quickly in the second half, before a still wall."""
+    rng = np.random.default_rng(seed)
+    wall = cv2.GaussianBlur(rng.integers(60, 120, (96, 192), dtype=np.uint8), (0, 0), 2)
+    square = cv2.GaussianBlur(rng.integers(100, 255, (40, 28), dtype=np.uint8), (0, 0), 1)
+    pixels = np.repeat(wall[None], frames, axis=0)
+    place = 4.0
+    for k in range(frames):
+        pixels[k, 30:70, round(place) : round(place) + 28] = square
+        place = min(place + (speed * fast if fast and k >= frames // 2 else speed), 160)
+    encode(path, np.repeat(pixels[..., None], 3, axis=3), rate=RATE)
+    return path
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Sample]:
+    folder = tmp_path_factory.mktemp("films")
+    return [
+        Sample(str(film(folder / f"{k}.mp4", speed=1 + 0.25 * (k % 2), seed=k)), "normal", str(k)) for k in range(4)
+    ]
+
+
+@pytest.fixture(scope="module")
+def detector(clips: list[Sample], tmp_path_factory: pytest.TempPathFactory) -> MotionAttributesDetector:
+    return fit_motion(TINY, clips[:2], clips[2:], out=tmp_path_factory.mktemp("detector"), progress=False)
+
+
+@pytest.fixture(scope="module")
+def rush(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return film(tmp_path_factory.mktemp("rush") / "rush.mp4", speed=1.0, seed=9, fast=4.0)
+
+
+def test_what_is_too_fast_is_above_the_threshold_and_nothing_else(
+    detector: MotionAttributesDetector, rush: Path
+) -> None:
+    assert isinstance(detector, Detector)
+    assert detector.network is None
+    assert detector.threshold is not None
+    curve = judge(detector, open_source(str(rush)), threshold=detector.threshold["value"]).curve
+    assert len(curve.values) == 40
+    assert curve.values[24:38].min() > 2 * max(curve.values[:17].max(), detector.threshold["value"])
+
+
+def test_scores_do_not_depend_on_what_comes_more_than_the_delay_later(
+    detector: MotionAttributesDetector, rush: Path, tmp_path: Path
+) -> None:
+    assert detector.delay <= 5
+    whole = judge(detector, open_source(str(rush)), threshold=0).curve
+    for stop in (1, 7, 16, 23, 35):
+        section = Sample(str(rush), "normal", "", frames=(0, stop)).open()
+        cut = judge(detector, section, threshold=0).curve
+        final = max(0, stop - detector.delay)
+        np.testing.assert_allclose(cut.values[:final], whole.values[:final], rtol=1e-6)
+        assert len(cut.values) == stop
+
+
+def test_a_window_alone_has_the_scores_that_it_has_in_a_session(detector: MotionAttributesDetector, rush: Path) -> None:
+    for clip, window in scored(detector, open_source(str(rush))):
+        alone = detector.start().push(clip)
+        assert tuple(alone.times) == window.times
+        np.testing.assert_allclose(alone.values, window.values, rtol=1e-4, atol=1e-5)
+
+
+def test_a_session_does_not_grow(detector: MotionAttributesDetector, rush: Path) -> None:
+    session = detector.start()
+    for clip in detector.windows.cut(open_source(str(rush))):
+        session.push(clip)
+        assert len(session._held) <= detector.windows.length
+        assert len(session._done) <= detector.windows.length
+
+
+def test_saved_and_loaded_it_scores_the_same(
+    detector: MotionAttributesDetector, clips: list[Sample], rush: Path, tmp_path: Path
+) -> None:
+    detector.save(tmp_path)
+    again = load_detector(tmp_path)
+    one, other = (judge(each, open_source(str(rush)), threshold=0).curve for each in (detector, again))
+    np.testing.assert_array_equal(one.values, other.values)
+    assert again.weights_digest == detector.weights_digest
+    assert again.spec == detector.spec
+    twice = fit_motion(TINY, clips[:2], clips[2:], out=tmp_path / "twice", progress=False)
+    assert twice.weights_digest == detector.weights_digest
+
+
+def test_the_sentence_names_the_attribute_and_its_unit(detector: MotionAttributesDetector, rush: Path) -> None:
+    clip = next(clip for clip, window in scored(detector, open_source(str(rush))) if clip.ref.first >= 18)
+    found = detector.evidence(clip)
+    first = found.extra["observations"][0]
+    assert "times the highest ever seen here" in found.extra["sentence"]
+    assert "speed" in found.extra["sentence"]
+    assert (
+        first["value"] == pytest.approx(40, rel=0.25) or first["attribute"] != "highest speed"
+    )  # 4 pixels, 10 a second
+    assert found.values.shape[1] == len(found.extra["times"])
+    assert float(found.values.max()) > 1
+    peak = np.unravel_index(int(found.values[0].amax(dim=0).argmax()), found.values.shape[2:])
+    assert abs((peak[0] + 0.5) / found.values.shape[2] - 50 / 96) < 0.3
+    metres = replace(detector.settings, scale=0.02).build()
+    metres.memory.load_state_dict(detector.memory.state_dict())
+    told = metres.evidence(clip).extra["observations"][0]
+    assert told["unit"] == " m/s"
+    assert told["value"] == pytest.approx(0.02 * first["value"])
+    assert found.extra["examples"].dtype == np.uint8
+    assert found.extra["examples"].shape[2] == 3
+
+
+def test_a_still_picture_has_no_anomaly(detector: MotionAttributesDetector, rush: Path) -> None:
+    clip = next(detector.windows.cut(open_source(str(rush))))
+    still = Clip(clip.ref, np.repeat(clip.pixels[:1], len(clip.pixels), axis=0))
+    found = detector.evidence(still)
+    assert float(found.values.max()) == 0
+    assert "Nothing moves" in found.extra["sentence"]
+
+
+def test_new_normal_footage_is_learnt_and_its_drift_is_told(
+    detector: MotionAttributesDetector, clips: list[Sample], tmp_path: Path
+) -> None:
+    quick = [Sample(str(film(tmp_path / f"{k}.mp4", speed=3, seed=k)), "normal", str(k)) for k in range(2)]
+    adapted = adapt_motion(detector, quick[:1], quick[1:], old=clips[2:])
+    assert adapted.facts["history"][0]["drift"]["speed"] > 0.2 > drift(adapted, quick[1:])["speed"]
+    assert drift(detector, clips[3:])["speed"] < 0.05
+    assert int(adapted.memory.count) <= TINY.coreset
+    assert int(adapted.memory.seen) > int(detector.memory.seen)
+    assert adapted.threshold is not None
+    assert detector.facts.get("history") is None
+    scores = [judge(each, quick[1].open(), threshold=0).curve.values for each in (detector, adapted)]
+    assert scores[1].mean() < 0.5 * scores[0].mean()
+
+
+def test_nothing_to_learn_from_is_told(clips: list[Sample], tmp_path: Path) -> None:
+    still = Sample(str(film(tmp_path / "still.mp4", speed=0)), "normal", "")
+    with pytest.raises(DataError, match="moving cells"):
+        fit_motion(TINY, [still], [still], out=tmp_path / "out", progress=False)
+    with pytest.raises(DataError, match="train this detector"):
+        TINY.build().memory.nearest("speed", np.zeros((1, 14), np.float32), np.zeros((1, 2), np.float32))
+
+
+@pytest.mark.parametrize("text", ["flow='none'", "groups=['mood']", "span=9", "smooth=4", "filled=1.0", "coreset=1"])
+def test_settings_that_cannot_be_are_refused(text: str) -> None:
+    with pytest.raises(SpecError, match="motion-attributes"):
+        build(f"motion-attributes({text})", DETECTORS)
+
+
+def test_settings_are_a_line() -> None:
+    settings = build("motion-attributes(groups=['speed'], span=3)", DETECTORS)
+    assert build(line(settings, DETECTORS), DETECTORS) == settings
+    assert settings.reach == 3
