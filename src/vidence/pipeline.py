@@ -28,7 +28,7 @@ from vidence.beside import beside_files
 from vidence.errors import ExplainError, SpecError
 from vidence.frames.clip import Clip
 from vidence.frames.source import Source
-from vidence.models.detector import Detector
+from vidence.models.detector import Detector, recommended_line
 from vidence.models.reconstruction import ReconstructionNetwork
 from vidence.record.decision import DecisionRecord
 from vidence.record.evidence import Evidence, Picture
@@ -64,17 +64,18 @@ def explain(
 
     `model` is any video model of yours (wrap it in `Adapted` if it speaks another axis order or value range) or a
     detector; `clip` a `Clip`, or x (n, c, t, h, w) in [0, 1]. `explainer` and `score` are objects or spec lines; by
-    default `when-where` for recurrent models, else `grad-cam`, of the predicted class's logit; `residual` of the
-    squared error (a detector's own score) where the network reconstructs. `certify` hides every frame once, to measure
-    how the map agrees with that. Of a detector, an explainer is told what only that knows, such as its threshold.
-    Raises `ExplainError` where the model has nothing to look into, or the pair makes no sense.
+    default what `vidence recommend` found for the detector, else `when-where` for recurrent models, `grad-cam` for
+    others, of the predicted class's logit; `residual` of the squared error (a detector's own score) where the network
+    reconstructs. `certify` hides every frame once, to measure how the map agrees with that. Of a detector, an explainer
+    is told what only that knows, such as its threshold. Raises `ExplainError` where the model has nothing to look into,
+    or the pair makes no sense.
     """
     network = _network(model)
     if not isinstance(clip, Tensor | Clip):
         raise no_clip(clip)
     x = clip if isinstance(clip, Tensor) else _input(model, clip)
     asked = score_of(score, model)
-    chosen = explainer_of(explainer) if explainer is not None else default_for(network, asked)
+    chosen = explainer_of(explainer if explainer is not None else _default(model, asked, given=score))
     if not isinstance(model, nn.Module):
         chosen = chosen.informed(model, asked)
     with getattr(model, "arithmetic", nullcontext)(x):
@@ -83,7 +84,18 @@ def explain(
 
 def default_line(detector: Detector, score: str | None = None) -> str:
     """The spec line of the explainer that a detector gets when none is asked for, of `score` or of its own."""
-    return spec.line(default_for(_network(detector), score_of(score, detector)), EXPLAINERS)
+    chosen = _default(detector, score_of(score, detector), given=score)
+    return chosen if isinstance(chosen, str) else spec.line(chosen, EXPLAINERS)
+
+
+def _default(
+    model: nn.Module | Detector, score: ScoreFunction, *, given: ScoreFunction | str | None
+) -> Explainer | str:
+    """The detector's recommended explainer where it was found for this score, else that of the network's kind."""
+    line = None
+    if not isinstance(model, nn.Module) and (given is None or isinstance(given, str)):
+        line = recommended_line(model, given)
+    return line or default_for(_network(model), score)
 
 
 def default_score(model: nn.Module | Detector) -> str:

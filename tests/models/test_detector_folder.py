@@ -16,7 +16,7 @@ from vidence.errors import OutputError, WeightsError
 from vidence.models import CnnRnn, load_detector
 from vidence.models.classifier_detector import ClassifierDetector
 from vidence.models.cnn_rnn import CnnRnnNetwork
-from vidence.models.detector_folder import FACTS_FILE, WEIGHTS_FILE, serialised, state_digest
+from vidence.models.detector_folder import FACTS_FILE, WEIGHTS_FILE, add_fact, serialised, state_digest
 from vidence.models.mobilenet import MobileNetV2
 
 THRESHOLD = {"value": 0.7, "rule": "best-f1", "origin": "validation clips", "low": 0.6, "high": 0.8, "warnings": []}
@@ -73,6 +73,16 @@ def test_the_digest_is_the_files(built: ClassifierDetector, saved: Path) -> None
     digest = hashlib.sha256((saved / WEIGHTS_FILE).read_bytes()).hexdigest()
     assert digest == built.weights_digest == load_detector(saved).weights_digest
     assert digest == state_digest(built.network) == json.loads((saved / FACTS_FILE).read_text())["weights"]
+
+
+def test_a_fact_is_added_and_replaced_and_nothing_else_changes(saved: Path) -> None:
+    weights, before = (saved / WEIGHTS_FILE).read_bytes(), json.loads((saved / FACTS_FILE).read_text())
+    for value in ({"line": "gradient"}, {"line": "grad-cam", "data": "fünf"}):
+        add_fact(saved, "chosen", value)
+    after = json.loads((saved / FACTS_FILE).read_text())
+    assert after == before | {"facts": {**before["facts"], "chosen": {"line": "grad-cam", "data": "fünf"}}}
+    assert (saved / WEIGHTS_FILE).read_bytes() == weights
+    assert load_detector(saved).facts["chosen"]["line"] == "grad-cam"
 
 
 def test_the_folder_reads_without_vidence(saved: Path) -> None:

@@ -12,7 +12,7 @@ import click
 @click.command("info")
 @click.argument("detector", required=False, type=click.Path(path_type=Path))
 def command(detector: Path | None) -> None:
-    """List detectors, explainers, scores and threshold rules with their settings; or describe the folder DETECTOR.
+    """List detectors, explainers, measures, scores and rules with their settings; or describe the folder DETECTOR.
 
     \b
     vidence info
@@ -26,6 +26,7 @@ def command(detector: Path | None) -> None:
 
 def _list() -> None:
     from vidence.attribution import COMBINE, EXPLAINERS
+    from vidence.evaluate import MEASURES
     from vidence.models import DETECTORS
     from vidence.render import RENDERERS
     from vidence.scoring.scores import SCORES
@@ -35,6 +36,7 @@ def _list() -> None:
         "detectors": DETECTORS,
         "explainers": EXPLAINERS,
         "combinations": COMBINE,
+        "measures": MEASURES,
         "scores": SCORES,
         "threshold rules": THRESHOLDS,
         "renderers": RENDERERS,
@@ -85,7 +87,7 @@ def _settings(made: type) -> str:
 def _describe(folder: Path) -> None:
     import json
 
-    from vidence.models.detector import load_detector
+    from vidence.models.detector import load_detector, recommended_line
     from vidence.scoring.decisions import line_of_alarms
 
     detector = load_detector(folder)
@@ -96,4 +98,6 @@ def _describe(folder: Path) -> None:
         click.echo(f"{name:11}{', '.join(getattr(detector, name, ())) or 'none'}")
     click.echo(f"score      {line_of_alarms(detector)}")
     click.echo(f"threshold  {json.dumps(detector.threshold)}")
+    if (line := recommended_line(detector)) is not None:
+        click.echo(f"explainer  {line}, as `vidence recommend` found: see recommended_explainer below")
     click.echo(json.dumps(detector.facts, indent=2))

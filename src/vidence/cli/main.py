@@ -22,6 +22,7 @@ COMMANDS = {
     "score": "Score videos: a CSV row per window, a record per alarm.",
     "explain": "Show why: maps, contours, movies, contact sheets and a report.",
     "compare": "Compare explainers on clips of known truth, beside maps that look at nothing.",
+    "recommend": "Choose a detector's default explainer by measurement, or say that none earned it.",
     "trust": "Explain alarms, and measure how far each picture can be trusted.",
     "report": "Write one self-contained HTML page from a store of records.",
     "verify": "Check that no record was altered or removed.",

@@ -33,7 +33,7 @@ def comparing_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         click.option("--all", "whole", is_flag=True, help="Draw from every sample, of a set that was not trained on."),
         click.option("--seed", type=int, default=0, show_default=True, help="Seed of the clips and of all draws."),
-        click.option("--clips", type=click.IntRange(min=1), default=40, show_default=True, help="How many."),
+        click.option("--clips", type=click.IntRange(min=1), default=40, show_default=True, help="How many clips."),
         score_option,
         click.option(
             "--explainer",
