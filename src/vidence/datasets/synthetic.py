@@ -159,9 +159,9 @@ class Synthetic:
 SCENE = Synthetic(size=(288, 384), length=128)
 
 
-def scene_settings(kinds: tuple[str, ...] = RIDES) -> Synthetic:
-    """Settings of scenes with events of these kinds, no longer than they have to be."""
-    made = replace(SCENE, kinds=kinds)
+def scene_settings(kinds: tuple[str, ...] = RIDES, *, size: tuple[int, int] = SCENE.size) -> Synthetic:
+    """Settings of scenes of a size (h, w) with events of these kinds: `SCENE`, or as long as they have to be."""
+    made = replace(SCENE, kinds=kinds, size=size)
     return replace(made, length=max(SCENE.length, round(_scene_s(made) * SCENE.rate) + 1))
 
 
