@@ -22,9 +22,16 @@ from vidence.record.evidence import Evidence, HiddenScore, Picture, Segment
 from vidence.record.facts import Certificate, ClipRef, Detection, Event
 from vidence.record.provenance import file_digest
 from vidence.record.store import Store
+from vidence.record.trust import Trust
 
 WEIGHTS, CONFIG, TRAINING = "b" * 64, "c" * 64, "d" * 64
 FLAG = "the map shows what the model uses, not what is there"
+
+
+CHECKED = Trust(
+    first=21, region=0.1, marked=0.71, chance=0.06, sane=False, flags=("this map is the same for another class",),
+    other="occlusion", agreement=0.3, overlap=0.55, overlap_chance=0.1, unmeasured={"gain": "the score does not fall"},
+)  # fmt: skip
 
 
 def write_picture(path: Path, seed: int = 0) -> str:
@@ -56,6 +63,7 @@ def alarm(folder: Path, source: str = "walkway_03.mp4", *, seed: int = 0, peak: 
         profile_times=times[21:40],
         profile=tuple(math.exp(-(((t - 6) / 0.9) ** 2)) for t in times[21:40]),
         pictures=tuple(Picture(file=name, caption="Where the model looked", time=time) for name, time in names.items()),
+        trust=CHECKED,
     )
     clip = ClipRef(source, str(seed) * 64, 21, times[21:37])
     return DecisionRecord(
@@ -104,7 +112,8 @@ def no_waiting_for_the_disk() -> Iterator[None]:
 @pytest.fixture
 def make_alarm(tmp_path: Path) -> Callable[..., DecisionRecord]:
     return lambda source="walkway_03.mp4", **changes: replace(
-        alarm(tmp_path, source, **{key: changes.pop(key) for key in ("seed", "peak") if key in changes}), **changes
+        alarm(tmp_path, source, **{key: changes.pop(key) for key in ("seed", "peak") if key in changes}),
+        **changes,
     )
 
 

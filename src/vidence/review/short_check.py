@@ -107,7 +107,7 @@ def _families(trust: Trust) -> Line:
     if trust.agreement >= ALIKE and overlap > chance:
         return Line("good", f"Made in another way, by {trust.other}, the map looks alike {figures}.")
     if trust.agreement >= SOME or overlap >= TWICE * chance:
-        return Line("mixed", f"Made in another way, by {trust.other}, the map looks alike only in part {figures}.")
+        return Line("mixed", f"Made in another way, by {trust.other}, the map looks only partly alike {figures}.")
     return Line("poor", f"Two ways of explaining contradict each other: {trust.other} marks other places {figures}.")
 
 
