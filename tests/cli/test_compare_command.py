@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from click.testing import Result
 
+from vidence.models.detector import load_detector
 from vidence.models.trivial import PreviousFrame
 
 Call = Callable[..., Result]
@@ -105,4 +106,16 @@ def test_a_wrong_line_is_refused(
     done = call("compare", folder, marked_set.path, *asked, "--out", tmp_path / "out")
     assert done.exit_code == 1
     assert said in done.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_detector_without_a_network_says_so(
+    call: Call, folder: Path, tiny_ped2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detector = load_detector(folder)
+    monkeypatch.setattr(detector, "network", None)
+    monkeypatch.setattr("vidence.cli.comparing.load_deployed", lambda place: detector)
+    done = call("compare", folder, "ucsd-ped2", "--root", tiny_ped2, *ASKED[:-1], "--out", tmp_path / "out")
+    assert done.exit_code == 1
+    assert "has none" in done.output
     assert not (tmp_path / "out").exists()

@@ -86,15 +86,10 @@ def trial(
     where they refuse, those of the default set do not. Raises `DataError` where nothing is left to compare.
     """
     detector = load_deployed(folder)
-    asked = Comparison(
-        detector=detector,
-        explainers=_explainers(lines),
-        measures={line: spec.build(line, MEASURES) for line in measures},
-        score=_score(detector, score),
-        seed=seed,
-    )
-    if not lines:
-        asked = replace(asked, explainers=_explainers(EXPLAINERS_COMPARED[family_of(asked.network)]))
+    built = {line: spec.build(line, MEASURES) for line in measures}
+    asked = Comparison(detector, _explainers(lines), built, None, seed)
+    usual = EXPLAINERS_COMPARED[family_of(asked.network)]
+    asked = replace(asked, score=_score(detector, score), explainers=asked.explainers or _explainers(usual))
     dataset = open_dataset(data, root=root, group=group, normal=normal.split(",") if normal else None, fps=fps)
     samples = dataset.samples() if whole else tested(detector, dataset, split_seed(detector.facts))
     places = sampled(detector, dataset, samples, clips, seed=seed)
