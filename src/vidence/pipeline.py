@@ -10,7 +10,7 @@ from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import torch
 from einops import rearrange
@@ -22,6 +22,7 @@ from vidence.attribution import COMBINE, EXPLAINERS, default_for
 from vidence.attribution.entrance import check_layers, no_clip
 from vidence.attribution.explainer import Attributions, Explainer
 from vidence.attribution.frame_maps import FrameMaps
+from vidence.attribution.own_evidence import OWN, Reading, check_own, explains_itself
 from vidence.attribution.reasons import evidence
 from vidence.attribution.track_record import cautions
 from vidence.beside import beside_files
@@ -37,6 +38,7 @@ from vidence.record.provenance import digest, file_digest
 from vidence.record.trust import Trust
 from vidence.render.annotate import Page
 from vidence.render.evidence_files import CONTOURS, MAPS, MOVIE, SHEET, PlacedMaps, draw, event_sheet
+from vidence.render.nearest_examples import CAPTION, write_examples
 from vidence.render.side_by_side import BESIDE
 from vidence.scoring.decisions import record
 from vidence.scoring.run import Judgement, ScoredWindow
@@ -48,6 +50,7 @@ ShortCheck: TypeAlias = Callable[
 ]
 _CAPTIONS = {
     "counterfactual-box": "the box that would have to look otherwise, coloured and outlined",
+    OWN: "where it moved as it never does, coloured and outlined",
     "residual": "where the picture differs from what was expected, coloured and outlined",
 }
 
@@ -70,9 +73,12 @@ def explain(
     is told what only that knows, such as its threshold. Raises `ExplainError` where the model has nothing to look into,
     or the pair makes no sense.
     """
-    network = _network(model)
     if not isinstance(clip, Tensor | Clip):
         raise no_clip(clip)
+    if isinstance(clip, Clip) and explains_itself(model):
+        check_own(model, explainer, score)
+        return cast(Any, model).evidence(clip)
+    network = _network(model)
     x = clip if isinstance(clip, Tensor) else _input(model, clip)
     asked = score_of(score, model)
     chosen = explainer_of(explainer if explainer is not None else _default(model, asked, given=score))
@@ -84,6 +90,8 @@ def explain(
 
 def default_line(detector: Detector, score: str | None = None) -> str:
     """The spec line of the explainer that a detector gets when none is asked for, of `score` or of its own."""
+    if explains_itself(detector):
+        return OWN
     chosen = _default(detector, score_of(score, detector), given=score)
     return chosen if isinstance(chosen, str) else spec.line(chosen, EXPLAINERS)
 
@@ -151,13 +159,15 @@ def _scaled(score: ScoreFunction, model: Any) -> ScoreFunction:
 @dataclass(frozen=True, slots=True)
 class Reason:
     """One explainer's maps of one source: averaged per frame; and by a window's first frame its certificate, its short
-    check where one was made, and what would have changed its score, from explainers that say so.
+    check where one was made, what would have changed its score, from explainers that say so, and what a detector's own
+    evidence says.
     """
 
     maps: FrameMaps = field(default_factory=FrameMaps)
     certificates: dict[int, Certificate] = field(default_factory=dict)
     trusts: dict[int, Trust] = field(default_factory=dict)
     counterfactuals: dict[int, str] = field(default_factory=dict)
+    readings: dict[int, Reading] = field(default_factory=dict)
 
 
 class Reasons:
@@ -176,13 +186,20 @@ class Reasons:
         check: ShortCheck | None = None,
     ) -> None:
         self._detector, self._check = detector, check
+        self.by_line = {line: Reason() for line in explainers}
+        self._explainers: dict[str, Explainer | str] = {line: line for line in explainers}
+        self._score: ScoreFunction | None = None
+        self.score_line = default_score(detector)
+        if explains_itself(detector):
+            for line in explainers:
+                check_own(detector, line, score)
+            return
         asked = _scaled(spec.build(score or default_score(detector), SCORES), detector)
         self.score_line = spec.line(asked, SCORES)  # with the scale and the digests that belong to it
         self._score = score_of(asked, detector)
-        self._explainers = {line: explainer_of(line) for line in explainers}
-        for explainer in self._explainers.values():  # before any clip is read
-            check_layers(explainer, _network(detector))
-        self.by_line = {line: Reason() for line in explainers}
+        for line in explainers:
+            self._explainers[line] = explainer = explainer_of(line)
+            check_layers(explainer, _network(detector))  # before any clip is read
 
     def __len__(self) -> int:
         """How many windows were explained."""
@@ -197,14 +214,18 @@ class Reasons:
         told: dict[str, tuple[Explainer, Attributions]] = {}
         for line, explainer in self._explainers.items():
             found = explain(self._detector, clip, explainer=explainer, score=self._score, certify=certify)
-            told[line] = (explainer, found)
             reason = self.by_line[line]
+            reason.certificates[clip.ref.first] = found.certificate
+            if not isinstance(explainer, Explainer):
+                reason.maps.add(found.extra["times"], found.values[0].numpy())
+                reason.readings[clip.ref.first] = Reading.of(found.extra)
+                continue
+            told[line] = (explainer, found)
             frames = slice(*found.extra.get("scored", (None,)))  # a residual is silent of frames without a score
             reason.maps.add(clip.times[frames], found.values[0, frames].cpu().numpy())
-            reason.certificates[clip.ref.first] = found.certificate
             if "sentence" in found.extra:
                 reason.counterfactuals[clip.ref.first] = found.extra["sentence"]
-        if certify and self._check is not None:
+        if certify and self._check is not None and self._score is not None:
             for line, trust in self._check(self._detector, clip, self._score, told).items():
                 self.by_line[line].trusts[clip.ref.first] = trust
 
@@ -229,9 +250,19 @@ class Reasons:
             certificate=reason.certificates[peak.ref.first],
             mode=getattr(self._score, "mode", None),
             counterfactual=reason.counterfactuals.get(peak.ref.first),
-            warnings=cautions(spec.parse(line).key),
+            warnings=cautions(spec.parse(line).key) if line != OWN else (),
+            hiding=line != OWN,  # what appears and vanishes moves: hiding would be an anomaly of its own
         )
+        reading = self.reading(line, windows)
+        if reading is not None:
+            found = replace(found, sentence=reading.sentence)
         return replace(found, trust=reason.trusts.get(peak.ref.first))
+
+    def reading(self, line: str, windows: Sequence[ScoredWindow]) -> Reading | None:
+        """What a detector's own evidence says of the highest of some windows; None of what an explainer explained."""
+        readings = self.by_line[line].readings
+        explained = [each for each in windows if each.ref.first in readings]
+        return readings[max(explained, key=lambda window: window.value).ref.first] if explained else None
 
     def add_all(
         self,
@@ -279,8 +310,16 @@ def write_down(
         files |= {named[path.name]: file_digest(path) for path in paths}
         for number, ((event, windows), each) in enumerate(zip(cases, told, strict=True), 1):
             found = reasons.evidence(source, line, event, windows)
-            if found is not None:
-                each.append(_with_files(found, named, SHEET if event is None else event_sheet(number)))
+            if found is None:
+                continue
+            pictured = _with_files(found, named, SHEET if event is None else event_sheet(number))
+            reading = reasons.reading(line, windows)
+            if reading is not None and reading.examples is not None:
+                path = write_examples(folder / f"examples-{number}.png", reading.examples)
+                name = path.relative_to(out).as_posix()
+                files[name] = file_digest(path)
+                pictured = replace(pictured, pictures=(*pictured.pictures, Picture(file=name, caption=CAPTION)))
+            each.append(pictured)
     shown = [window for window in judged.windows if reasons.explained(window)]
     for path in beside_files(detector, source, judged, shown, source_folder(out, source)):
         files[path.relative_to(out).as_posix()] = file_digest(path)

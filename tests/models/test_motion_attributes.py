@@ -5,37 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
+from moving_square import TINY, film
 from vidence.datasets.dataset import Sample
-from vidence.datasets.synthetic import encode
 from vidence.errors import DataError, SpecError
 from vidence.frames.clip import Clip
 from vidence.frames.source import open_source
-from vidence.models import DETECTORS, Detector, MotionAttributes, load_detector
+from vidence.models import DETECTORS, Detector, load_detector
 from vidence.models.motion_attributes import MotionAttributesDetector
 from vidence.scoring.run import judge, scored
 from vidence.spec import build, line
 from vidence.training.motion_fit import adapt_motion, drift, fit_motion
-
-RATE = 10.0
-TINY = MotionAttributes(coreset=300, neighbours=2)
-
-
-def film(path: Path, *, speed: float, seed: int = 0, frames: int = 40, fast: float = 0.0) -> Path:
-    """A textured square that moves to the right, `fast` times as quickly in the second half, before a still wall."""
-    rng = np.random.default_rng(seed)
-    wall = cv2.GaussianBlur(rng.integers(60, 120, (96, 192), dtype=np.uint8), (0, 0), 2)
-    square = cv2.GaussianBlur(rng.integers(100, 255, (40, 28), dtype=np.uint8), (0, 0), 1)
-    pixels = np.repeat(wall[None], frames, axis=0)
-    place = 4.0
-    for k in range(frames):
-        pixels[k, 30:70, round(place) : round(place) + 28] = square
-        place = min(place + (speed * fast if fast and k >= frames // 2 else speed), 160)
-    encode(path, np.repeat(pixels[..., None], 3, axis=3), rate=RATE)
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +104,7 @@ def test_the_sentence_names_the_attribute_and_its_unit(detector: MotionAttribute
     peak = np.unravel_index(int(found.values[0].amax(dim=0).argmax()), found.values.shape[2:])
     assert abs((peak[0] + 0.5) / found.values.shape[2] - 50 / 96) < 0.3
     metres = replace(detector.settings, scale=0.02).build()
-    metres.memory.load_state_dict(detector.memory.state_dict())
+    metres.known.load_state_dict(detector.known.state_dict())
     told = metres.evidence(clip).extra["observations"][0]
     assert told["unit"] == " m/s"
     assert told["value"] == pytest.approx(0.02 * first["value"])
@@ -145,8 +127,8 @@ def test_new_normal_footage_is_learnt_and_its_drift_is_told(
     adapted = adapt_motion(detector, quick[:1], quick[1:], old=clips[2:])
     assert adapted.facts["history"][0]["drift"]["speed"] > 0.2 > drift(adapted, quick[1:])["speed"]
     assert drift(detector, clips[3:])["speed"] < 0.05
-    assert int(adapted.memory.count) <= TINY.coreset
-    assert int(adapted.memory.seen) > int(detector.memory.seen)
+    assert int(adapted.known.count) <= TINY.coreset
+    assert int(adapted.known.seen) > int(detector.known.seen)
     assert adapted.threshold is not None
     assert detector.facts.get("history") is None
     scores = [judge(each, quick[1].open(), threshold=0).curve.values for each in (detector, adapted)]
@@ -158,7 +140,7 @@ def test_nothing_to_learn_from_is_told(clips: list[Sample], tmp_path: Path) -> N
     with pytest.raises(DataError, match="moving cells"):
         fit_motion(TINY, [still], [still], out=tmp_path / "out", progress=False)
     with pytest.raises(DataError, match="train this detector"):
-        TINY.build().memory.nearest("speed", np.zeros((1, 14), np.float32), np.zeros((1, 2), np.float32))
+        TINY.build().known.nearest("speed", np.zeros((1, 14), np.float32), np.zeros((1, 2), np.float32))
 
 
 @pytest.mark.parametrize("text", ["flow='none'", "groups=['mood']", "span=9", "smooth=4", "filled=1.0", "coreset=1"])

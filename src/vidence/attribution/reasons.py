@@ -41,10 +41,12 @@ def evidence(
     mode: str | None = None,
     counterfactual: str | None = None,
     warnings: Sequence[str] = (),
+    hiding: bool = True,
 ) -> Evidence:
     """What one explainer says of a stretch of time (`span`, seconds). `peak` is the window that decided, `mode` the
     sub-mode of an autoencoder's score, `counterfactual` what would have changed it, in words; `warnings` are added to
-    the certificate's. Pictures and files are added by whoever writes them.
+    the certificate's; `hiding` measures the score without the marked region. Pictures and files are added by whoever
+    writes them.
     """
     times, values = maps.times, maps.values
     inside = (times >= span[0]) & (times <= span[1])
@@ -56,7 +58,7 @@ def evidence(
         certificate=replace(certificate, flags=(*certificate.flags, *warnings)),
         mode=mode,
         counterfactual=counterfactual,
-        hidden_score=_hidden(detector, source, maps, peak),
+        hidden_score=_hidden(detector, source, maps, peak) if hiding else None,
         segments=strongest,
         profile_times=tuple(times[inside].tolist()),
         profile=tuple(profile(values[inside]).tolist()),

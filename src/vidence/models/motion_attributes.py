@@ -114,7 +114,7 @@ class MotionAttributes:
             made: MotionAttributesDetector = spec_line.build(saved["detector"], DETECTORS).build()
         except (SpecError, TypeError) as error:
             raise WeightsError(f"detector.json in {folder} must describe a detector; {error} Copy it again.") from error
-        fill_from_folder(made.memory, folder, saved)
+        fill_from_folder(made.known, folder, saved)
         made.threshold, made.facts = saved["threshold"], saved["facts"]
         made.remember(saved["weights"])
         return made
@@ -129,7 +129,7 @@ class MotionAttributesDetector:
     score_line = "motion-attributes"
 
     def __init__(self, settings: MotionAttributes, memory: AttributeMemory) -> None:
-        self.settings, self.memory = settings, memory.eval()
+        self.settings, self.known = settings, memory.eval()
         self.threshold: dict[str, Any] | None = None
         self.facts: dict[str, Any] = {}
         self.fit = Fit(size=settings.height)
@@ -158,7 +158,7 @@ class MotionAttributesDetector:
     def weights_digest(self) -> str:
         """SHA-256 of the weights file, of the state when first asked or last saved."""
         if self._digest is None:
-            self._digest = state_digest(self.memory)
+            self._digest = state_digest(self.known)
         return self._digest
 
     def remember(self, digest: str | None) -> None:
@@ -192,7 +192,7 @@ class MotionAttributesDetector:
         sample = CellSample(self.settings.coreset, seed=seed)
         for seen in self.watched(clips):
             sample.add(seen.cells)
-        self.memory.learn(sample, seed=seed)
+        self.known.learn(sample, seed=seed)
         self.remember(None)
 
     def measure_scales(self, clips: Iterable[Clip]) -> None:
@@ -200,7 +200,7 @@ class MotionAttributesDetector:
         sample = CellSample(HELD_CELLS, seed=0)
         for seen in self.watched(clips):
             sample.add(seen.cells)
-        self.memory.calibrate(sample.cells)
+        self.known.calibrate(sample.cells)
         self.remember(None)
 
     def start(self) -> MotionSession:
@@ -225,4 +225,4 @@ class MotionAttributesDetector:
             "threshold": self.threshold,
             "facts": self.facts,
         }
-        self._digest = write_detector(folder, self.memory, described)
+        self._digest = write_detector(folder, self.known, described)

@@ -73,7 +73,7 @@ def told(detector: MotionAttributesDetector, session: MotionSession) -> Attribut
     seen = session.seen
     peak = max(seen, key=lambda each: float(each.scores.max()))
     extra: dict[str, Any] = {"times": tuple(each.time for each in seen), "observations": []}
-    if len(peak.at) and detector.memory.count:
+    if len(peak.at) and detector.known.count:
         cell = int(peak.scores[peak.at[:, 0], peak.at[:, 1]].argmax())
         found = observations(detector, peak, cell, enlarged=session.enlarged)
         extra["sentence"] = _sentence(found)
@@ -92,7 +92,7 @@ def observations(
     """Of each group, the attribute in which a cell differs most from its nearest normal ones; the group with the
     greatest distance first. `enlarged`: pixels of the source for one that was analysed.
     """
-    memory, kept = detector.memory, detector.memory.cells()
+    memory, kept = detector.known, detector.known.cells()
     value, place = seen.cells.attributes[cell : cell + 1], seen.cells.places[cell : cell + 1]
     found = []
     for k, group in enumerate(detector.settings.groups):
@@ -146,7 +146,7 @@ def _number(value: float) -> str:
 
 def _examples(detector: MotionAttributesDetector, seen: Seen, cell: int, group: str) -> UInt8[np.ndarray, "h w 3"]:
     """The cell, and after a white bar the nearest normal ones in a group."""
-    memory = detector.memory
+    memory = detector.known
     value, place = seen.cells.attributes[cell : cell + 1], seen.cells.places[cell : cell + 1]
     near = memory.cells().crops[memory.nearest(group, value, place)[0]]
     large = [

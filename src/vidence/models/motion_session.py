@@ -121,12 +121,12 @@ class MotionSession:
         at = np.argwhere(moving > detector.settings.filled)
         values = attributes(channels, cv2.blur(moving, (5, 5), borderType=cv2.BORDER_REPLICATE))[at[:, 0], at[:, 1]]
         places = ((at + 0.5) / moving.shape).astype(np.float32)
-        crop = detector.memory.crops.shape[1]
+        crop = detector.known.crops.shape[1]
         cells = Cells(values, places, crops(frame.gray, places, side=3 * detector.settings.block, size=crop))
         scores = np.zeros(moving.shape, np.float32)
         distances = np.zeros((len(at), len(detector.settings.groups)), np.float32)
-        if len(at) and detector.memory.count:
-            distances = detector.memory.distances(values, places).astype(np.float32)
+        if len(at) and detector.known.count:
+            distances = detector.known.distances(values, places).astype(np.float32)
             ruled = distances.sum(axis=1) if detector.settings.rule == "sum" else distances.max(axis=1)
             scores[at[:, 0], at[:, 1]] = ruled
         return Seen(frame.time, cells, at, distances, scores)

@@ -71,7 +71,7 @@ def adapt_motion(
     `facts['history']` gets an entry that says how far the new footage was from what was known (`drift`).
     """
     found = detector.settings.build()
-    found.memory.load_state_dict(detector.memory.state_dict())
+    found.known.load_state_dict(detector.known.state_dict())
     found.facts = dict(detector.facts)
     entry = {
         "step": "adapt",
@@ -108,5 +108,5 @@ def _clips(detector: MotionAttributesDetector, samples: Sequence[Sample], what: 
 
 
 def _known(detector: MotionAttributesDetector) -> dict[str, Any]:
-    memory = detector.memory
+    memory = detector.known
     return {"cells": {"kept": int(memory.count), "seen": int(memory.seen)}, "delay_frames": detector.delay}
