@@ -83,14 +83,16 @@ NETWORKS = (
     ),
     Network("tiles", "BCAE1", "magnetic-tile", "bcae1", ERRORS, 10),
 )
-MEASURES = (
-    "insertion(grid=8, depth=2, steps=8)",
-    "deletion(grid=8, depth=2, steps=8)",
-    "mass-ratio",
-    "pointing",
-    "strongest-frame",
-    "cascading-randomisation(stages=1)",
-)
+REMOVED = "grid=8, depth=2, steps=8"
+OF_MAPS = ("mass-ratio", "pointing", "strongest-frame", "cascading-randomisation(stages=1)")
+
+
+def measures(network: Network) -> tuple[str, ...]:
+    """What is measured: a classifier's maps by its probability, whose fall has one size on every clip."""
+    scale = ", scale='probability'" if network.data in ("synthetic", "fight-surv") else ""
+    return (f"insertion({REMOVED}{scale})", f"deletion({REMOVED}{scale})", *OF_MAPS)
+
+
 FOLDERS = {"fight-surv": "fight_surv", "ucsd-ped2": "ucsd_ped2", "magnetic-tile": "magnetic_tile"}
 
 
@@ -166,7 +168,7 @@ class Study:
         out = self.out / "compared" / f"{network.key}-{folder.name}"
         clips = min(self.clips, network.most or self.clips)
         asked = [str(folder), *self._compared_on(network, folder), "--clips", str(clips), "--out", str(out)]
-        for name, lines in (("--explainer", network.explainers), ("--measure", MEASURES)):
+        for name, lines in (("--explainer", network.explainers), ("--measure", measures(network))):
             asked += [word for line in lines for word in (name, line)]
         _run("compare", *asked)
         return out
@@ -221,7 +223,7 @@ def finished(study: Study) -> Iterator[Compared]:
         if study.kept(network).is_file():
             held = [Trained(**each) for each in json.loads(study.kept(network).read_text(encoding="utf-8"))]
             names = (network.key, network.title, network.data, network.detector)
-            yield Compared(*names, network.explainers, MEASURES, tuple(held))
+            yield Compared(*names, network.explainers, measures(network), tuple(held))
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from vidence.evaluate.cells import Cut, cells_of, check_cells
 from vidence.evaluate.measure import Case, Measure
 from vidence.evaluate.references import Concealed, Scale, check_reference, subject_of
 
-LEAST = 1e-3  # drop of a score, as a share of its sizes, below which nothing can be told from hiding
+LEAST = 0.05  # drop of a score, as a share of its sizes: shares of a smaller one would be mostly noise
 
 
 @dataclass(frozen=True, slots=True, eq=False)
