@@ -105,6 +105,9 @@ def test_a_reversal_is_minus_one_and_is_sure() -> None:
     assert lower is not None
     assert lower.mean == 1  # both call the same explainer good
     assert reversal(panel("insertion", up), panel("mass-ratio", down), EXPLAINERS[:2]) is None
+    up[0] *= 1000  # one clip outweighs nothing
+    again = reversal(panel("insertion", up), panel("mass-ratio", down), EXPLAINERS)
+    assert again == found
     unsure = reversal(panel("one", noise), panel("other", noise[::-1]), EXPLAINERS)
     assert unsure is not None
     assert unsure.low < unsure.high

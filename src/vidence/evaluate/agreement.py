@@ -24,7 +24,7 @@ LEAST = 3  # explainers, below which a rank correlation over them says nothing
 class Agreement:
     """One figure with its 95 % bootstrap interval over `n` clips. `kind`: `maps` (Spearman's correlation of two
     explainers' maps, place by place), `measures` (of two measures' values, explainer by explainer, within a clip),
-    `reversal` (of two measures' means over clips), `clips` (Krippendorff's alpha: do clips, as raters, agree on how
+    `reversal` (of mean places under two measures), `clips` (Krippendorff's alpha: do clips, as raters, agree on how
     explainers stand under one measure).
     """
 
@@ -72,8 +72,9 @@ def between_measures(panels: Sequence[Panel], explainers: Sequence[str], *, seed
 
 
 def reversal(first: Panel, second: Panel, explainers: Sequence[str], *, seed: int = 0) -> Agreement | None:
-    """Spearman's correlation of two measures' means over clips, over the explainers: -1 where they rank explainers in
-    opposite order (Li et al., WACV 2021, say so of objective and subjective measures), +1 where in the same.
+    """Spearman's correlation, over the explainers, of their mean places under two measures: -1 where these rank
+    explainers in opposite order (Li et al., WACV 2021, say so of objective and subjective measures), +1 where in the
+    same. Of places, because single clips may have values that outweigh all others.
 
     None with fewer than three explainers that have both. The interval draws clips anew; explainers stay as they are.
     """
@@ -82,7 +83,8 @@ def reversal(first: Panel, second: Panel, explainers: Sequence[str], *, seed: in
         return None
     n = len(held[0])
     drawn = draws(n, seed=seed)
-    means = [np.concatenate([values.mean(axis=0)[None], values[drawn].mean(axis=1)]) for values in held]
+    places = [rankdata(values, axis=1) for values in held]
+    means = [np.concatenate([values.mean(axis=0)[None], values[drawn].mean(axis=1)]) for values in places]
     found = pearson(*(rankdata(each, axis=1) for each in means))
     if np.isnan(found[0]):
         return None

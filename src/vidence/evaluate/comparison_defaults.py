@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from vidence.attribution.families import Family
 
-MEASURES_COMPARED = ("insertion", "deletion", "mass-ratio", "pointing", "strongest-frame")
+MEASURES_COMPARED = (
+    "insertion",
+    "deletion",
+    "mass-ratio",
+    "pointing",
+    "strongest-frame",
+    "gini",
+    "flicker",
+    "cascading-randomisation(stages=1)",
+)
 
 _GRADIENTS = ("gradient", "input-x-gradient", "smooth-grad(n=8)", "integrated-gradients(steps=16, limit=32)")
 _ANYWHERE = ("occlusion", "frame-occlusion", "lrp", "deep-lift")
