@@ -205,5 +205,5 @@ def test_the_same_seed_gives_the_same_check() -> None:
 
 
 def test_a_detector_without_a_network_is_refused() -> None:
-    with pytest.raises(ExplainError, match="has none"):
+    with pytest.raises(ExplainError, match="this detector has none"):
         short_checks(detector(None), clip(), Logit(), {})

@@ -36,11 +36,12 @@ def command(detector: Path, sources: tuple[str, ...], lines: tuple[str, ...], sc
     """
     from vidence.cli.explaining import explain_all
     from vidence.evaluate.explainer_kinds import with_another_kind
-    from vidence.evaluate.trusting import short_checks
+    from vidence.evaluate.trusting import checkable, short_checks
     from vidence.models.detector import load_deployed
     from vidence.pipeline import default_line
 
     model = load_deployed(detector)
+    checkable(model)
     own = default_line(model, score)
     given = with_another_kind(lines or (own,), own)
     explain_all(sources, model, detector, given, score=score, check=short_checks, **asked)

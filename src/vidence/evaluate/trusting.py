@@ -60,10 +60,7 @@ def short_checks(
 
     Raises `ExplainError` for a detector without a network.
     """
-    network = detector.network
-    if network is None:
-        raise ExplainError("the short check asks a network again, and this detector has none. Use vidence explain.")
-    x = detector.prepare(clip)
+    network, x = checkable(detector), detector.prepare(clip)
     drawn = clip_seed(seed, clip.ref.digest, clip.ref.first)
     with getattr(detector, "arithmetic", nullcontext)(x):
         held, other = _classes(network, x, score) if getattr(detector, "classes", ()) else (score, None)
@@ -72,6 +69,16 @@ def short_checks(
             for line, (made, maps) in found.items()
         }
         return {line: _Check(case, cases, other).trust(clip.ref.first) for line, case in cases.items()}
+
+
+def checkable(detector: Detector) -> nn.Module:
+    """The network that is asked again. Raises `ExplainError` for a detector without one."""
+    if detector.network is None:
+        raise ExplainError(
+            "the short check asks a network again and again; this detector has none, and its own evidence is its "
+            "explanation. Use vidence explain."
+        )
+    return detector.network
 
 
 def _classes(network: nn.Module, x: Tensor, score: ScoreFunction) -> tuple[ScoreFunction, ScoreFunction | None]:
