@@ -171,7 +171,7 @@ def table(held: Mapping[Run, float], lines: Sequence[str], shares: Sequence[floa
         gain = told_as(list((found[:, 1] - found[:, 0]).mean(axis=1)))
         rows.append(f"| `{line}` | {' | '.join(cells)} | {gain} |")
     whole = told_as([held[Run(seed)] for seed in seeds])
-    rows.append(f"\nClips as they are: {whole}; always one class: {1 / len(CLASSES):.2f}; {len(seeds)} seeds.")
+    rows.append(f"\nClips as they are: {whole}; always one class: {1 / len(CLASSES):.2f}; seeds: {len(seeds)}.")
     return "\n".join(rows)
 
 
