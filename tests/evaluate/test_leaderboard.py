@@ -79,6 +79,11 @@ def test_a_measure_without_a_better_side_ranks_nothing(toys: dict[str, Measure])
         assert each.mean is not None
 
 
+def test_a_measure_that_says_nothing_ranks_nothing(toys: dict[str, Measure]) -> None:
+    found = leaderboard(table("inside", {"good": [NAN, NAN], "random-map": [NAN, NAN]}), toys)
+    assert {(each.n, each.mean, each.rank) for each in found} == {(0, None, None)}
+
+
 def test_the_interval_holds_the_mean_as_often_as_it_says() -> None:
     rng = np.random.default_rng(0)
     held = [interval(rng.normal(1.0, 1.0, 40), seed=i)[1:] for i in range(200)]

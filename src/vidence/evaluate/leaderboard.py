@@ -37,8 +37,9 @@ class Panel:
         return [place for place in range(len(self.maps)) if not np.isnan(self.values[:, place]).all()]
 
     def complete(self, maps: Sequence[int]) -> list[int]:
-        """The clips of which each of these maps has a number."""
-        return [clip for clip, row in enumerate(self.values[:, list(maps)]) if not np.isnan(row).any()]
+        """The clips of which each of these maps has a number; none for no maps."""
+        held = self.values[:, list(maps)]
+        return [clip for clip, row in enumerate(held) if row.size and not np.isnan(row).any()]
 
     def ranks(self, maps: Sequence[int]) -> Float[np.ndarray, "c m"]:
         """Places of these maps, 1 the best, in each clip of which all have a number; equal ones share the mean."""
