@@ -14,6 +14,7 @@ from vidence.cli.options import tuning_options
 if TYPE_CHECKING:
     from vidence.datasets.dataset import Dataset, Sample
     from vidence.models.detector import Detector
+    from vidence.models.motion_attributes import MotionAttributesDetector
     from vidence.models.reconstruction_detector import ReconstructionDetector
 
 
@@ -42,7 +43,8 @@ def command(
     undo: bool,
     **chosen: Any,
 ) -> None:
-    """Adapt the detector in the folder DETECTOR to new normal footage: the SVDD step, a new scale and threshold.
+    """Adapt the detector in the folder DETECTOR to new normal footage: the SVDD step, a new scale and threshold. Of
+    motion-attributes the memory learns instead, and how far the footage has drifted is told.
 
     CLIPS is a video, a folder of videos, a folder of frames, or a CSV or folder of class folders, of which the normal
     ones are taken. A fifth of it is kept from learning; the scale and the threshold are fitted on that, and on what
@@ -59,11 +61,10 @@ def command(
     from vidence.datasets import DATASETS
     from vidence.datasets.opened import open_dataset
     from vidence.models.detector import load_detector
+    from vidence.models.motion_attributes import MotionAttributesDetector
     from vidence.training import versions
     from vidence.training.account import split_seed
-    from vidence.training.adaptation import adapted, divided, footage_at
-    from vidence.training.one_class_tuning import reconstructing
-    from vidence.training.svdd_step import TUNINGS
+    from vidence.training.adaptation import divided, footage_at
 
     if undo:
         versions.undo(detector)
@@ -73,18 +74,42 @@ def command(
         return
     if not new:
         raise click.UsageError("adapt needs --normal CLIPS, new footage of what is normal, or --undo.")
-    model = reconstructing(load_detector(detector))
+    model = load_detector(detector)
     given = {name: value for name, value in chosen.items() if value is not None}
-    how = replace(TUNINGS[model.settings.recipe], **given)
+    if given and isinstance(model, MotionAttributesDetector):
+        raise click.UsageError(f"motion-attributes learns without steps; leave out --{next(iter(given))}.")
     samples, held = divided([each for path in new for each in footage_at(path, fps=fps)], seed=seed)
     before = _old(old, old_root, fps, seed=split_seed(model.facts))
     tested = None if test is None else open_dataset(test, root=root, fps=None if test in DATASETS else fps)
-    found = adapted(model, samples, held, old=before.normal, how=how, seed=seed, progress=True)
+    found = _adapted(model, samples, held, old=before.normal, given=given, seed=seed)
     place = _Place(tested, _tested(tested, [*samples, *held]), held)
     told = list(_told(model, found, {"old": before, "new": place}))  # what fails, fails before the folder changes
     versions.replace_version(detector, found.save)
     click.echo("\n".join(told))
     click.echo(f"written    {detector}  (go back with: vidence adapt {detector} --undo)")
+
+
+def _adapted(
+    model: Detector,
+    samples: Sequence[Sample],
+    held: Sequence[Sample],
+    *,
+    old: Sequence[Sample],
+    given: Mapping[str, Any],
+    seed: int,
+) -> MotionAttributesDetector | ReconstructionDetector:
+    """The new version: what moves is remembered, an encoder is tuned."""
+    from vidence.models.motion_attributes import MotionAttributesDetector
+    from vidence.training.adaptation import adapted
+    from vidence.training.motion_fit import adapt_motion
+    from vidence.training.one_class_tuning import reconstructing
+    from vidence.training.svdd_step import TUNINGS
+
+    if isinstance(model, MotionAttributesDetector):
+        return adapt_motion(model, samples, held, old=old, seed=seed, progress=True)
+    model = reconstructing(model)
+    how = replace(TUNINGS[model.settings.recipe], **given)
+    return adapted(model, samples, held, old=old, how=how, seed=seed, progress=True)
 
 
 class _Place(NamedTuple):
@@ -121,18 +146,24 @@ def _tested(dataset: Dataset | None, taken: Sequence[Sample]) -> Sequence[Sample
     return [sample for sample in samples if Path(sample.path).resolve() not in paths]
 
 
-def _told(before: Detector, after: ReconstructionDetector, places: Mapping[str, _Place]) -> Iterator[str]:
+def _told(before: Detector, after: Detector, places: Mapping[str, _Place]) -> Iterator[str]:
     """What the step wrote down, and how well both versions do."""
-    facts = after.facts["svdd"]
-    share = facts["variance_after"] / facts["variance_before"] if facts["variance_before"] else 0.0
     yield f"detector   {after.spec}"
-    yield f"embeddings {share:.1%} of their variance is left; centre: {facts['centre']}"
-    yield from (f"warning    {warning}" for warning in facts["warnings"])
+    drift = after.facts["history"][-1].get("drift")
+    if drift is not None:
+        groups = ", ".join(f"{share:.1%} {name}" for name, share in drift.items() if name != "frames")
+        yield f"drift      {drift['frames']:.1%} of the new frames above the old threshold; cells beyond: {groups}"
+        yield f"cells      {after.facts['cells']['kept']} kept of {after.facts['cells']['seen']} that ever moved"
+    else:
+        facts = after.facts["svdd"]
+        share = facts["variance_after"] / facts["variance_before"] if facts["variance_before"] else 0.0
+        yield f"embeddings {share:.1%} of their variance is left; centre: {facts['centre']}"
+        yield from (f"warning    {warning}" for warning in facts["warnings"])
     for name, place in places.items():
         if place.labelled is not None:
             auc = (_auc(each, place.labelled, place.test) for each in (before, after))
             yield f"{name} AUC    {next(auc)} before, {next(auc)} after (live scores)"
-        elif place.normal:
+        elif place.normal and drift is None:
             errors = (_quantiles(each, place.normal) for each in (before, after))
             yield f"{name} errors {next(errors)} before, {next(errors)} after"
     if after.threshold is not None:
