@@ -5,7 +5,8 @@
 Validation: the held-out normal clips, and the same again with their middle third at twice the speed, whose frames are
 the anomalies. The test figures are what a choice would have brought; nothing is chosen by them. Each line is fitted
 once with all groups; subsets, rules and smoothing are then read off the same distances. A row is the pooled, causal
-frame AUC of the highest cell. `--fuse DETECTOR` adds the mean of its live scores and those of the line's default.
+frame AUC of the logarithm of 1 + the highest cell's score. `--fuse ONE OTHER` measures two trained detectors instead,
+and the mean and the maximum of their live scores.
 """
 
 from __future__ import annotations
@@ -24,14 +25,14 @@ from vidence.datasets.dataset import Sample
 from vidence.datasets.opened import open_dataset
 from vidence.frames.clip import Frame
 from vidence.frames.source import Source
-from vidence.models import DETECTORS, MotionAttributes, load_detector
+from vidence.models import DETECTORS, load_detector
 from vidence.models.attribute_memory import GROUPS
 from vidence.models.motion_attributes import MotionAttributesDetector
 from vidence.scoring.run import judge
 from vidence.training.motion_fit import fit_motion
 
 SUBSETS = (*((name,) for name in GROUPS), ("speed", "manner"), ("speed", "direction", "shape"), tuple(GROUPS))
-SMOOTH = (1, 3, 5)
+SMOOTH = (1, 5, 7)
 Distances = list[np.ndarray]  # of each frame (m, g), all groups
 
 
@@ -79,7 +80,7 @@ def auc(
     scores = []
     for clip in found:
         ruled = [each[:, columns].sum(axis=1) if rule == "sum" else each[:, columns].max(axis=1) for each in clip]
-        raw = np.array([float(each.max()) if len(each) else 0.0 for each in ruled])
+        raw = np.log1p([float(each.max()) if len(each) else 0.0 for each in ruled])
         weights = np.ones(smooth)
         scores.append(np.convolve(raw, weights, "same") / np.convolve(np.ones(len(raw)), weights, "same"))
     return 100 * float(roc_auc_score(np.concatenate(truth), np.concatenate(scores)))
@@ -101,15 +102,14 @@ def measure(line: str, parts: dict[str, Sequence[Sample]], truths: list[np.ndarr
     return rows
 
 
-def fused(line: str, folder: Path, parts: dict[str, Sequence[Sample]], truths: list[np.ndarray], out: Path) -> str:
-    """The line's detector, another one, and the mean of their live scores, on the test clips."""
-    settings: MotionAttributes = spec.build(line, DETECTORS)
-    both = (fit_motion(settings, parts["train"], parts["val"], out=out, progress=True), load_detector(folder))
+def fused(folders: Sequence[Path], parts: dict[str, Sequence[Sample]], truths: list[np.ndarray]) -> str:
+    """Two detectors and what comes of their live scores, on the test clips."""
+    both = [load_detector(folder) for folder in folders]
     curves = [[judge(each, one.open(), threshold=0).curve.values for one in parts["test"]] for each in both]
-    mixed = [(one + other) / 2 for one, other in zip(*curves, strict=True)]
-    highest = [np.maximum(one, other) for one, other in zip(*curves, strict=True)]
-    figures = [100 * roc_auc_score(np.concatenate(truths), np.concatenate(each)) for each in (*curves, mixed, highest)]
-    names = (both[0].spec, both[1].spec, "mean of both", "max of both")
+    mixed = [[np.mean(each, axis=0) for each in zip(*curves, strict=True)]]
+    mixed += [[np.max(each, axis=0) for each in zip(*curves, strict=True)]]
+    names = (*(each.spec for each in both), "mean of both", "max of both")
+    figures = [100 * roc_auc_score(np.concatenate(truths), np.concatenate(each)) for each in (*curves, *mixed)]
     return "\n".join(f"{figure:.1f}  {name}" for name, figure in zip(names, figures, strict=True))
 
 
@@ -117,18 +117,18 @@ def main() -> None:
     """Print a table for each line, and write them to `out`/ablation.json."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=Path("runs/motion-ablation"))
     parser.add_argument("--line", action="append")
-    parser.add_argument("--fuse", type=Path)
+    parser.add_argument("--fuse", type=Path, nargs=2)
     asked = parser.parse_args()
     dataset = open_dataset("ucsd-ped2", root=asked.root)
     parts = dict(zip(("train", "val", "test"), dataset.normal_split(0), strict=True))
     truths = [dataset.truth(one, sum(1 for _ in one.open())).anomalous for one in parts["test"]]
+    if asked.fuse:
+        print(fused(asked.fuse, parts, truths))
+        return
     rows = []
     for k, line in enumerate(asked.line or ["motion-attributes"]):
-        if asked.fuse:
-            print(fused(line, asked.fuse, parts, truths, asked.out / f"fused-{k}"))
-            continue
         rows += measure(line, parts, truths, asked.out / str(k))
         print("| line | groups | rule | smooth | validation | test |\n|---|---|---|---|---|---|")
         print("\n".join(f"| {' | '.join(row)} |" for row in rows), flush=True)

@@ -152,4 +152,4 @@ def test_settings_that_cannot_be_are_refused(text: str) -> None:
 def test_settings_are_a_line() -> None:
     settings = build("motion-attributes(groups=['speed'], span=3)", DETECTORS)
     assert build(line(settings, DETECTORS), DETECTORS) == settings
-    assert settings.reach == 3
+    assert settings.reach == 4

@@ -42,8 +42,9 @@ class MotionAttributes:
     share `filled` of them moves. Their attributes are means over `span` frames. Each of the `groups` has a density,
     the mean distance to the `neighbours` nearest of at most `coreset` normal cells, on a scale where 1 is the .999
     quantile of held-out normal cells; `place` above 0 makes cells elsewhere in the picture less near. A cell's score is
-    the `rule` over its groups, a frame's that of its highest cell, averaged over `smooth` frames. `stride` frames are
-    scored at a time, of every frame or of `rate` a second. `scale` is metres per pixel of the source, for what is said.
+    the `rule` over its groups, a frame's the logarithm of 1 + its highest cell's, averaged over `smooth` frames.
+    `stride` frames are scored at a time, of every frame or of `rate` a second. `scale` is metres per pixel of the
+    source, for what is said.
     """
 
     flow: str = "dis"
@@ -52,7 +53,7 @@ class MotionAttributes:
     least: float = 0.4
     filled: float = 0.1
     span: int = 5
-    smooth: int = 5
+    smooth: int = 7
     groups: tuple[str, ...] = ("speed", "manner")
     rule: Rule = "sum"
     neighbours: int = 3

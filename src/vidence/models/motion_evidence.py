@@ -33,7 +33,7 @@ _WORDS = {
 _EDGE_WORDS = ("upright edges", "rising edges", "level edges", "falling edges")
 _SHARES = ("size", "crowd")
 SHOWN = 96  # pixels a side of a picture of a cell
-COMPLETE = "the map is the score of each cell; the frame's is that of its highest cell"
+COMPLETE = "the map is the score of each cell; the frame's is read off its highest cell"
 
 
 @dataclass(frozen=True, slots=True)

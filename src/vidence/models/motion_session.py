@@ -75,7 +75,7 @@ class MotionSession:
         wanted = range(max(0, self.first - settings.smooth // 2), len(self._held))
         found = {place: self._seen(place) for place in wanted}
         self._done = {each.time: each for place, each in found.items() if place + settings.span // 2 < len(self._held)}
-        highest = {place: float(each.scores.max()) for place, each in found.items()}
+        highest = {place: float(np.log1p(each.scores.max())) for place, each in found.items()}
         half = settings.smooth // 2
         means = [
             np.mean([highest[near] for near in range(place - half, place + half + 1) if near in highest])
