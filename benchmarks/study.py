@@ -39,8 +39,8 @@ UNSEEN_SEED = 1000
 PAIRS = 20
 RECURRENT = ("grad-cam(weights='frame_local')", "grad-cam", "when-where", "integrated-cam", "lrp", "deep-lift")
 PIXELS = ("gradient", "smooth-grad(n=8)", "integrated-gradients(steps=8, limit=16)", "occlusion")
-ERRORS = ("gradient", "integrated-gradients(steps=8, limit=16)", "lrp", "occlusion", "lime(samples=100)")
-ERRORS += ("kernel-shap(samples=100)", "counterfactual-box")
+ERRORS = ("gradient", "integrated-gradients(steps=8, limit=16)", "deep-lift", "lrp", "occlusion", "lime(samples=100)")
+ERRORS += ("kernel-shap(samples=100)", "counterfactual-box", "product(of=[residual, occlusion])")
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,8 @@ OF_MAPS = ("mass-ratio", "pointing", "strongest-frame", "cascading-randomisation
 
 
 def measures(network: Network) -> tuple[str, ...]:
-    """What is measured: a classifier's maps by its probability, whose fall has one size on every clip."""
-    scale = ", scale='probability'" if network.data in ("synthetic", "fight-surv") else ""
+    """What is measured: a classifier's probability as it is, as in the papers; shares of an error."""
+    scale = ", scale='probability', normalised=False" if network.data in ("synthetic", "fight-surv") else ""
     return (f"insertion({REMOVED}{scale})", f"deletion({REMOVED}{scale})", *OF_MAPS)
 
 

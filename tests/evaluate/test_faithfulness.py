@@ -1,5 +1,7 @@
 """Curves and areas from their definitions, on models whose every cell has a known worth."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,7 @@ from vidence.evaluate.cells import cells_of
 from vidence.evaluate.controls import RandomMap
 from vidence.evaluate.faithfulness import ABPC, AOPC, Deletion, Insertion, InsertionGain
 from vidence.evaluate.measure import Case
-from vidence.evaluate.references import REFERENCES
+from vidence.evaluate.references import REFERENCES, Concealed
 from vidence.scoring.scores import Logit, Probability, SquaredError
 from zoo import OF_FAMILY, made
 
@@ -60,7 +62,8 @@ def test_a_curve_runs_from_reference_to_clip_and_scales_to_one():
     curve = Insertion(**PIXELS, steps=5).curve(case())
     assert curve.shares == pytest.approx([0, 10 / 48, 19 / 48, 29 / 48, 38 / 48, 1])
     assert curve.scores[0] == pytest.approx(0)
-    assert curve.scores[-1] == pytest.approx(curve.whole) == pytest.approx(EXACT.sum(), abs=1e-4)
+    assert curve.scores[-1] == pytest.approx(EXACT.sum(), abs=1e-4)
+    assert curve.fall == pytest.approx(EXACT.sum(), abs=1e-4)
     assert curve.normalised().scores[-1] == pytest.approx(1)
 
 
@@ -145,9 +148,10 @@ def test_the_chunk_changes_nothing_and_the_model_stays_as_it_was(family):
 def test_every_reference_hides_a_clip(fill):
     x = torch.rand(1, 3, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     measure = Deletion(grid=2, depth=2, fill=fill, normalised=False, steps=4)
-    curve = measure.curve(case(np.ones((4, 8, 8)), Square(), x))
-    assert curve.scores[0] == pytest.approx(curve.whole)
-    assert curve.scores[-1] != pytest.approx(curve.whole)
+    asked = case(np.ones((4, 8, 8)), Square(), x)
+    curve, whole = measure.curve(asked), float(asked.subject.whole)
+    assert curve.scores[0] == pytest.approx(whole)
+    assert curve.scores[-1] != pytest.approx(whole)
 
 
 def test_an_autoencoders_error_falls_where_its_expectation_is_shown():
@@ -193,3 +197,16 @@ def test_supervoxels_of_the_map_are_pooled_by_their_own_size():
     order = Insertion(cells="supervoxels", grid=2, depth=3)
     clip = order.clip(case())
     assert list(order.order(case(), clip)) == list(np.argsort(means)[::-1])
+
+
+def test_a_fall_that_is_next_to_nothing_is_no_ground_for_shares():
+    whole = case().subject.whole
+    assert Concealed(case().subject, 0.0, 0).fall(float(whole) * 0.95) is None  # less than .05 of the sum of both
+    assert Concealed(case().subject, 0.0, 0).fall(float(whole) * 0.8) == pytest.approx(float(whole) * 0.2)
+
+
+def test_auto_is_the_probability_of_a_class_and_any_other_score_itself():
+    found, asked = Deletion(grid=4, fill=0, steps=4, scale="auto"), case()
+    assert found(asked) == Deletion(grid=4, fill=0, steps=4, scale="probability")(asked)
+    plain = replace(asked, score=lambda output, x: output[:, 0])
+    assert found(plain) == Deletion(grid=4, fill=0, steps=4)(plain)

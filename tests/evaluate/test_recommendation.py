@@ -25,7 +25,7 @@ def rows(maps: dict[str, tuple[float, float, int]], *, known: str = "pixels", no
         event = clip % 4 != 0
         for name, (height, alike, passes) in maps.items():
             for measure in ASKED:
-                said = measure in ("insertion", RANDOMISED) or event
+                said = measure in (CRITERIA[0], RANDOMISED) or event
                 value = alike if measure == RANDOMISED else height + float(rng.normal(0, noise))
                 made.append(
                     Measured(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from vidence.attribution.families import Family
 
 MEASURES_COMPARED = (
-    "insertion",
-    "deletion",
+    "insertion(scale='auto')",
+    "deletion(scale='auto')",
     "mass-ratio",
     "pointing",
     "strongest-frame",

@@ -12,20 +12,20 @@ from jaxtyping import Float, Int
 from vidence.errors import SpecError
 from vidence.evaluate.cells import Pooling, first_of, pooled, ranking
 from vidence.evaluate.measure import Case
-from vidence.evaluate.removal import CellClip, Removal, full_drop
+from vidence.evaluate.removal import CellClip, Removal
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RemovalCurve:
     """Scores over the share of cells that are shown (insertion) or hidden (deletion), from 0 to 1.
 
-    `whole` is the score with nothing hidden, `empty` with everything.
+    `empty` is the score with everything hidden, `fall` what that takes from the clip's; None where it takes nothing.
     """
 
     shares: Float[np.ndarray, " s"]
     scores: Float[np.ndarray, " s"]
-    whole: float
     empty: float
+    fall: float | None
 
     @property
     def area(self) -> float:
@@ -33,9 +33,10 @@ class RemovalCurve:
         return float(np.trapezoid(self.scores, self.shares))
 
     def normalised(self) -> RemovalCurve | None:
-        """From 1, the score of the clip, to 0, that of the reference; None where that is no fall (`full_drop`)."""
-        lost = full_drop(self.whole, self.empty)
-        return None if lost is None else RemovalCurve(self.shares, (self.scores - self.empty) / lost, 1.0, 0.0)
+        """From 1, the score of the clip, to 0, that of the reference; None where there is no fall."""
+        if self.fall is None:
+            return None
+        return RemovalCurve(self.shares, (self.scores - self.empty) / self.fall, 0.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,8 @@ class _Area(_Ordered):
         counts = self.counts(clip)
         first = first_of(order, counts)
         scores = clip.scores(~first if self.inserts else first, label="cells hidden in order")
-        return RemovalCurve(counts / clip.count, scores, clip.whole, float(scores[0 if self.inserts else -1]))
+        empty = float(scores[0 if self.inserts else -1])
+        return RemovalCurve(counts / clip.count, scores, empty, clip.concealed.fall(empty))
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,7 @@ class InsertionGain(_Ordered):
         hidden = np.concatenate([~first_of(each, counts) for each in orders])
         scores = clip.scores(hidden, label="cells shown in orders").reshape(len(orders), -1)
         areas = np.trapezoid(scores, counts / clip.count, axis=1)
-        lost = full_drop(float(scores[0, -1]), float(scores[0, 0])) if self.normalised else 1.0
+        lost = clip.concealed.fall(float(scores[0, 0])) if self.normalised else 1.0
         return None if lost is None else float(areas[0] - areas[1:].mean()) / lost
 
 
@@ -164,7 +166,7 @@ class _Early(_Ordered):
         all_hidden = np.ones((1, clip.count), dtype=bool)
         hidden = np.concatenate([*(first_of(each, counts) for each in orders), all_hidden])
         scores = clip.scores(hidden, label="cells hidden in order")
-        lost = full_drop(clip.whole, float(scores[-1])) if self.normalised else 1.0
+        lost = clip.concealed.fall(float(scores[-1])) if self.normalised else 1.0
         return None if lost is None else (clip.whole - scores[:-1].reshape(len(orders), -1)) / lost
 
 

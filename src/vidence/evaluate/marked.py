@@ -12,7 +12,6 @@ from vidence.errors import ShapeError, SpecError
 from vidence.evaluate.cells import ranking
 from vidence.evaluate.measure import Case
 from vidence.evaluate.references import Concealed, Scale, check_reference, subject_of
-from vidence.evaluate.removal import full_drop
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +59,7 @@ def marked_share(
     hidden = np.stack([np.ones_like(region), region, *copies])
     clip = Concealed(subject_of(case, scale), fill, case.seed)
     empty, *scores = clip.scores(lambda a, b: hidden[a:b], len(hidden), label="regions hidden")
-    lost = full_drop(clip.whole, float(empty))
+    lost = clip.fall(float(empty))
     if lost is None:
         return None
     marked, *elsewhere = ((clip.whole - float(score)) / lost for score in scores)

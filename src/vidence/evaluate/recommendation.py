@@ -22,7 +22,7 @@ from vidence.evaluate.measure import Measure
 from vidence.evaluate.measured_rows import Measured
 from vidence.evaluate.sanity import SAME
 
-CRITERIA = ("insertion", "strongest-frame", "mass-ratio")
+CRITERIA = ("insertion(scale='auto')", "strongest-frame", "mass-ratio")
 RANDOMISED = "cascading-randomisation(stages=1)"
 OF_PIXELS = "mass-ratio"  # means nothing where only the time is known
 TIE = 0.01  # of the share of maps that are beaten: nearer than that, the cheaper one

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 import torch
@@ -18,9 +18,11 @@ from vidence.attribution.subject import Rows, Subject
 from vidence.errors import SpecError
 from vidence.evaluate.imputation import Imputation
 from vidence.evaluate.measure import Case
-from vidence.scoring.scores import probability_of
+from vidence.scoring.scores import is_probability, probability_of
 
-Scale: TypeAlias = Literal["score", "probability"]
+Scale: TypeAlias = Literal["auto", "score", "probability"]
+LEAST = 0.05  # fall of a score, as a share of its sizes: shares of a smaller one would be mostly noise
+LEAST_PROBABILITY = 0.1
 Masks: TypeAlias = Callable[[int, int], Bool[np.ndarray, "v t h w"]]  # (first, last) -> what each variant hides
 IMPUTED = ("road", "road-frames")
 REFERENCES = (*FILLS, "frozen", *IMPUTED)
@@ -30,19 +32,20 @@ def check_reference(fill: Fill, scale: str) -> None:
     """Raise `SpecError` for a reference or a scale that does not exist."""
     if isinstance(fill, str) and fill not in REFERENCES:
         raise SpecError(f"fill must be {', '.join(map(repr, REFERENCES))} or a value; got {fill!r}.")
-    if scale not in ("score", "probability"):
-        raise SpecError(f"scale must be 'score' or 'probability'; got {scale!r}.")
+    if scale not in get_args(Scale):
+        raise SpecError(f"scale must be {', '.join(map(repr, get_args(Scale)))}; got {scale!r}.")
 
 
 def subject_of(case: Case, scale: Scale) -> Subject:
-    """The model under the score that was explained, or under the probability of that score's class.
+    """The model under the score that was explained, or under the probability of that score's class; 'auto': the latter
+    where there is one. A logit has no place where it ends, so that one clip may outweigh all others.
 
-    Raises `SpecError` where the score is of no class.
+    Raises `SpecError` where a probability is asked for, and the score is of no class.
     """
-    if scale == "score":
+    score = None if scale == "score" else probability_of(case.score)
+    if score is None and scale != "probability":
         with frozen(case.model):
             return case.subject
-    score = probability_of(case.score)
     if score is None:
         raise SpecError(
             f"scale='probability' needs the score of a class; got {type(case.score).__name__}. Take scale='score'."
@@ -73,6 +76,14 @@ class Concealed:
     def whole(self) -> float:
         """The score of the clip as it is."""
         return float(self.subject.whole)
+
+    def fall(self, empty: float) -> float | None:
+        """What hiding everything takes from the score; None where that is next to nothing, or where the score rises.
+
+        It depends on the clip and the reference, not on the map: all maps of a clip are measured, or none.
+        """
+        least = LEAST_PROBABILITY if is_probability(self.subject.score) else LEAST * (abs(self.whole) + abs(empty))
+        return self.whole - empty if self.whole - empty > least else None
 
     def scores(self, masks: Masks, count: int, *, label: str) -> Float[np.ndarray, " v"]:
         """The scores of `count` variants of the clip, chunk by chunk."""

@@ -12,8 +12,6 @@ from vidence.evaluate.cells import Cut, cells_of, check_cells
 from vidence.evaluate.measure import Case, Measure
 from vidence.evaluate.references import Concealed, Scale, check_reference, subject_of
 
-LEAST = 0.05  # drop of a score, as a share of its sizes: shares of a smaller one would be mostly noise
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CellClip:
@@ -61,12 +59,3 @@ class Removal(Measure):
         """The clip in its cells, ready to be hidden."""
         labels = cells_of(case.x, self.cells, grid=self.grid, depth=self.depth)
         return CellClip(Concealed(subject_of(case, self.scale), self.fill, case.seed), labels)
-
-
-def full_drop(whole: float, empty: float) -> float | None:
-    """What hiding everything takes from the score; None where that is nothing, or where the score rises by it.
-
-    It depends on the clip and the reference, not on the map: all maps of a clip are measured, or none.
-    """
-    lost = whole - empty
-    return lost if lost > LEAST * (abs(whole) + abs(empty)) else None

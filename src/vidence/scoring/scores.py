@@ -324,6 +324,12 @@ def probability_of(score: Any) -> ScoreFunction | None:
     return _Pinned(asked, score.target) if isinstance(score, _Pinned) else asked
 
 
+def is_probability(score: Any) -> bool:
+    """Whether a score lies in [0, 1]: a class's probability, or one minus that of the normal ones."""
+    held = score.score if isinstance(score, _Pinned) else score
+    return isinstance(held, Anomaly) or (isinstance(held, Probability) and not held.log)
+
+
 SCORES: dict[str, type] = {
     "logit": Logit,
     "probability": Probability,
