@@ -55,10 +55,13 @@ class Observation:
 
     @property
     def sentence(self) -> str:
-        """In words: beyond all that was learnt, or unlike what is nearest to it."""
+        """In words: beyond all that was learnt, unlike what is nearest to it, or far from it as a whole."""
         said = f"its {self.attribute}, {_number(self.value)}{self.unit}"
         if self.top > 0 and self.value > self.top:
             return f"{said}, is {self.value / self.top:.1f} times the highest ever seen here ({_number(self.top)})"
+        if min(self.nearest) <= self.value <= max(self.nearest):
+            whole = f"its {self.group} as a whole is {self.distance:.1f} times as far from the nearest normal examples"
+            return f"{whole} as is usual at most ({self.attribute} {_number(self.value)}{self.unit})"
         low, high = _number(min(self.nearest)), _number(max(self.nearest))
         usual = f"{low}{self.unit}" if low == high else f"{low} to {high}{self.unit}"
         return f"{said}, is unlike that of the nearest normal examples, {usual}"
@@ -89,7 +92,7 @@ def told(detector: MotionAttributesDetector, session: MotionSession) -> Attribut
 def observations(
     detector: MotionAttributesDetector, seen: Seen, cell: int, *, enlarged: float = 1.0
 ) -> list[Observation]:
-    """Of each group, the attribute in which a cell differs most from its nearest normal ones; the group with the
+    """Of each group, the attribute in which a cell lies furthest beyond its nearest normal ones; the group with the
     greatest distance first. `enlarged`: pixels of the source for one that was analysed.
     """
     memory, kept = detector.known, detector.known.cells()
@@ -98,8 +101,8 @@ def observations(
     for k, group in enumerate(detector.settings.groups):
         near = kept.attributes[memory.nearest(group, value, place)[0]]
         columns = [ATTRIBUTES.index(name) for name in GROUPS[group]]
-        away = np.abs(value[0] - near.mean(axis=0)) / memory.spread.numpy()
-        column = max(columns, key=lambda one: float(away[one]))
+        beyond = np.maximum(near.min(axis=0) - value[0], value[0] - near.max(axis=0)) / memory.spread.numpy()
+        column = max(columns, key=lambda one: float(beyond[one]))  # below 0: inside the range of the nearest
         name = ATTRIBUTES[column]
         unit, factor = _unit(name, detector.settings.scale, enlarged)
         found.append(
