@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from vidence.attribution.explainer import Attributions, Explainer
 from vidence.datasets.folder import Folder
 from vidence.errors import DataError, ExplainError
 from vidence.evaluate.comparison import Comparison, clip_seed, compare, not_refused
+from vidence.evaluate.comparison_files import of_comparison
 from vidence.evaluate.controls import CONTROLS
 from vidence.evaluate.explained_clips import KnownClip, known_clips, sampled
 from vidence.evaluate.measure import Case, Measure
@@ -74,6 +76,19 @@ def test_what_is_there_is_not_measured_again(asked: Comparison, clips: list[Know
     assert again.rows.path.read_text().startswith(text)
     assert {ref.digest for ref in drawn} == {clips[2].clip.ref.digest}
     assert [row.key for row in again.rows] == list(dict.fromkeys(row.key for row in again.rows))
+
+
+def test_another_score_or_seed_in_the_same_file_is_another_comparison(
+    asked: Comparison, clips: list[KnownClip], tmp_path: Path
+) -> None:
+    held = Held(tmp_path, asked)
+    others = (asked, replace(asked, score=("contrast", Contrast())), replace(asked, seed=4))
+    targets = [compare(each, clips[:2], held.rows, held.maps) for each in others]
+    parts = [of_comparison(held.rows, *each) for each in zip(others, targets, strict=True)]
+    assert {len(part) for part in parts} == {len(held.rows) // 3}
+    assert {row.score for row in parts[1]} == {"contrast"}
+    assert {row.seed for row in parts[2]} == {clip_seed(4, clip, first) for clip, first in targets[2]}
+    assert {row.key for part in parts for row in part} == {row.key for row in held.rows}
 
 
 def test_a_stop_in_the_middle_of_a_line_loses_that_line(

@@ -50,20 +50,20 @@ class Trial:
         """Measure what the folder does not hold yet; Ctrl-C keeps what is done. Returns the rows of this trial."""
         detector, rows = self.asked.detector, MeasuredRows(self.out / ROWS)
         examples = Examples(self.out / EXAMPLES, chosen(self.places), detector.fit)
-        clips, windows, bars = known_clips(detector, self.dataset, self.places), [], Bars()
+        clips, bars = known_clips(detector, self.dataset, self.places), Bars()
+        targets: dict[tuple[str, int], str] = {}
         with bars.progress:
             bar = bars.add("comparing", len(self.places), "clips")
             with heard_by(bars.steps(bar, "comparing")):
                 try:
                     for known in clips:
-                        compare(self.asked, [known], rows, self.maps, on_map=examples.keep)
-                        windows.append((known.clip.ref.digest, known.clip.ref.first))
+                        targets |= compare(self.asked, [known], rows, self.maps, on_map=examples.keep)
                         bars.progress.advance(bar)
                 except KeyboardInterrupt:
                     raise KeyboardInterrupt(
-                        f"{len(windows)} of {len(self.places)} clips are compared; the same command goes on there."
+                        f"{len(targets)} of {len(self.places)} clips are compared; the same command goes on there."
                     ) from None
-        return of_comparison(rows, self.asked, windows)
+        return of_comparison(rows, self.asked, targets)
 
 
 def trial(

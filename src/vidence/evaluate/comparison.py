@@ -85,19 +85,20 @@ def compare(
     maps: PooledMaps,
     *,
     on_map: Callable[[KnownClip, str, Map], None] = lambda known, line, values: None,
-    step: Callable[[], None] = lambda: None,
-) -> None:
+) -> dict[tuple[str, int], str]:
     """Measure what `rows` do not hold yet, clip by clip, and keep each map, pooled, in `maps`.
 
-    An explainer that refuses, or fails, leaves rows with the reason. `on_map` is told every map that is drawn, at the
-    size of x; `step` is called after each clip.
+    Returns the line of what is explained of each clip, by its window. An explainer that refuses, or fails, leaves rows
+    with the reason. `on_map` is told every map that is drawn, at the size of x.
     """
+    targets = {}
     for known in clips:
         work = _Clip(asked, known, rows, maps)
         made = controls(work.score, seed=work.seed)
         for line, explainer in {**asked.explainers, **made}.items():
             work.measure(line, explainer, control=line in made, on_map=on_map)
-        step()
+        targets[known.clip.ref.digest, known.clip.ref.first] = work.line
+    return targets
 
 
 class _Clip:

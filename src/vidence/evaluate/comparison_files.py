@@ -10,7 +10,7 @@ from typing import Any
 
 from vidence.aside import written_aside
 from vidence.evaluate.agreement import Agreement, between_clips, between_maps, between_measures, reversals
-from vidence.evaluate.comparison import Comparison
+from vidence.evaluate.comparison import Comparison, clip_seed
 from vidence.evaluate.comparison_pictures import write_ranks
 from vidence.evaluate.leaderboard import Standing, leaderboard, panels
 from vidence.evaluate.measured_rows import Measured, MeasuredRows
@@ -20,14 +20,19 @@ ROWS, MAPS, EXAMPLES = "measures.csv", "maps", "examples"
 FACTS, LEADERBOARD, AGREEMENT, RANKS = "comparison.json", "leaderboard.csv", "agreement.csv", "ranks.svg"
 
 
-def of_comparison(rows: MeasuredRows, asked: Comparison, windows: Sequence[tuple[str, int]]) -> tuple[Measured, ...]:
-    """The rows of this comparison's maps, measures and clips; a file may hold those of others too."""
-    lines, weights, held = set(asked.explainers), asked.detector.weights_digest, set(windows)
+def of_comparison(
+    rows: MeasuredRows, asked: Comparison, targets: Mapping[tuple[str, int], str]
+) -> tuple[Measured, ...]:
+    """The rows of this comparison's maps and measures, of its clips and of what is explained of each (`targets`, as
+    `compare` returns them), under its seed; a file may hold those of others too.
+    """
+    lines, weights = set(asked.explainers), asked.detector.weights_digest
     return tuple(
         row
         for row in rows
         if row.weights == weights
-        and row.window in held
+        and row.score == targets.get(row.window)
+        and row.seed == clip_seed(asked.seed, row.clip, row.first)
         and row.measure in asked.measures
         and (row.control or row.explainer in lines)
     )
