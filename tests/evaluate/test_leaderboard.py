@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vidence.evaluate.bootstrap import bounds, interval
-from vidence.evaluate.leaderboard import Gain, leaderboard, panels
+from vidence.evaluate.leaderboard import FEWEST, Gain, leaderboard, panels
 from vidence.evaluate.measure import Measure
 from vidence.evaluate.measured_rows import Measured
 
@@ -52,8 +52,7 @@ def test_places_gains_and_refusals(toys: dict[str, Measure]) -> None:
     good = found["inside", "good"]
     assert (good.n, good.mean, good.rank, good.seconds, good.forwards) == (4, 4.5, 1.0, 1.5, 2)
     assert good.gains is not None
-    assert good.gains["random-map"].beats == "yes"
-    assert good.gains["random-map"].mean == 3.5
+    assert (good.gains["random-map"].mean, good.gains["random-map"].n) == (3.5, 4)
     poor = found["inside", "poor"]
     assert (poor.n, poor.rank) == (3, pytest.approx((2.5 + 3 + 3) / 3))  # of three clips: ties share, NaN is left out
     lower = found["peak(scale=2.0)", "good"]
@@ -65,7 +64,31 @@ def test_places_gains_and_refusals(toys: dict[str, Measure]) -> None:
 
 
 def test_a_gain_is_called_only_where_its_interval_says_so() -> None:
-    assert [Gain(0.5, *ends).beats for ends in ((0.1, 1.0), (-0.1, 1.0), (-2.0, -0.1))] == ["yes", "unclear", "no"]
+    assert [Gain(0.5, *ends, 9).beats for ends in ((0.1, 1.0), (-0.1, 1.0), (-2.0, -0.1))] == ["yes", "unclear", "no"]
+
+
+def test_few_clips_tell_nothing_apart_although_all_agree(toys: dict[str, Measure]) -> None:
+    for n, verdict in ((1, "unclear"), (FEWEST - 1, "unclear"), (FEWEST, "yes")):
+        rows = table("inside", {"good": [2.0] * n, "random-map": [1.0] * n})
+        gains = {each.explainer: each.gains for each in leaderboard(rows, {"inside": toys["inside"]})}["good"]
+        assert gains is not None
+        assert gains["random-map"].low == 1
+        assert gains["random-map"].beats == verdict
+
+
+def test_a_map_that_mostly_fails_takes_no_clips_from_the_others(toys: dict[str, Measure]) -> None:
+    values = {"good": [2.0] * 8, "random-map": [1.0] * 8}
+    flaky = [3.0, 3.0, 3.0, *[NAN] * 5]
+    rows = table("inside", values) + [row(i, "flaky", "inside", each) for i, each in enumerate(flaky[:3])]
+    rows += [row(i, "flaky", "inside", NAN, refused="no memory") for i in range(3, 8)]
+    found = {each.explainer: each for each in leaderboard(rows, {"inside": toys["inside"]})}
+    assert (found["good"].rank, found["random-map"].rank) == (1, 2)
+    assert (found["flaky"].n, found["flaky"].rank) == (3, None)
+    assert found["flaky"].refused == "5 of 8 clips: no memory"
+    rows += [row(3, "flaky", "inside", 3.0)]  # of half of them: all are ranked by these
+    panel = panels(rows, {"inside": toys["inside"]})["inside"]
+    assert len(panel.measured) == 3
+    assert len(panel.complete(panel.measured)) == 4
 
 
 def test_a_measure_without_a_better_side_ranks_nothing(toys: dict[str, Measure]) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from vidence.errors import DataError
 from vidence.evaluate import MEASURES
+from vidence.evaluate.leaderboard import FEWEST
 from vidence.evaluate.measured_rows import Measured
 from vidence.evaluate.recommendation import CRITERIA, RANDOMISED, halves, placed, recommend, recommendation_facts
 from vidence.spec import build
@@ -75,6 +76,30 @@ def test_a_map_that_needs_no_weights_is_out() -> None:
     assert alone.unbeaten == ("random-map",)
     with pytest.raises(DataError, match="nothing was chosen"):
         recommendation_facts(alone, [], score="logit", explained="", weights="w", seed=0)
+
+
+def test_a_map_whose_check_failed_has_not_passed_it() -> None:
+    held = rows({"edges": (0.9, 0.1, 1), "fair": (0.6, 0.1, 1), "random-map": (0.1, 1.0, 0)})
+    unchecked = [
+        replace(row, value=None, refused="no memory") if (row.explainer, row.measure) == ("edges", RANDOMISED) else row
+        for row in held
+    ]
+    assert (recommend(held, ASKED).line, recommend(unchecked, ASKED).line) == ("edges", "fair")
+    weightless = [replace(row, value=None) if row.measure == RANDOMISED else row for row in held]
+    assert recommend(weightless, ASKED).line == "edges"
+
+
+def test_few_clips_recommend_nothing() -> None:
+    held = rows({"good": (0.9, 0.1, 50), "random-map": (0.1, 0.0, 0)}, noise=0.0)
+    for clips in (1, 3, 2 * FEWEST - 2, 2 * FEWEST):
+        some = [row for row in held if row.seed < clips]
+        if clips == 1:
+            with pytest.raises(DataError, match="Take more clips"):
+                recommend(some, ASKED)
+            continue
+        found = recommend(some, ASKED)
+        assert found.chosen == "good"
+        assert found.line == ("good" if clips == 2 * FEWEST else None)
 
 
 def test_a_tie_goes_to_the_cheaper() -> None:

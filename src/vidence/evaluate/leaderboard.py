@@ -17,6 +17,7 @@ from vidence.evaluate.measured_rows import Measured
 
 Window: TypeAlias = tuple[str, int]
 Verdict: TypeAlias = Literal["yes", "no", "unclear"]
+FEWEST = 6  # clips: of fewer, even if all agree, chance does as well in more than 5 of 100 cases (2 / 2^n)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,8 +34,13 @@ class Panel:
 
     @property
     def measured(self) -> list[int]:
-        """The maps that have a number of any clip."""
-        return [place for place in range(len(self.maps)) if not np.isnan(self.values[:, place]).all()]
+        """The maps that have a number of at least half of the clips of which any map has one.
+
+        One that fails more often would leave the others few clips to be ranked by.
+        """
+        held = ~np.isnan(self.values)
+        clips = int(held.any(axis=1).sum())
+        return [place for place, count in enumerate(held.sum(axis=0).tolist()) if count and 2 * count >= clips]
 
     def complete(self, maps: Sequence[int]) -> list[int]:
         """The clips of which each of these maps has a number; none for no maps."""
@@ -49,23 +55,28 @@ class Panel:
 
 @dataclass(frozen=True, slots=True)
 class Gain:
-    """What a map's measure is better than a control's, over the clips of both: mean and 95 % interval."""
+    """What a map's measure is better than a control's, over the `n` clips of both: mean and 95 % interval."""
 
     mean: float
     low: float
     high: float
+    n: int
 
     @property
     def beats(self) -> Verdict:
-        """Whether the interval lies above 0, below, or on both sides."""
+        """Whether the interval lies above 0, below, or on both sides; unclear of fewer than `FEWEST` clips, whose
+        interval is too narrow (of one clip it has no width).
+        """
+        if self.n < FEWEST:
+            return "unclear"
         return "yes" if self.low > 0 else "no" if self.high < 0 else "unclear"
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """One map under one measure. `n` clips; `rank` the mean place among all maps and controls, 1 the best, where each
-    has a number; `gains` by control; `refused` why there is none; `seconds` the median of a map, `forwards` and
-    `gradients` the passes its settings promise.
+    """One map under one measure. `n` clips; `rank` the mean place among all maps that are `Panel.measured`, 1 the best,
+    over clips of which each has a number; `gains` by control; `refused` why there is none, or none of how many clips;
+    `seconds` the median of a map, `forwards` and `gradients` the passes its settings promise.
     """
 
     explainer: str
@@ -142,11 +153,18 @@ def _standing(
         high=high,
         rank=rank,
         gains={other: each for other, each in gains.items() if each is not None},
-        refused=next((row.refused for row in rows if row.refused), "") if not held.size else "",
+        refused=_refused(rows, some=bool(held.size)),
         seconds=median(seconds) if seconds else None,
         forwards=prices[0][0] if prices else None,
         gradients=prices[0][1] if prices else None,
     )
+
+
+def _refused(rows: Sequence[Measured], *, some: bool) -> str:
+    reasons = [row.refused for row in rows if row.refused]
+    if not reasons:
+        return ""
+    return f"{len(reasons)} of {len(rows)} clips: {reasons[0]}" if some else reasons[0]
 
 
 def gain(panel: Panel, place: int, other: int, *, seed: int = 0) -> Gain | None:
@@ -154,4 +172,5 @@ def gain(panel: Panel, place: int, other: int, *, seed: int = 0) -> Gain | None:
     clips = panel.complete([place, other])
     if not clips:
         return None
-    return Gain(*interval(panel.sign * (panel.values[clips, place] - panel.values[clips, other]), seed=seed))
+    found = panel.sign * (panel.values[clips, place] - panel.values[clips, other])
+    return Gain(*interval(found, seed=seed), len(clips))

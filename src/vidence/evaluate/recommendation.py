@@ -46,7 +46,7 @@ class Placed:
 
     @property
     def passed(self) -> bool:
-        """Whether the map depends on the weights, as far as that could be asked."""
+        """Whether the map was not found to be independent of the weights."""
         return self.alike is None or self.alike < SAME
 
 
@@ -86,7 +86,8 @@ def recommend(rows: Sequence[Measured], measures: Mapping[str, Measure], *, seed
     first, second = halves(rows, seed=seed)
     tried, criteria = placed(first, measures, seed=seed)
     told, _ = placed(second, measures, seed=seed)
-    able = [each for each in tried if not each.control and each.passed]
+    known = any(each.alike is not None for each in tried)  # else the network has no weights to be randomised
+    able = [each for each in tried if not each.control and each.passed and (each.alike is not None or not known)]
     chosen = None
     if able:
         limit = max(each.low for each in able) - TIE
@@ -127,8 +128,9 @@ def placed(
     drawn = np.concatenate([np.arange(shares.shape[1])[None], draws(shares.shape[1], seed=seed)])
     means = np.stack([_mean(shares, each) for each in drawn])  # (1 + draws, maps), the clips as they are first
     names = [usable[0].maps[place] for place in maps]
+    clips = int((~np.isnan(shares[:, :, 0])).any(axis=0).sum())
     controls = {row.explainer for row in rows if row.control}
-    found = [_placed(names, place, means, rows, controls) for place in range(len(names))]
+    found = [_placed(names, place, means, rows, controls, clips=clips) for place in range(len(names))]
     return tuple(sorted(found, key=lambda each: -each.low)), tuple(panel.measure for panel in usable)
 
 
@@ -191,12 +193,14 @@ def _placed(
     means: Float[np.ndarray, "d m"],
     rows: Sequence[Measured],
     controls: set[str],
+    *,
+    clips: int,
 ) -> Placed:
     name = names[place]
     mine = [row for row in rows if row.explainer == name]
     alike = [row.value for row in mine if row.measure == RANDOMISED and row.value is not None]
     gains = {
-        other: Gain(float(gap[0]), *bounds(gap[1:]))
+        other: Gain(float(gap[0]), *bounds(gap[1:]), clips)
         for i, other in enumerate(names)
         if other in controls and other != name
         for gap in [means[:, place] - means[:, i]]
