@@ -1,5 +1,7 @@
 """What a study's tables say of two networks whose rows are made by hand."""
 
+from dataclasses import replace
+
 import pytest
 
 from vidence.errors import DataError
@@ -17,10 +19,10 @@ VALUES = {  # by map: faithfulness rises where localisation falls
 
 @pytest.fixture
 def network(tmp_path):
-    """Two seeds, three clips each."""
+    """Two seeds, six clips each, of which one did not learn its clips."""
     for seed in (0, 1):
         rows = MeasuredRows(tmp_path / f"net-{seed}" / "measures.csv")
-        for clip in range(3):
+        for clip in range(6):
             for name, values in VALUES.items():
                 for measure, value in zip(MEASURES, values, strict=True):
                     rows.add([made(f"clip-{clip}", name, measure, value + 0.01 * clip, weights=str(seed))])
@@ -49,12 +51,25 @@ def made(clip, explainer, measure, value, *, weights):
 
 
 def test_the_same_clip_counts_once_for_each_detector(network):
-    assert len({row.window for row in network.rows()}) == 6
-    assert "| 6 | 6 |" in study_tables([network])
+    assert len({row.window for row in network.rows()}) == 12
+    assert "| 12 | 12 |" in study_tables([network])
 
 
-def test_a_classifier_below_the_gate_is_named(network):
-    assert "0.970, 0.900 (below)" in study_tables([network])
+def test_a_classifier_below_the_gate_is_named_and_counts_for_no_finding(network):
+    text = study_tables([network])
+    assert "0.970, 0.900 (below)" in text
+    assert "| mass-ratio | -1.00 [-1.00, -1.00] | 6 |" in text
+    assert "| mass-ratio | -1.00 [-1.00, -1.00] | 12 |" in study_tables([replace(network, data="fight-surv")])
+    none = study_tables([replace(network, detectors=network.detectors[1:])])
+    assert "-1.00" not in none
+    assert "| `lrp` | 0.5" in none
+
+
+def test_a_failure_on_some_clips_is_told_with_their_number(network, tmp_path):
+    rows = MeasuredRows(tmp_path / "net-0" / "measures.csv")
+    lost = made("clip-9", "lrp", MEASURES[0], None, weights="0")
+    rows.add([replace(lost, refused="no memory")])
+    assert "Not measured: `lrp`: 1 of 13 clips: no memory" in study_tables([network])
 
 
 def test_the_reversal_is_over_explainers_without_controls(network):
@@ -69,7 +84,7 @@ def test_only_maps_better_than_the_best_control_are_named(network):
 
 def test_a_leaderboard_begins_with_the_best_and_marks_controls(network):
     text = study_tables([network])
-    assert text.index("| `gradient` | 0.91 [") < text.index("| `lrp` | 0.51") < text.index("| *random-map*")
+    assert text.index("| `gradient` | 0.92 [") < text.index("| `lrp` | 0.5") < text.index("| *random-map*")
     assert "insertion ↑ | mass-ratio ↑ | s/map |" in text
 
 

@@ -17,7 +17,7 @@ from vidence.evaluate.measure import Measure
 from vidence.evaluate.measured_rows import Measured, MeasuredRows
 
 BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
-GATE = 0.95  # accuracy on unseen clips below which a classifier's maps are shown, but count for no finding
+GATE = 0.95  # accuracy on unseen synthetic clips below which a classifier's maps are shown, but count for no finding
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,11 @@ class Trained:
     seed: int
     accuracy: float | None
     comparison: str
+
+    @property
+    def able(self) -> bool:
+        """Whether it is no classifier, or one that is not below the gate."""
+        return self.accuracy is None or self.accuracy >= GATE
 
 
 @dataclass(frozen=True)
@@ -46,10 +51,15 @@ class Compared:
         """The measures by their lines."""
         return {line: spec.build(line, MEASURES) for line in self.measures}
 
-    def rows(self) -> list[Measured]:
-        """Every row of every seed; the same clip counts once for each detector that it was shown to."""
+    def rows(self, *, counting: bool = False) -> list[Measured]:
+        """Every row of every seed; the same clip counts once for each detector that it was shown to.
+
+        `counting`: only those of detectors that count for findings, which on real data is every one.
+        """
         found = []
         for trained in self.detectors:
+            if counting and self.data == "synthetic" and not trained.able:
+                continue
             rows = MeasuredRows(Path(trained.comparison) / ROWS)
             found += [replace(row, clip=f"{row.clip} {trained.seed}") for row in rows if self._asked(row)]
         return found
@@ -73,20 +83,22 @@ def study_tables(networks: Sequence[Compared]) -> str:
     """All tables as Markdown: the networks, the reversal, what beats what, and a leaderboard of each network."""
     held = [(network, network.rows()) for network in networks]
     parts = ["## The networks\n", _table(_networks(held))]
-    parts += ["\n## Do faithfulness and localisation rank explainers in opposite order?\n", _table(_reversals(held))]
-    parts += ["\n## What beats the controls\n", _table(_winners(held))]
+    counted = [(network, network.rows(counting=True)) for network in networks]
+    parts += ["\n## Do faithfulness and localisation rank explainers in opposite order?\n", _table(_reversals(counted))]
+    parts += ["\n## What beats the controls\n", _table(_winners(counted))]
     for network, rows in held:
-        parts += [f"\n## {network.title} ({network.data})\n", _table(_standings(network, rows))]
-        refused = {row.explainer: row.refused for row in rows if row.refused}
-        parts += [f"\nNot measured: `{line}`: {reason}" for line, reason in refused.items()]
+        standings = leaderboard(rows, network.built)
+        parts += [f"\n## {network.title} ({network.data})\n", _table(_standings(network, standings))]
+        refused = dict.fromkeys((each.explainer, each.refused) for each in standings if each.refused)
+        parts += [f"\nNot measured: `{line}`: {reason}" for line, reason in refused]
     return "\n".join(parts) + "\n"
 
 
 def _networks(held: Sequence[tuple[Compared, Sequence[Measured]]]) -> Iterator[Sequence[str]]:
     yield "network", "data", "detector", "accuracy on unseen clips, by seed", "clips explained", "with an event"
     for network, rows in held:
-        told = [each.accuracy for each in network.detectors]
-        shown = ", ".join("" if each is None else f"{each:.3f}{'' if each >= GATE else ' (below)'}" for each in told)
+        told = [(each.accuracy, "" if each.able else " (below)") for each in network.detectors]
+        shown = ", ".join("" if accuracy is None else f"{accuracy:.3f}{below}" for accuracy, below in told)
         windows = {row.window: row.event for row in rows}
         yield (
             *(network.title, network.data, f"`{network.detector}`", shown or "no classifier"),
@@ -95,7 +107,7 @@ def _networks(held: Sequence[tuple[Compared, Sequence[Measured]]]) -> Iterator[S
 
 
 def _reversals(held: Sequence[tuple[Compared, Sequence[Measured]]]) -> Iterator[Sequence[str]]:
-    yield "network", "faithfulness", "localisation", "Spearman of the explainers' means [95 %]", "clips"
+    yield "network", "faithfulness", "localisation", "Spearman of the explainers' mean places [95 %]", "clips"
     for network, rows in held:
         made, built = panels(rows, network.built), network.built
         for one in (line for line, each in built.items() if each.aspect == "faithfulness"):
@@ -133,9 +145,9 @@ def _beats(panel: Panel, name: str, control: str) -> bool:
     return found is not None and found.beats == "yes"
 
 
-def _standings(network: Compared, rows: Sequence[Measured]) -> Iterator[Sequence[str]]:
+def _standings(network: Compared, standings: Sequence[Standing]) -> Iterator[Sequence[str]]:
     by_map: dict[str, dict[str, Standing]] = {}
-    for each in leaderboard(rows, network.built):
+    for each in standings:
         by_map.setdefault(each.explainer, {})[each.measure] = each
     signs = {"higher": "↑", "lower": "↓"}
     yield (
