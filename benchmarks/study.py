@@ -39,8 +39,9 @@ UNSEEN_SEED = 1000
 PAIRS = 20
 RECURRENT = ("grad-cam(weights='frame_local')", "grad-cam", "when-where", "integrated-cam", "lrp", "deep-lift")
 PIXELS = ("gradient", "smooth-grad(n=8)", "integrated-gradients(steps=8, limit=16)", "occlusion")
-ERRORS = ("gradient", "integrated-gradients(steps=8, limit=16)", "deep-lift", "lrp", "occlusion", "lime(samples=100)")
-ERRORS += ("kernel-shap(samples=100)", "counterfactual-box", "product(of=[residual, occlusion])")
+BOXES = "occlusion(box=[4, 32, 32], stride=[4, 16, 16])"
+ERRORS = ("gradient", "integrated-gradients(steps=8, limit=16)", "deep-lift", "lrp", BOXES, "lime(samples=100)")
+ERRORS += ("kernel-shap(samples=100)", "counterfactual-box", f"product(of=[residual, {BOXES}])")
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ NETWORKS = (
         *("r2plus1d", "R(2+1)D-18, a quarter as wide", "synthetic", "r2plus1d-18(width=16, size=64, rate=8.0)"),
         ("grad-cam", "layer-cam", "cam", "excitation-backprop", "lrp", "deep-lift", *PIXELS),
         18,
+        most=8,
     ),
     Network("convlstm", "ConvLSTM", "synthetic", "convlstm(size=64, rate=8.0)", (*RECURRENT[1:3], "lrp", *PIXELS), 18),
     Network(
