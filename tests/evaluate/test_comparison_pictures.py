@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from vidence.datasets.dataset import Sample
 from vidence.datasets.folder import Folder
 from vidence.evaluate.comparison_pictures import STRIP, Examples, chosen, example_name, picture, told_frame, write_ranks
 from vidence.evaluate.explained_clips import KnownClip, Place, known_clips, sampled
@@ -32,6 +34,13 @@ def test_clips_with_an_event_are_shown_each_of_another_source(places: tuple[Plac
     assert chosen([*shown[:1], *shown[:1], *shown[1:]]) == shown
     quiet = [place for place in places if not place.event]
     assert chosen(quiet) == tuple(quiet)
+
+
+def test_sources_of_one_name_have_pictures_of_their_own(places: tuple[Place, ...]) -> None:
+    samples = [Sample(f"{label}/001.mp4", label, "") for label in ("fight", "fall")]
+    names = [example_name(replace(places[0], sample=sample, first=8)) for sample in samples]
+    assert [name.startswith("001-8-") for name in names] == [True, True]
+    assert names[0] != names[1]
 
 
 def test_the_frame_shows_most_of_the_event(known: KnownClip) -> None:

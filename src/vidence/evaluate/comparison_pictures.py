@@ -42,8 +42,9 @@ def chosen(places: Sequence[Place], count: int = SHOWN) -> tuple[Place, ...]:
 
 
 def example_name(place: Place) -> str:
-    """The folder of a clip's pictures."""
-    return f"{Path(place.sample.path).stem}-{place.first}"
+    """The folder of a clip's pictures; sources of one name, in folders of their own, have different ones."""
+    whole = digest([str(place.sample.path), place.sample.label, place.sample.frames])
+    return f"{Path(place.sample.path).stem}-{place.first}-{whole[:6]}"
 
 
 class Examples:
