@@ -75,9 +75,13 @@ class Setting:
     def _drawn(self, n: int, part: int) -> LabelledClips:
         side, frames = self.sizes.side, self.sizes.frames
         film = Synthetic(size=(side, side), length=frames, event_frames=frames)
-        seeds = (1_000_000 * (3 * self.seed + part) + i for i in range(n))
-        pixels = [film.clip(CLASSES[i % len(CLASSES)], seed).pixels for i, seed in enumerate(seeds)]
+        first = self._first(part)
+        pixels = [film.clip(CLASSES[i % len(CLASSES)], first + i).pixels for i in range(n)]
         return LabelledClips(np.stack(pixels), np.arange(n) % len(CLASSES))
+
+    def _first(self, part: int) -> int:
+        """The seed of a part's first clip, and of its random map: no two clips of any part have one in common."""
+        return 1_000_000 * (3 * self.seed + part)
 
     def learnt(self, parts: Parts) -> nn.Module:
         """A new network of these clips."""
@@ -102,7 +106,7 @@ class Setting:
     def explained(self, line: str) -> list[np.ndarray]:
         """The maps of training, validation and test clips."""
         explainer = spec.build(line, {**EXPLAINERS, **COMBINE, **CONTROLS})
-        return [maps(explainer, self.network, part, seed=self.seed) for part in self.parts]
+        return [maps(explainer, self.network, part, seed=self._first(i)) for i, part in enumerate(self.parts)]
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,16 @@ def test_ties_are_drawn_and_nothing_goes_at_zero():
     assert (draws[0] != draws[2]).any()
 
 
+def test_no_two_parts_have_a_pattern_in_common():
+    part = clips(2)
+    flat = np.zeros((2, 2, 32, 32))
+    changed = Parts(part, part, part).without([flat] * 3, 0.5, mode="remove", seed=0)
+    first, second, third = (each.pixels[0] for each in changed)
+    assert (first != second).any()
+    assert (second != third).any()
+    assert (first != third).any()
+
+
 def test_a_network_learns_what_is_left_and_no_more():
     parts, schedule = Parts(clips(24), clips(8, 1), clips(24, 2)), Schedule(epochs=4, batch=4, rate=5e-3)
     told = [exact(len(part.labels)) for part in parts]

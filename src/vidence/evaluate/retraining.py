@@ -66,9 +66,15 @@ class Parts:
         return iter((self.train, self.val, self.test))
 
     def without(self, values: Sequence[Float[np.ndarray, "n t h w"]], share: float, *, mode: Mode, seed: int) -> Parts:
-        """All three without what their maps name, which takes the mean colour of the training clips."""
-        pairs = zip(self, values, strict=True)
-        return Parts(*(without(p, v, share, mode=mode, colour=self.train.colour, seed=seed) for p, v in pairs))
+        """All three without what their maps name, which takes the mean colour of the training clips.
+
+        Ties are drawn for each part by itself: a pattern that the i-th clips had in common would tell their class.
+        """
+        changed = [
+            without(part, told, share, mode=mode, colour=self.train.colour, seed=(seed, number))
+            for number, (part, told) in enumerate(zip(self, values, strict=True))
+        ]
+        return Parts(*changed)
 
 
 def trained(settings: CnnRnn, parts: Parts, schedule: Schedule, *, classes: int, seed: int) -> nn.Module:
@@ -105,7 +111,7 @@ def without(
     *,
     mode: Mode,
     colour: UInt8[np.ndarray, " c"],
-    seed: int,
+    seed: int | tuple[int, int],
 ) -> LabelledClips:
     """The clips with the strongest `share` of each map's pixels removed, or with all others removed (`mode='keep'`).
 
