@@ -148,6 +148,19 @@ def test_what_is_explained(asked: Comparison, clips: list[KnownClip]) -> None:
     assert float(held(moved, loud.x)) == pytest.approx(float(moved[0, order[0]] - moved[0, order[1]]))
 
 
+def test_a_network_in_training_mode_is_looked_at_without_learning(
+    asked: Comparison, clips: list[KnownClip], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = torch.nn.Sequential(
+        torch.nn.BatchNorm3d(3), torch.nn.AdaptiveAvgPool3d(1), torch.nn.Flatten(), torch.nn.Linear(3, 4)
+    )
+    monkeypatch.setattr(asked.detector, "network", network)
+    before = network[0].running_mean.clone()
+    asked.target(clips[0])
+    assert torch.equal(network[0].running_mean, before)
+    assert network[0].training
+
+
 def test_a_detector_without_a_network_is_refused(asked: Comparison) -> None:
     class Bare:
         network = None

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -25,6 +24,7 @@ from vidence.evaluate.measure import Case, Measure
 from vidence.evaluate.measured_rows import Measured, MeasuredRows
 from vidence.evaluate.pooled_maps import PooledMaps
 from vidence.models.detector import Detector
+from vidence.models.evaluating import evaluating
 from vidence.scoring.score import ScoreFunction, pinned
 from vidence.scoring.scores import SCORES, Logit, logits_of
 
@@ -64,7 +64,7 @@ class Comparison:
             if self.score is None:
                 raise DataError("a detector without classes has no class to explain; name a score.")
             return self.score
-        with torch.no_grad():
+        with evaluating(self.network):
             output = self.network(known.x)
         if self.score is not None:
             return self.score[0], pinned(self.score[1], output, known.x)

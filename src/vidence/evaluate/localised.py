@@ -10,7 +10,6 @@ from types import MappingProxyType
 from typing import Protocol
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -32,6 +31,7 @@ from vidence.evaluate.localisation import (
 )
 from vidence.frames.clip import Clip
 from vidence.frames.transforms import Fit, resize_map
+from vidence.models.evaluating import evaluating
 from vidence.scoring.scores import Logit, ScoreFunction, logits_of, pinned
 
 COLUMNS: Mapping[str, AgainstTruth] = MappingProxyType(
@@ -161,7 +161,7 @@ def localise(
     right = []
     for i, marked in enumerate(clips):
         x = detector.prepare(marked.clip)
-        with torch.no_grad():
+        with evaluating(detector.network):
             output = detector.network(x)
         right.append(detector.classes[int(logits_of(output).argmax())] == marked.label)
         chosen = pinned(score or _target(detector, marked, output), output, x)

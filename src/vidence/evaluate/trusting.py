@@ -28,6 +28,7 @@ from vidence.evaluate.similarity import similarity
 from vidence.evaluate.stability import reseeded
 from vidence.frames.clip import Clip
 from vidence.models.detector import Detector
+from vidence.models.evaluating import evaluating
 from vidence.record.trust import Trust
 from vidence.scoring.score import ScoreFunction, pinned
 from vidence.scoring.scores import logits_of
@@ -83,7 +84,7 @@ def checkable(detector: Detector) -> nn.Module:
 
 def _classes(network: nn.Module, x: Tensor, score: ScoreFunction) -> tuple[ScoreFunction, ScoreFunction | None]:
     """The score with its class held, and that of the strongest other class; None where it is of no class."""
-    with torch.no_grad():
+    with evaluating(network):
         output = network(x)
     held, logits = pinned(score, output, x), logits_of(output)[0]
     asked = getattr(score, "class_", None)
