@@ -75,3 +75,15 @@ def test_another_family_is_added(call: Call, detector_folder: Path, quiet_film: 
     (record,) = records(tmp_path)
     assert [each.explainer for each in record.evidence] == ["grad-cam", "occlusion"]
     assert "There was no alarm" in result.output
+
+
+def test_a_film_without_an_alarm_is_recorded_and_not_checked(
+    call: Call, detector_folder: Path, quiet_film: Path, tmp_path: Path
+) -> None:
+    result = call("trust", detector_folder, quiet_film, "--out", tmp_path)
+    assert result.exit_code == 0, result.output
+    (record,) = records(tmp_path)
+    assert record.evidence == ()
+    assert "--all explains it nevertheless" in result.output
+    assert "checks could be made" not in result.output
+    assert CLAIM not in (tmp_path / "report.html").read_text()
