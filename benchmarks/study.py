@@ -40,8 +40,8 @@ PAIRS = 20
 RECURRENT = ("grad-cam(weights='frame_local')", "grad-cam", "when-where", "integrated-cam", "lrp", "deep-lift")
 PIXELS = ("gradient", "smooth-grad(n=8)", "integrated-gradients(steps=8, limit=16)", "occlusion")
 BOXES = "occlusion(box=[4, 32, 32], stride=[4, 16, 16])"
-ERRORS = ("gradient", "integrated-gradients(steps=8, limit=16)", "deep-lift", "lrp", BOXES, "lime(samples=100)")
-ERRORS += ("kernel-shap(samples=100)", "counterfactual-box", f"product(of=[residual, {BOXES}])")
+ERRORS = ("gradient", "integrated-gradients(steps=8, limit=16)", "deep-lift", "lrp", BOXES, "lime(n=128)")
+ERRORS += ("kernel-shap(n=128)", "counterfactual-box", f"product(of=[residual, {BOXES}])")
 
 
 @dataclass(frozen=True)
