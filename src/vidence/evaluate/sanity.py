@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -22,62 +23,61 @@ SAME = 0.9  # rank correlation from which on two maps count as the same: our con
 
 
 @dataclass(frozen=True)
-class CascadingRandomisation(Measure):
+class _Randomisation(Measure):
+    """Mean likeness over `stages` of the map to those of copies of the model whose weights are partly initialised anew.
+
+    None for a constant map and for a model without parameters.
+    """
+
+    stages: int = 4
+    how: How = "spearman"
+    signed: bool = False
+    aspect = "sanity"
+    better = "lower"
+
+    def __post_init__(self) -> None:
+        """Refuse settings that are none."""
+        if self.stages < 1:
+            raise SpecError(f"stages must be at least 1; got {self.stages!r}.")
+        check_how(self.how)
+
+    @classmethod
+    def quick(cls) -> Self:
+        """One stage."""
+        return cls(stages=1)
+
+    def of(self, case: Case) -> float | None:
+        """One map a stage."""
+        return _alike(case, self.copies(case), how=self.how, signed=self.signed)
+
+    @abstractmethod
+    def copies(self, case: Case) -> Iterable[nn.Module]:
+        """A model a stage."""
+
+
+@dataclass(frozen=True)
+class CascadingRandomisation(_Randomisation):
     """How alike the map stays while modules are initialised anew from the output down: mean over `stages`.
 
     The stages are evenly spread over the network, and the last keeps no weight; 1 is that one alone. None for a
     constant map and for a model without parameters.
     """
 
-    stages: int = 4
-    how: How = "spearman"
-    signed: bool = False
-    aspect = "sanity"
-    better = "lower"
-
-    def __post_init__(self) -> None:
-        """Refuse settings that are none."""
-        _check_stages(self.stages)
-        check_how(self.how)
-
-    @classmethod
-    def quick(cls) -> Self:
-        """The last stage alone."""
-        return cls(stages=1)
-
-    def of(self, case: Case) -> float | None:
-        """One map a stage, of a copy of the model."""
-        models = cascaded(case.model, case.x, stages=self.stages, seed=case.seed)
-        return _alike(case, models, how=self.how, signed=self.signed)
+    def copies(self, case: Case) -> Iterable[nn.Module]:
+        """One copy that forgets more at each stage."""
+        return cascaded(case.model, case.x, stages=self.stages, seed=case.seed)
 
 
 @dataclass(frozen=True)
-class IndependentRandomisation(Measure):
+class IndependentRandomisation(_Randomisation):
     """How alike the map stays where one module is initialised anew and the others are as trained: mean over `stages`.
 
     The modules are evenly spread over the network, the input's one of them. None as of `cascading-randomisation`.
     """
 
-    stages: int = 4
-    how: How = "spearman"
-    signed: bool = False
-    aspect = "sanity"
-    better = "lower"
-
-    def __post_init__(self) -> None:
-        """Refuse settings that are none."""
-        _check_stages(self.stages)
-        check_how(self.how)
-
-    @classmethod
-    def quick(cls) -> Self:
-        """The input's module alone."""
-        return cls(stages=1)
-
-    def of(self, case: Case) -> float | None:
-        """One map and one copy of the model a stage."""
-        models = singled(case.model, case.x, stages=self.stages, seed=case.seed)
-        return _alike(case, models, how=self.how, signed=self.signed)
+    def copies(self, case: Case) -> Iterable[nn.Module]:
+        """A copy a stage."""
+        return singled(case.model, case.x, stages=self.stages, seed=case.seed)
 
 
 @dataclass(frozen=True)
@@ -184,8 +184,3 @@ def _network(folder: str) -> nn.Module:
     if network is None:
         raise DataError(f"label randomisation needs a detector with a network; {folder} has none.")
     return network
-
-
-def _check_stages(stages: int) -> None:
-    if stages < 1:
-        raise SpecError(f"stages must be at least 1; got {stages!r}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, Self
@@ -15,11 +16,10 @@ from vidence.evaluate.similarity import similarity
 
 
 @dataclass(frozen=True)
-class MaxSensitivity(Measure):
-    """The largest change of the map over its size, |a(x + d) - a(x)| / |a(x)| (Yeh et al., NeurIPS 2019).
+class _Sensitivity(Measure):
+    """Of the changes of the map over its size, |a(x + d) - a(x)| / |a(x)|, one figure; None for a map that is zero.
 
-    Over `n` draws of d, uniform in [-radius, radius] for each value of x in [0, 1]; x + d stays in [0, 1]. None for a
-    map that is zero.
+    Over `n` draws of d, uniform in [-radius, radius] for each value of x in [0, 1]; x + d stays in [0, 1].
     """
 
     radius: float = 0.02
@@ -29,30 +29,10 @@ class MaxSensitivity(Measure):
 
     def __post_init__(self) -> None:
         """Refuse settings that are none."""
-        _check(self.radius, self.n)
-
-    @classmethod
-    def quick(cls) -> Self:
-        """Two draws."""
-        return cls(n=2)
-
-    def of(self, case: Case) -> float | None:
-        """`n` maps."""
-        return max(changes(case, radius=self.radius, n=self.n), default=None)
-
-
-@dataclass(frozen=True)
-class AverageSensitivity(Measure):
-    """`max-sensitivity` with the mean of the draws in place of the largest (Bhatt et al., IJCAI 2020)."""
-
-    radius: float = 0.02
-    n: int = 10
-    aspect = "stability"
-    better = "lower"
-
-    def __post_init__(self) -> None:
-        """Refuse settings that are none."""
-        _check(self.radius, self.n)
+        if not 0 < self.radius <= 1 or self.n < 1:
+            raise SpecError(
+                f"sensitivity needs a radius in (0, 1] and n of at least 1; got {self.radius!r} and {self.n!r}."
+            )
 
     @classmethod
     def quick(cls) -> Self:
@@ -62,7 +42,33 @@ class AverageSensitivity(Measure):
     def of(self, case: Case) -> float | None:
         """`n` maps."""
         found = changes(case, radius=self.radius, n=self.n)
-        return float(np.mean(found)) if found else None
+        return self.figure(found) if found else None
+
+    @abstractmethod
+    def figure(self, found: Sequence[float]) -> float:
+        """The number for the changes of all draws."""
+
+
+@dataclass(frozen=True)
+class MaxSensitivity(_Sensitivity):
+    """The largest change of the map over its size, |a(x + d) - a(x)| / |a(x)| (Yeh et al., NeurIPS 2019).
+
+    Over `n` draws of d, uniform in [-radius, radius] for each value of x in [0, 1]; x + d stays in [0, 1]. None for a
+    map that is zero.
+    """
+
+    def figure(self, found: Sequence[float]) -> float:
+        """The largest."""
+        return max(found)
+
+
+@dataclass(frozen=True)
+class AverageSensitivity(_Sensitivity):
+    """`max-sensitivity` with the mean of the draws in place of the largest (Bhatt et al., IJCAI 2020)."""
+
+    def figure(self, found: Sequence[float]) -> float:
+        """The mean."""
+        return float(np.mean(found))
 
 
 @dataclass(frozen=True)
@@ -102,8 +108,3 @@ def reseeded(explainer: Any, step: int) -> Any:
     new = {name: value + step if name == "seed" else reseeded(value, step) for name, value in held.items()}
     changed = {name: value for name, value in new.items() if value is not held[name] and value != held[name]}
     return replace(explainer, **changed) if changed else explainer
-
-
-def _check(radius: float, n: int) -> None:
-    if not 0 < radius <= 1 or n < 1:
-        raise SpecError(f"sensitivity needs a radius in (0, 1] and n of at least 1; got {radius!r} and {n!r}.")
