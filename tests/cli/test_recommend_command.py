@@ -36,6 +36,7 @@ def test_nothing_is_written_where_nothing_beats_the_controls(call: Call, folder:
     done = call("recommend", folder, marked_set.path, *ASKED)
     assert done.exit_code == 0, done.output
     assert "Nothing is recommended" in done.stdout
+    assert "4 clips recommend nothing: each half needs 6" in done.stderr
     assert {name: (folder / name).read_bytes() for name in before} == before
     again = call("recommend", folder, marked_set.path, *ASKED)
     assert again.stdout == done.stdout

@@ -36,6 +36,7 @@ def command(detector: Path, data: str, out: Path | None, **asked: Any) -> None:
     vidence recommend detector ucsd-ped2 --root ped2 --clips 100 --explainer gradient --explainer lrp
     """
     from vidence.cli.comparing import trial
+    from vidence.evaluate.leaderboard import FEWEST
     from vidence.evaluate.recommendation import CRITERIA, RANDOMISED, recommend, recommendation_facts
     from vidence.models.detector import RECOMMENDED
     from vidence.models.detector_folder import add_fact
@@ -43,6 +44,10 @@ def command(detector: Path, data: str, out: Path | None, **asked: Any) -> None:
 
     place = detector / "recommendation" if out is None else out
     work = trial(detector, data, measures=(*CRITERIA, RANDOMISED), out=place, **asked)
+    if len(work.places) < 2 * FEWEST:
+        click.echo(
+            f"note: {len(work.places)} clips recommend nothing: each half needs {FEWEST}. See --clips.", err=True
+        )
     for line, reason in work.left_out.items():
         click.echo(f"note: {line} is left out: {reason}", err=True)
     rows = work.run()

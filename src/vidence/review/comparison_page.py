@@ -37,7 +37,9 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A map's row: a cell per measure (None: no number), its mean place over measures, seconds, passes."""
+    """A map's row: a cell per measure (None: no number), its mean place over measures, seconds, passes in words, and
+    `passed`, their number.
+    """
 
     name: str
     control: bool
@@ -45,6 +47,7 @@ class Line:
     place: float | None
     seconds: float | None
     passes: str
+    passed: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +112,13 @@ def _lines(rows: Sequence[Row], measures: Sequence[str]) -> list[Line]:
         cells = tuple(_cell(held[measure]) if held.get(measure, {}).get("mean") else None for measure in measures)
         if not any(cells):
             continue
-        passes = f"{any_row['forwards']} F, {any_row['gradients']} G" if any_row["forwards"] else ""
+        counts = [int(any_row[name]) for name in ("forwards", "gradients") if any_row["forwards"]]
+        passes = "{} F, {} G".format(*counts) if counts else ""
         place = sum(ranks) / len(ranks) if ranks else None
         seconds = float(any_row["seconds"]) if any_row["seconds"] else None
-        made.append(Line(name, any_row["control"] == "1", cells, place, seconds, passes))
+        made.append(
+            Line(name, any_row["control"] == "1", cells, place, seconds, passes, sum(counts) if counts else None)
+        )
     return sorted(made, key=lambda line: (line.place is None, line.place or 0.0))
 
 
