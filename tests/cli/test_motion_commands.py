@@ -26,7 +26,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (place / "films.csv").write_text("\n".join(["file,label", *rows]) + "\n")
     done = run("train", place / "films.csv", "--detector", LINE, "--out", place / "detector")
     assert done.exit_code == 0, done.output
-    assert "a score is final 5 frames later" in done.output
+    assert "its score, which is final, at most 5 frames later" in done.output
     return place
 
 

@@ -69,7 +69,8 @@ def windows_by_definition(samples: list[int], length: int, stride: int, partial:
         held = samples[first : first + length]
         new = not set(held) <= seen
         seen |= set(held)
-        if not new or (len(held) < length and partial == "drop"):
+        follows = partial == "tail" and bool(found) and found[-1][0] == first - stride and len(found[-1][1]) == length
+        if not (new or follows) or (len(held) < length and partial == "drop"):
             continue
         if partial == "shift" and len(held) < length <= len(samples):
             first, held = len(samples) - length, samples[-length:]
@@ -79,7 +80,7 @@ def windows_by_definition(samples: list[int], length: int, stride: int, partial:
     return found
 
 
-@pytest.mark.parametrize("partial", ["pad", "keep", "drop", "shift"])
+@pytest.mark.parametrize("partial", ["pad", "keep", "drop", "shift", "tail"])
 def test_windows_are_those_of_the_definition(partial: str) -> None:
     for n, length, stride in product((1, 2, 5, 8, 9, 16, 17), (1, 3, 4, 8), (1, 2, 4, 5, 9)):
         windows = Windows(length, stride, partial=partial)  # type: ignore[arg-type]
@@ -91,6 +92,7 @@ def test_the_last_window_by_example() -> None:
     assert cut(Windows(4, 4), times)[-1] == (8, [8, 9, 9, 9])
     assert cut(Windows(4, 4, partial="keep"), times)[-1] == (8, [8, 9])
     assert cut(Windows(4, 4, partial="drop"), times)[-1] == (4, [4, 5, 6, 7])
+    assert cut(Windows(4, 2, partial="tail"), times)[-2:] == [(6, [6, 7, 8, 9]), (8, [8, 9])]
     assert cut(Windows(4, 2), times)[-1] == (6, [6, 7, 8, 9])  # a window at 8 would show nothing new
     assert cut(Windows(16, 8), even(1, 10)) == [(0, [0] * 16)]
     (clip,) = Windows(4, 2).cut(Recorded([0.5, 0.7]))
@@ -170,7 +172,7 @@ def test_windows_without_a_new_frame_are_left_out() -> None:
 
 
 @pytest.mark.parametrize("rate", [None, 3.0, 10.0, 25.0])
-@pytest.mark.parametrize("partial", ["pad", "keep", "drop", "shift"])
+@pytest.mark.parametrize("partial", ["pad", "keep", "drop", "shift", "tail"])
 @pytest.mark.parametrize("stride", [2, 4, 7])
 def test_a_window_is_found_again_as_it_was(rate: float | None, partial: str, stride: int) -> None:
     windows = Windows(5, stride, rate=rate, partial=partial)  # type: ignore[arg-type]

@@ -57,23 +57,43 @@ def test_scores_do_not_depend_on_what_comes_more_than_the_delay_later(
     for stop in (1, 7, 16, 23, 35):
         section = Sample(str(rush), "normal", "", frames=(0, stop)).open()
         cut = judge(detector, section, threshold=0).curve
-        final = max(0, stop - detector.delay)
+        final = max(0, stop - detector.settings.reach)
         np.testing.assert_allclose(cut.values[:final], whole.values[:final], rtol=1e-6)
         assert len(cut.values) == stop
+
+
+@pytest.mark.parametrize("line", ["span=5, smooth=7, stride=1", "span=3, smooth=5, stride=3", "span=1, smooth=1"])
+def test_every_frame_is_scored_once_and_no_later_than_the_delay(
+    detector: MotionAttributesDetector, rush: Path, line: str
+) -> None:
+    made = build(f"motion-attributes(coreset=300, neighbours=2, {line})", DETECTORS).build()
+    made.known.load_state_dict(detector.known.state_dict())
+    assert made.delay <= 5
+    for stop in (1, 2, 11, 13, 14, 24, 40):  # some of them fill the last window
+        source = Sample(str(rush), "normal", "", frames=(0, stop)).open()
+        times = [frame.time for frame in source]
+        told: list[float] = []
+        for clip, window in scored(made, source):
+            if len(clip.times) == made.windows.length:  # the stream goes on
+                assert len(told) + len(window.times) >= times.index(clip.times[-1]) + 1 - made.settings.reach
+                waited = times.index(clip.times[-1]) - np.array([times.index(time) for time in window.times])
+                assert clip.ref.first == 0 or waited.max() <= made.delay
+            told += window.times
+        assert told == times
 
 
 def test_a_window_alone_has_the_scores_that_it_has_in_a_session(detector: MotionAttributesDetector, rush: Path) -> None:
     for clip, window in scored(detector, open_source(str(rush))):
         alone = detector.start().push(clip)
         assert tuple(alone.times) == window.times
-        np.testing.assert_allclose(alone.values, window.values, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(alone.values, window.values, rtol=1e-5, atol=1e-6)
 
 
 def test_a_session_does_not_grow(detector: MotionAttributesDetector, rush: Path) -> None:
     session = detector.start()
     for clip in detector.windows.cut(open_source(str(rush))):
         session.push(clip)
-        assert len(session._held) <= detector.windows.length
+        assert len(session._held) <= detector.windows.length + detector.settings.reach
         assert len(session._done) <= detector.windows.length
 
 
@@ -143,7 +163,9 @@ def test_nothing_to_learn_from_is_told(clips: list[Sample], tmp_path: Path) -> N
         TINY.build().known.nearest("speed", np.zeros((1, 14), np.float32), np.zeros((1, 2), np.float32))
 
 
-@pytest.mark.parametrize("text", ["flow='none'", "groups=['mood']", "span=9", "smooth=4", "filled=1.0", "coreset=1"])
+@pytest.mark.parametrize(
+    "text", ["flow='none'", "groups=['mood']", "span=9", "stride=4", "smooth=4", "filled=1.0", "coreset=1"]
+)
 def test_settings_that_cannot_be_are_refused(text: str) -> None:
     with pytest.raises(SpecError, match="motion-attributes"):
         build(f"motion-attributes({text})", DETECTORS)

@@ -215,7 +215,7 @@ def _learned(detector: ReconstructionDetector | MotionAttributesDetector) -> lis
             lines.append("note       it reconstructs normal frames no better than their mean does")
     if "cells" in facts:
         lines.append(f"cells      {facts['cells']['kept']} kept of {facts['cells']['seen']} that moved")
-        lines.append(f"delay      a score is final {facts['delay_frames']} frames later")
+        lines.append(f"delay      a frame has its score, which is final, at most {facts['delay_frames']} frames later")
     if not facts.get("plateau_reached", True):
         lines.append(f"note       the validation loss still fell in epoch {facts['epochs']}; more epochs may help")
     return lines

@@ -16,7 +16,7 @@ from vidence.frames.clip import Clip, Frame
 from vidence.frames.source import Source
 from vidence.record.facts import ClipRef
 
-Partial = Literal["pad", "keep", "drop", "shift"]
+Partial = Literal["pad", "keep", "drop", "shift", "tail"]
 MILLISECOND = 1e-3  # what containers round time stamps to
 
 
@@ -39,7 +39,9 @@ class Windows:
 
     **Windows.** `first` of a clip counts samples. A window is left out if all its frames have been in earlier ones. The
     last window may be partial: `pad` repeats its last frame and that frame's time up to `length`, `keep` leaves it
-    short, `drop` leaves it out, which leaves no window at all of a source with fewer samples than `length`.
+    short, `drop` leaves it out, which leaves no window at all of a source with fewer samples than `length`, `tail`
+    leaves it short and hands the overlap out again where a whole window was the last: a short window says that nothing
+    follows.
     """
 
     length: int = 16
@@ -102,11 +104,11 @@ class Windows:
                     shifted = self.partial == "shift" and only is not None and only % self.stride != 0
                     if only is not None and first > only and not shifted:
                         return
-        if not held or held[-1].place < unseen or self.partial == "drop":
+        if not held or self.partial == "drop" or (held[-1].place < unseen and self.partial != "tail"):
             return
         if len(recent) == self.length:
             first, held = first + len(held) - self.length, list(recent)
-        missing = 0 if self.partial == "keep" else self.length - len(held)
+        missing = 0 if self.partial in ("keep", "tail") else self.length - len(held)
         if only in (None, first):
             yield _clip(source, first, held + held[-1:] * missing)
 

@@ -43,8 +43,8 @@ class MotionAttributes:
     the mean distance to the `neighbours` nearest of at most `coreset` normal cells, on a scale where 1 is the .999
     quantile of held-out normal cells; `place` above 0 makes cells elsewhere in the picture less near. A cell's score is
     the `rule` over its groups, a frame's the logarithm of 1 + its highest cell's, averaged over `smooth` frames.
-    `stride` frames are scored at a time, of every frame or of `rate` a second. `scale` is metres per pixel of the
-    source, for what is said.
+    `stride` frames are scored at a time, of every frame or of `rate` a second; that a score waits for at most 5 later
+    frames bounds `span`, `smooth` and `stride` together. `scale` is metres per pixel of the source, for what is said.
     """
 
     flow: str = "dis"
@@ -59,7 +59,7 @@ class MotionAttributes:
     neighbours: int = 3
     coreset: int = 8000
     place: float = 0.0
-    stride: int = 6
+    stride: int = 1
     rate: float = 0.0
     scale: float | None = None
 
@@ -77,10 +77,11 @@ class MotionAttributes:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
                 raise SpecError(f"motion-attributes: {name} must be a whole number from {lowest} on; got {value!r}.")
-        if not (self.span % 2 and self.smooth % 2) or self.reach > MOST:
+        if not (self.span % 2 and self.smooth % 2) or self.delay > MOST:
             raise SpecError(
-                "motion-attributes: span and smooth are centred, so both must be odd, and together wait for at most "
-                f"{MOST} later frames; got {self.span} and {self.smooth}."
+                "motion-attributes: span and smooth are centred, so both must be odd, and span // 2 + smooth // 2 + "
+                f"stride - 1, the later frames that a score waits for, at most {MOST}; got span {self.span}, smooth "
+                f"{self.smooth} and stride {self.stride}."
             )
         if not 0 < self.filled < 1 or self.least <= 0 or self.place < 0 or (self.scale is not None and self.scale <= 0):
             raise SpecError(
@@ -90,8 +91,18 @@ class MotionAttributes:
 
     @property
     def reach(self) -> int:
-        """Frames before and after it that a frame's score depends on: the delay."""
+        """Frames before and after it that a frame's score depends on, but for the flow of the first of them."""
         return self.span // 2 + self.smooth // 2
+
+    @property
+    def delay(self) -> int:
+        """How many later frames have come at most when a frame gets its score."""
+        return self.reach + self.stride - 1
+
+    @property
+    def context(self) -> int:
+        """Frames at the start of a window, but a source's first, that its scores only depend on."""
+        return self.reach + 2  # two frames more make the first flow, and how it changes
 
     @property
     def grid(self) -> Grid:
@@ -134,8 +145,12 @@ class MotionAttributesDetector:
         self.threshold: dict[str, Any] | None = None
         self.facts: dict[str, Any] = {}
         self.fit = Fit(size=settings.height)
-        length = settings.stride + 2 * settings.reach + 1
-        self.windows = Windows(length=length, stride=settings.stride, rate=settings.rate or None, partial="keep")
+        self.windows = Windows(
+            length=settings.context + settings.stride + settings.reach,
+            stride=settings.stride,
+            rate=settings.rate or None,
+            partial="tail" if settings.reach else "keep",
+        )
         self._digest: str | None = None
 
     @property
@@ -147,13 +162,15 @@ class MotionAttributesDetector:
 
     @property
     def delay(self) -> int:
-        """How many later frames a frame's final score waits for; until then it has a preliminary one."""
-        return self.settings.reach
+        """How many later frames have come at most when a frame gets its score, which is final; the first frames of a
+        source wait until the first window is full.
+        """
+        return self.settings.delay
 
     @property
     def smoothing(self) -> str:
         """How live scores are smoothed, in words."""
-        return f"mean of {self.settings.smooth} frames; final after {self.delay} more frames"
+        return f"mean of {self.settings.smooth} frames, told at most {self.delay} frames later"
 
     @property
     def weights_digest(self) -> str:
@@ -176,17 +193,13 @@ class MotionAttributesDetector:
         return (values - held["low"]) / (held["high"] - held["low"])
 
     def watched(self, clips: Iterable[Clip]) -> Iterator[Seen]:
-        """Every frame of the windows of sources that follow each other, once, when its score is final."""
-        session, waiting = self.start(), dict[float, Seen]()
+        """Every frame of the windows of sources that follow each other."""
+        session = self.start()
         for clip in clips:
             if clip.ref.first == 0:
-                yield from waiting.values()
-                session, waiting = self.start(), {}
+                session = self.start()
             session.push(clip)
-            waiting |= {each.time: each for each in session.seen}
-            settled = [time for time in waiting if time < session.seen[0].time]
-            yield from map(waiting.pop, settled)
-        yield from waiting.values()
+            yield from session.seen
 
     def learn(self, clips: Iterable[Clip], *, seed: int) -> None:
         """Take the moving cells of normal windows into the memory."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -49,7 +50,8 @@ class Seen:
 class MotionSession:
     """Causal scores of one source; nothing older than a window is kept.
 
-    A frame's score is final once `delay` later frames were seen; windows give the frames at their end preliminary ones.
+    A frame is scored once, when the later frames that its score depends on were seen. A window shorter than the
+    detector's ends the source: what is left is scored with what there is.
     """
 
     def __init__(self, detector: MotionAttributesDetector) -> None:
@@ -57,33 +59,48 @@ class MotionSession:
         self._between = FLOWS[detector.settings.flow]()
         self._held: list[Looked] = []
         self._done: dict[float, Seen] = {}
+        self._told = -math.inf  # the time of the last frame that was scored
         self.seen: list[Seen] = []  # of the frames that the last push scored
-        self.first = 0  # the place of the first of them in the window
         self.enlarged = 1.0  # pixels of the source for one that was analysed
 
     def push(self, clip: Clip) -> FrameScores:
-        """Score the next window: all of its frames but those before that are context only."""
+        """Score the frames whose scores the next window settles; at the start of a session in the middle of a source,
+        its first frames are context only.
+        """
         settings = self._detector.settings
-        starts = clip.ref.first == 0
-        self._held = [each for each in self._held if each.time >= clip.times[0]]
+        starts, ends = clip.ref.first == 0, len(clip.times) < self._detector.windows.length
+        if not self._held and not starts:
+            self._told = (
+                clip.times[min(settings.context, len(clip.times) - 1) - 1] if len(clip.times) > 1 else -math.inf
+            )
+        self._held = [each for each in self._held if each.time >= clip.times[0] or each.time > self._told]
         for time, pixels in zip(clip.times, clip.pixels, strict=True):
             if not self._held or time > self._held[-1].time:
                 self._held.append(self._look(time, pixels))
         if starts and len(self._held) > 1:
             self._held[0].cells = self._held[1].cells  # the first frame has nothing before it
-        self.first = 0 if starts else min(settings.reach + 1, len(self._held) - 1)
-        wanted = range(max(0, self.first - settings.smooth // 2), len(self._held))
-        found = {place: self._seen(place) for place in wanted}
-        self._done = {each.time: each for place, each in found.items() if place + settings.span // 2 < len(self._held)}
+        settled = self._settled(ends=ends)
+        half, last = settings.smooth // 2, len(self._held)
+        around = range(max(0, settled.start - half), min(last, settled.stop + half))
+        found = {place: self._seen(place) for place in around}
+        self._done = {each.time: each for place, each in found.items() if place + settings.span // 2 < last}
         highest = {place: float(np.log1p(each.scores.max())) for place, each in found.items()}
-        half = settings.smooth // 2
         means = [
             np.mean([highest[near] for near in range(place - half, place + half + 1) if near in highest])
-            for place in range(self.first, len(self._held))
+            for place in settled
         ]
-        self.seen = [found[place] for place in range(self.first, len(self._held))]
+        self.seen = [found[place] for place in settled]
         times = np.array([each.time for each in self.seen], dtype=np.float64)
+        self._told = float(times[-1])
         return FrameScores(times=times, values=self._detector.scaled(np.array(means)).astype(np.float32))
+
+    def _settled(self, *, ends: bool) -> range:
+        """The places of the frames that are scored now: at least one, also where a source slower than the rate fills
+        windows with repeats.
+        """
+        last = len(self._held)
+        first = min((k for k, each in enumerate(self._held) if each.time > self._told), default=last - 1)
+        return range(first, last if ends else max(first + 1, last - self._detector.settings.reach))
 
     def density(self) -> Float32[np.ndarray, "s i j"]:
         """The scores of the cells of the frames that the last push scored."""
