@@ -133,6 +133,16 @@ def test_halves_share_no_source_and_hold_every_class() -> None:
     assert len({row.window for row in one}) == len({row.window for row in other}) == CLIPS / 2
 
 
+def test_halves_share_no_group_of_sources() -> None:
+    held = rows({"good": (0.9, 0.1, 1)})
+    groups = {row.clip: f"camera {int(row.clip[1:]) // 3}" for row in held}
+    first, second = ({groups[row.clip] for row in half} for half in halves(held, groups=groups, seed=2))
+    assert (len(first), len(second)) == (4, 4)
+    assert not first & second
+    one, other = ({row.clip for row in half} for half in halves(held, groups=dict.fromkeys(groups, "one"), seed=2))
+    assert (len(one), len(other)) == (CLIPS / 2, CLIPS / 2)
+
+
 def test_the_share_of_maps_that_are_beaten() -> None:
     held = rows({"a": (0.9, 0.1, 1), "b": (0.6, 0.1, 1), "c": (0.3, 0.1, 1), "random-map": (0.0, 0.1, 0)}, noise=0.01)
     found, _ = placed(held, ASKED)

@@ -46,6 +46,12 @@ class Trial:
         """The maps on the common grid."""
         return PooledMaps(self.out / MAPS, self.asked.detector.weights_digest, self.asked.seed)
 
+    @property
+    def groups(self) -> dict[str, str]:
+        """What sources belong together, by their digests."""
+        samples = dict.fromkeys(place.sample for place in self.places)
+        return {sample.open().digest: sample.group for sample in samples}
+
     def run(self) -> tuple[Measured, ...]:
         """Measure what the folder does not hold yet; Ctrl-C keeps what is done. Returns the rows of this trial."""
         detector, rows = self.asked.detector, MeasuredRows(self.out / ROWS)

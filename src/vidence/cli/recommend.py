@@ -51,7 +51,7 @@ def command(detector: Path, data: str, out: Path | None, **asked: Any) -> None:
     for line, reason in work.left_out.items():
         click.echo(f"note: {line} is left out: {reason}", err=True)
     rows = work.run()
-    found = recommend(rows, work.asked.measures, seed=work.asked.seed)
+    found = recommend(rows, work.asked.measures, groups=work.groups, seed=work.asked.seed)
     click.echo(_table("chosen on", found.clips[0], found.tried))
     click.echo(_table("told by", found.clips[1], found.told))
     click.echo(_verdict(found))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -81,9 +82,18 @@ class Recommendation:
         return None if self.unbeaten else self.chosen
 
 
-def recommend(rows: Sequence[Measured], measures: Mapping[str, Measure], *, seed: int = 0) -> Recommendation:
-    """Choose on half of the clips and report on the other. Raises `DataError` where a half has nothing to go by."""
-    first, second = halves(rows, seed=seed)
+def recommend(
+    rows: Sequence[Measured],
+    measures: Mapping[str, Measure],
+    *,
+    groups: Mapping[str, str] = MappingProxyType({}),
+    seed: int = 0,
+) -> Recommendation:
+    """Choose on half of the clips and report on the other, as `halves` deals them.
+
+    Raises `DataError` where a half has nothing to go by.
+    """
+    first, second = halves(rows, groups=groups, seed=seed)
     tried, criteria = placed(first, measures, seed=seed)
     told, _ = placed(second, measures, seed=seed)
     known = any(each.alike is not None for each in tried)  # else the network has no weights to be randomised
@@ -96,18 +106,26 @@ def recommend(rows: Sequence[Measured], measures: Mapping[str, Measure], *, seed
     return Recommendation(chosen, tried, told, criteria, counts)
 
 
-def halves(rows: Sequence[Measured], *, seed: int = 0) -> tuple[list[Measured], list[Measured]]:
-    """The rows of two halves of the clips that share no source, each with as much of every class as can be; clips of
-    fewer than four sources are dealt one by one.
+def halves(
+    rows: Sequence[Measured], *, groups: Mapping[str, str] = MappingProxyType({}), seed: int = 0
+) -> tuple[list[Measured], list[Measured]]:
+    """The rows of two halves of the clips that share no group of sources, each with as much of every class as can be.
+
+    `groups` are those of sources by their digests; of fewer than four groups halves share no source, and of fewer than
+    four sources clips are dealt one by one.
     """
-    sources = {row.clip: row.label for row in rows}
-    single = len(sources) < 4
-    labels: dict[Any, str] = {row.window: row.label for row in rows} if single else dict(sources)
+    parts: list[dict[tuple[str, int], Any]] = [
+        {row.window: groups.get(row.clip, row.clip) for row in rows},
+        {row.window: row.clip for row in rows},
+        {row.window: row.window for row in rows},
+    ]
+    part = next((each for each in parts if len(set(each.values())) >= 4), parts[-1])
+    labels = {part[row.window]: row.label for row in rows}
     drawn = np.random.default_rng(seed).permutation(len(labels))
     units = sorted((sorted(labels)[i] for i in drawn), key=lambda unit: labels[unit])  # a stable sort: by class
     chosen = set(units[::2])
-    first = [row for row in rows if (row.window if single else row.clip) in chosen]
-    return first, [row for row in rows if (row.window if single else row.clip) not in chosen]
+    first = [row for row in rows if part[row.window] in chosen]
+    return first, [row for row in rows if part[row.window] not in chosen]
 
 
 def placed(
