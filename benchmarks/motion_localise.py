@@ -19,7 +19,7 @@ import numpy as np
 from scipy.ndimage import binary_dilation
 
 from vidence.datasets.opened import open_dataset
-from vidence.frames.clip import Clip
+from vidence.frames.source import Source
 from vidence.frames.transforms import resize_map
 from vidence.models import load_detector
 
@@ -37,27 +37,26 @@ class Pointed(NamedTuple):
 
 
 class Alarm(NamedTuple):
-    """A frame above the threshold, and the window that it is scored in."""
+    """Where the window begins that a frame above the threshold is scored in; the source's masks by time."""
 
-    clip: Clip
-    place: int
-    mask: np.ndarray
+    source: Source
+    first: int
+    masks: dict[float, np.ndarray]
 
 
 def frames(detector: Any, root: Path) -> Iterator[tuple[Pointed, Alarm]]:
-    """Every anomalous frame of the test clips, in its last window."""
+    """Every anomalous frame of the test clips that has a moving cell."""
     dataset = open_dataset("ucsd-ped2", root=root)
     for sample in dataset.normal_split(0)[2]:
         source = sample.open()
-        masks = dataset.truth(sample, sum(1 for _ in source)).masks
         times = [frame.time for frame in source]
-        session, last = detector.start(), {}
+        masks = dict(zip(times, dataset.truth(sample, len(times)).masks, strict=True))
+        session, told = detector.start(), []
         for clip in detector.windows.cut(source):
             scores = session.push(clip)
-            for k, seen in enumerate(session.seen):
-                last[seen.time] = (seen.scores, float(scores.values[k]), clip)
-        for time, (cells, score, clip) in last.items():
-            mask = masks[times.index(time)]
+            told += [(seen, float(scores.values[k]), clip.ref.first) for k, seen in enumerate(session.seen)]
+        for seen, score, first in told:
+            cells, mask = seen.scores, masks[seen.time]
             if not mask.any() or not cells.any():
                 continue
             size = mask.shape
@@ -65,20 +64,16 @@ def frames(detector: Any, root: Path) -> Iterator[tuple[Pointed, Alarm]]:
             top = np.unravel_index(int(map_.argmax()), size)
             near = binary_dilation(mask, iterations=NEAR)[top]
             pointed = Pointed(float(map_[mask].sum() / map_.sum()), float(mask.mean()), bool(mask[top]), near, score)
-            yield pointed, Alarm(clip, clip.times.index(time), mask)
+            yield pointed, Alarm(source, first, masks)
 
 
 def draw(detector: Any, alarm: Alarm, path: Path) -> str:
     """Write the frame with the mask's edge in white, and the cell that decided in red; return the sentence."""
-    clip = alarm.clip
-    cut = Clip(
-        type(clip.ref)(clip.ref.source, clip.ref.digest, clip.ref.first, clip.times[: alarm.place + 1]),
-        clip.pixels[: alarm.place + 1],
-    )
-    found = detector.evidence(cut)
+    clip = detector.windows.at(alarm.source, alarm.first)
+    found = detector.evidence(clip)
     first = found.extra["observations"][0]
-    picture = cv2.cvtColor(clip.pixels[alarm.place], cv2.COLOR_RGB2BGR)
-    edges = cv2.findContours(alarm.mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0]
+    picture = cv2.cvtColor(clip.pixels[clip.times.index(first["time"])], cv2.COLOR_RGB2BGR)
+    edges = cv2.findContours(alarm.masks[first["time"]].astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0]
     cv2.drawContours(picture, edges, -1, (255, 255, 255), 1)
     h, w = picture.shape[:2]
     x, y = round(first["column"] * w), round(first["row"] * h)
@@ -110,7 +105,7 @@ def main() -> None:
         )
     above = [alarm for pointed, alarm in found if pointed.score > limit]
     for number, k in enumerate(np.linspace(0, len(above) - 1, asked.alarms).round().astype(int), 1):
-        print(f"{number}: {above[k].clip.ref.source}: {draw(detector, above[k], asked.out / f'alarm-{number}.png')}")
+        print(f"{number}: {above[k].source.name}: {draw(detector, above[k], asked.out / f'alarm-{number}.png')}")
 
 
 if __name__ == "__main__":
