@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int, UInt8
+from jaxtyping import Bool, Float, Float32, Int, UInt8
 from scipy.spatial import KDTree
 from torch import Tensor, nn
 
 from vidence.errors import DataError
 from vidence.motion.moving_cells import CHANNELS
+from vidence.motion.object_tracks import OF_OBJECT
 
 _SIDES = ("right", "left", "down", "up")
 _EDGES = tuple(name for name in CHANNELS if name.startswith("edge"))
-ATTRIBUTES = ("speed", "burst", *_SIDES, "turn", *_EDGES, "peak", "size", "crowd")
+ATTRIBUTES = ("speed", "burst", *_SIDES, "turn", *_EDGES, "peak", "size", "crowd", *OF_OBJECT)
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "speed": ("speed", "burst"),
     "direction": _SIDES,
@@ -24,10 +26,16 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "size": ("size", "crowd"),
     "shape": _EDGES,
     "manner": ("speed", *_SIDES, *_EDGES, "peak"),
+    "object": ("width", "height", "area", "aspect", "pace"),
+    "dwell": ("dwell",),
 }
-"""Each attribute group has a density of its own; `manner` is how something of a shape moves, all at once."""
+"""Each attribute group has a density of its own; `manner` is how something of a shape moves, all at once. `object` and
+`dwell` are of the tracked object that covers a cell.
+"""
+OBJECT_GROUPS = tuple(name for name, held in GROUPS.items() if set(held) <= set(OF_OBJECT))
 ENOUGH = 50  # normal cells that a scale is read off at least
 USUAL = 0.999  # the quantile of normal cells' distances that a distance of 1 stands for
+TILES = 8  # the picture's height and width are divided by this; a tile and those around it are a neighbourhood
 ROUGH = 0.3  # neighbours may be this much further than the nearest ones: twice as quick, and exact enough
 
 
@@ -68,14 +76,14 @@ class CellSample:
         self._parts: list[Cells] = []
         self._keys = np.empty(0)
         self.seen = 0
-        self.top = np.zeros(len(ATTRIBUTES), np.float32)
+        self.top = np.zeros((TILES, TILES, len(ATTRIBUTES)), np.float32)
 
     def add(self, cells: Cells) -> None:
         """Add some cells; those with the smallest random numbers stay."""
         if not len(cells):
             return
         self.seen += len(cells)
-        self.top = np.maximum(self.top, cells.attributes.max(axis=0))
+        np.maximum.at(self.top, tuple(_tiles(cells.places).T), cells.attributes)
         self._parts.append(cells)
         self._keys = np.concatenate([self._keys, self._rng.random(len(cells))])
         if len(self._keys) > 2 * self._room:
@@ -94,20 +102,51 @@ class CellSample:
         self._parts, self._keys = [Cells.joined(self._parts).take(chosen)], self._keys[chosen]
 
 
-def attributes(cells: Float32[np.ndarray, "i j c"], surrounding: Float32[np.ndarray, "i j"]) -> np.ndarray:
-    """(i, j, a) of every cell from its channels and the share that moves in its wider surrounding."""
+def attributes(
+    cells: Float32[np.ndarray, "i j c"],
+    surrounding: Float32[np.ndarray, "i j"],
+    objects: Float32[np.ndarray, "i j v"],
+    *,
+    filled: float,
+) -> np.ndarray:
+    """(i, j, a) of every cell from its channels, the share that moves in its wider surrounding, and the values of the
+    object that covers it. Those of motion are 0 where no more than a share `filled` moves, those of objects where there
+    is none.
+    """
     held = dict(zip(CHANNELS, np.moveaxis(cells, -1, 0), strict=True))
     moving = np.maximum(held["moving"], 1e-3)
     found = {name: held[name] for name in ("speed", *_SIDES, *_EDGES, "peak")}
     found |= {"burst": np.sqrt(held["square"]), "turn": held["turn"] / moving}
     found |= {"size": held["moving"], "crowd": surrounding}
-    return np.stack([found[name] for name in ATTRIBUTES], axis=-1)
+    counts = held["moving"] > filled
+    motion = [np.where(counts, found[name], np.float32(0)) for name in ATTRIBUTES if name not in OF_OBJECT]
+    return np.concatenate([np.stack(motion, axis=-1), objects], axis=-1)
+
+
+def has(group: str, values: Float[np.ndarray, "m a"]) -> Bool[np.ndarray, " m"]:
+    """Which cells a group says something of: those that move, or that an object covers."""
+    return np.asarray(values[:, ATTRIBUTES.index("width" if group in OBJECT_GROUPS else "size")] > 0)
+
+
+def _tiles(places: Float[np.ndarray, "m 2"]) -> Int[np.ndarray, "m 2"]:
+    return (places * TILES).astype(int).clip(0, TILES - 1)
+
+
+class _Normal(NamedTuple):
+    """Normal cells that are compared with: their tree, which of `cells` they are, and whether of one neighbourhood."""
+
+    tree: KDTree
+    rows: Int[np.ndarray, " r"]
+    alone: bool
 
 
 class AttributeMemory(nn.Module):
     """`held` (m, a), `places` (m, 2) and `crops` (m, s, s) of normal cells, of which the first `count` are set, a
     random sample of the `seen` ones; `mean` and `spread` (a,) standardise, `scale` (g,) is each group's usual
-    distance and `top` (a,) the highest value that was ever seen.
+    distance and `top` (i, j, a) the highest value that was ever seen in each tile of the picture.
+
+    With `local` above 0, a cell is compared with the normal ones of its neighbourhood alone, its tile and those around
+    it, where at least so many are kept there.
     """
 
     held: Tensor
@@ -120,9 +159,9 @@ class AttributeMemory(nn.Module):
     scale: Tensor
     top: Tensor
 
-    def __init__(self, groups: Sequence[str], *, coreset: int, neighbours: int, place: float, crop: int) -> None:
+    def __init__(self, groups: Sequence[str], *, coreset: int, neighbours: int, local: int, crop: int) -> None:
         super().__init__()
-        self.groups, self.neighbours, self.place = tuple(groups), neighbours, place
+        self.groups, self.neighbours, self.local = tuple(groups), neighbours, local
         width = len(ATTRIBUTES)
         self.register_buffer("held", torch.zeros(coreset, width))
         self.register_buffer("places", torch.zeros(coreset, 2))
@@ -132,8 +171,8 @@ class AttributeMemory(nn.Module):
         self.register_buffer("mean", torch.zeros(width))
         self.register_buffer("spread", torch.ones(width))
         self.register_buffer("scale", torch.ones(len(self.groups)))
-        self.register_buffer("top", torch.zeros(width))
-        self._trees: dict[str, KDTree] = {}
+        self.register_buffer("top", torch.zeros(TILES, TILES, width))
+        self._trees: dict[tuple[str, tuple[int, int] | None], _Normal] = {}
         self.register_load_state_dict_post_hook(lambda module, keys: module._trees.clear())  # type: ignore[no-untyped-call]
 
     def cells(self) -> Cells:
@@ -144,11 +183,7 @@ class AttributeMemory(nn.Module):
     def learn(self, sample: CellSample, *, seed: int) -> None:
         """Take normal cells in; every cell ever seen is kept with the same chance. Raises `DataError` for too few."""
         kept, new, before = self.cells(), sample.cells, int(self.seen)
-        if len(kept) + len(new) < ENOUGH:
-            raise DataError(
-                f"normal footage must hold at least {ENOUGH} moving cells to learn from; there were "
-                f"{len(kept) + len(new)}. Give footage in which something moves, or a smaller least."
-            )
+        _check("normal footage to learn from", self.groups, Cells.joined([kept, new]) if len(new) else kept)
         rng, room, total = np.random.default_rng(seed), len(self.held), before + sample.seen
         share = min(len(new), round(room * sample.seen / total) if total > room else room)
         old = kept.take(np.sort(rng.permutation(len(kept))[: room - share]))
@@ -162,40 +197,94 @@ class AttributeMemory(nn.Module):
         self.crops[:n] = torch.from_numpy(chosen.crops)
         self.count.fill_(n)
         self.seen.fill_(total)
-        self.mean.copy_(self.held[:n].mean(dim=0))
-        self.spread.copy_(self.held[:n].std(dim=0).clamp_min(1e-6))
+        for names in (OF_OBJECT, tuple(name for name in ATTRIBUTES if name not in OF_OBJECT)):
+            columns = [ATTRIBUTES.index(name) for name in names]
+            there = has(OBJECT_GROUPS[0] if names is OF_OBJECT else "speed", chosen.attributes)
+            if there.sum() > 1:
+                values = self.held[:n][torch.from_numpy(there)][:, columns]
+                self.mean[columns] = values.mean(dim=0)
+                self.spread[columns] = values.std(dim=0).clamp_min(1e-6)
         self._trees.clear()
 
     def calibrate(self, normal: Cells) -> None:
         """Set each group's scale on normal cells that were not learnt. Raises `DataError` where there are too few."""
-        if len(normal) < ENOUGH:
-            raise DataError(
-                f"held-out normal footage must hold at least {ENOUGH} moving cells; it holds {len(normal)}. Give more."
-            )
+        _check("held-out normal footage", self.groups, normal)
         self.scale.fill_(1)
         distances = self.distances(normal.attributes, normal.places)
-        self.scale.copy_(torch.from_numpy(np.maximum(np.quantile(distances, USUAL, axis=0), 1e-6)))
+        for k, name in enumerate(self.groups):
+            usual = np.quantile(distances[has(name, normal.attributes), k], USUAL)
+            self.scale[k] = max(float(usual), 1e-6)
 
     def distances(self, values: Float[np.ndarray, "m a"], places: Float[np.ndarray, "m 2"]) -> np.ndarray:
-        """(m, g): the mean distance to the nearest normal cells in each group, 1 being what is usual at most."""
-        found = [self._nearest(name, values, places)[0].mean(axis=1) for name in self.groups]
-        return np.stack(found, axis=1) / self.scale.numpy()
+        """(m, g): the mean distance to the nearest normal cells in each group, 1 being what is usual at most; 0 where
+        a group says nothing of a cell.
+        """
+        found = np.zeros((len(values), len(self.groups)))
+        for k, name in enumerate(self.groups):
+            there = has(name, values)
+            if there.any():
+                found[there, k] = self._nearest(name, values[there], places[there])[0].mean(axis=1)
+        return found / self.scale.numpy()
 
     def nearest(self, group: str, values: Float[np.ndarray, "m a"], places: Float[np.ndarray, "m 2"]) -> np.ndarray:
         """(m, k): the places in `cells` of the nearest normal ones in a group, the nearest first."""
         return self._nearest(group, values, places)[1]
 
+    def highest(self, group: str, place: Float[np.ndarray, " 2"]) -> tuple[Float32[np.ndarray, " a"], bool]:
+        """The highest values ever learnt of what a cell at a place is compared with, and whether that is its
+        neighbourhood alone.
+        """
+        (i, j), top = _tiles(place[None])[0], self.top.numpy()
+        if not self._compared(group, (i, j)).alone:
+            return top.max(axis=(0, 1)), False
+        return top[max(0, i - 1) : i + 2, max(0, j - 1) : j + 2].max(axis=(0, 1)), True
+
     def _nearest(self, group: str, values: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if not self.count:
             raise DataError("motion-attributes must learn from normal footage first: train this detector.")
-        if group not in self._trees:
-            kept = self.cells()
-            self._trees[group] = KDTree(self._coordinates(group, kept.attributes, kept.places))
-        wanted = [*range(1, 1 + min(self.neighbours, int(self.count)))]
-        distance, index = self._trees[group].query(self._coordinates(group, values, places), k=wanted, eps=ROUGH)
-        return distance, index
+        coordinates = self._coordinates(group, values)
+        tiles = _tiles(places) if self.local else np.zeros((len(values), 2), int)  # without neighbourhoods all is one
+        parts = []
+        for tile in np.unique(tiles, axis=0):
+            here = np.flatnonzero((tiles == tile).all(axis=1))
+            known = self._compared(group, (int(tile[0]), int(tile[1])))
+            wanted = [*range(1, 1 + min(self.neighbours, len(known.rows)))]
+            distance, index = known.tree.query(coordinates[here], k=wanted, eps=ROUGH)
+            parts.append((here, distance, known.rows[index]))
+        order = np.argsort(np.concatenate([here for here, _, _ in parts]))
+        distances, rows = (np.concatenate([part[k] for part in parts])[order] for k in (1, 2))
+        return distances, rows
 
-    def _coordinates(self, group: str, values: np.ndarray, places: np.ndarray) -> np.ndarray:
+    def _compared(self, group: str, tile: tuple[int, int]) -> _Normal:
+        """What a cell in a tile is compared with in a group."""
+        if (group, tile) not in self._trees:
+            places = self.places[: int(self.count)].numpy()
+            rows = np.flatnonzero(has(group, self.cells().attributes))
+            near = rows[(np.abs(_tiles(places[rows]) - tile) <= 1).all(axis=1)]
+            alone = 0 < self.local <= len(near)
+            self._trees[group, tile] = self._normal(group, near, alone=True) if alone else self._all(group, rows)
+        return self._trees[group, tile]
+
+    def _all(self, group: str, rows: Int[np.ndarray, " r"]) -> _Normal:
+        if (group, None) not in self._trees:
+            self._trees[group, None] = self._normal(group, rows, alone=False)
+        return self._trees[group, None]
+
+    def _normal(self, group: str, rows: Int[np.ndarray, " r"], *, alone: bool) -> _Normal:
+        return _Normal(KDTree(self._coordinates(group, self.cells().attributes[rows])), rows, alone)
+
+    def _coordinates(self, group: str, values: np.ndarray) -> np.ndarray:
         columns = [ATTRIBUTES.index(name) for name in GROUPS[group]]
-        standard = (values[:, columns] - self.mean.numpy()[columns]) / self.spread.numpy()[columns]
-        return np.concatenate([standard, places * self.place], axis=1) if self.place else standard
+        return np.asarray((values[:, columns] - self.mean.numpy()[columns]) / self.spread.numpy()[columns])
+
+
+def _check(what: str, groups: Sequence[str], cells: Cells) -> None:
+    """Raise `DataError` where a group has too few cells."""
+    for group in groups:
+        count = int(has(group, cells.attributes).sum())
+        if count < ENOUGH:
+            kind = "cells of objects" if group in OBJECT_GROUPS else "moving cells"
+            raise DataError(
+                f"{what} must hold at least {ENOUGH} {kind}; there were {count}. Give footage in which something "
+                "moves, or a smaller least."
+            )

@@ -19,13 +19,15 @@ from vidence.errors import SpecError, WeightsError
 from vidence.frames.clip import Clip
 from vidence.frames.transforms import Fit
 from vidence.frames.windows import Windows
-from vidence.models.attribute_memory import GROUPS, AttributeMemory, CellSample
+from vidence.models.attribute_memory import GROUPS, OBJECT_GROUPS, AttributeMemory, CellSample
 from vidence.models.attributions import Attributions
 from vidence.models.detector_folder import fill_from_folder, read_facts, state_digest, write_detector
 from vidence.models.motion_evidence import told
+from vidence.models.motion_objects import BoxObjects, ObjectFinder, RegionObjects, Trails
 from vidence.models.motion_session import MotionSession, Seen
 from vidence.motion.flow import FLOWS
 from vidence.motion.moving_cells import Grid
+from vidence.record.facts import ClipRef
 
 Rule = Literal["sum", "max"]
 MOST = 5  # frames that a score may wait for what follows
@@ -41,8 +43,10 @@ class MotionAttributes:
     moves if it is displaced by more than `least` pixels a frame; cells of 3 x 3 blocks of `block` pixels count where a
     share `filled` of them moves. Their attributes are means over `span` frames. Each of the `groups` has a density,
     the mean distance to the `neighbours` nearest of at most `coreset` normal cells, on a scale where 1 is the .999
-    quantile of held-out normal cells; `place` above 0 makes cells elsewhere in the picture less near. A cell's score is
-    the `rule` over its groups, a frame's the logarithm of 1 + its highest cell's, averaged over `smooth` frames.
+    quantile of held-out normal cells; with `local` above 0, only the cells of the neighbourhood in the picture are
+    compared with, where at least `local` are kept there. For the groups `object` and `dwell`, connected regions that
+    move, or came less than `absorb` seconds ago, are tracked, or else the boxes in the folder `boxes`. A cell's score
+    is the `rule` over its groups, a frame's the logarithm of 1 + its highest cell's, averaged over `smooth` frames.
     `stride` frames are scored at a time, of every frame or of `rate` a second; that a score waits for at most 5 later
     frames bounds `span`, `smooth` and `stride` together. `scale` is metres per pixel of the source, for what is said.
     """
@@ -58,7 +62,9 @@ class MotionAttributes:
     rule: Rule = "sum"
     neighbours: int = 3
     coreset: int = 8000
-    place: float = 0.0
+    local: int = 0
+    boxes: str | None = None
+    absorb: float = 60.0
     stride: int = 1
     rate: float = 0.0
     scale: float | None = None
@@ -83,10 +89,20 @@ class MotionAttributes:
                 f"stride - 1, the later frames that a score waits for, at most {MOST}; got span {self.span}, smooth "
                 f"{self.smooth} and stride {self.stride}."
             )
-        if not 0 < self.filled < 1 or self.least <= 0 or self.place < 0 or (self.scale is not None and self.scale <= 0):
+        if not 0 < self.filled < 1 or min(self.least, self.absorb, 1.0 if self.scale is None else self.scale) <= 0:
             raise SpecError(
-                "motion-attributes: filled must lie between 0 and 1, least and scale above 0, place be 0 or above; got "
-                f"{self.filled}, {self.least}, {self.scale}, {self.place}."
+                "motion-attributes: filled must lie between 0 and 1, least, absorb and scale above 0; got "
+                f"{self.filled}, {self.least}, {self.absorb}, {self.scale}."
+            )
+        if isinstance(self.local, bool) or not isinstance(self.local, int) or 0 != self.local < self.neighbours:
+            raise SpecError(
+                f"motion-attributes: local must be 0 or a whole number from neighbours, {self.neighbours}, on; got "
+                f"{self.local!r}."
+            )
+        if self.boxes is not None and (not self.follows or self.rate):
+            raise SpecError(
+                "motion-attributes: boxes are what the groups object and dwell are of, and name every frame, so rate "
+                f"must be 0; got groups {self.groups!r} and rate {self.rate:g}."
             )
 
     @property
@@ -105,6 +121,17 @@ class MotionAttributes:
         return self.reach + 2  # two frames more make the first flow, and how it changes
 
     @property
+    def follows(self) -> bool:
+        """Whether a group is of objects."""
+        return not set(self.groups).isdisjoint(OBJECT_GROUPS)
+
+    def finder(self, ref: ClipRef, size: tuple[int, int]) -> ObjectFinder:
+        """What finds the objects of a source, whose pictures are of a size (h, w)."""
+        if self.boxes is not None:
+            return BoxObjects(self.boxes, ref, size)
+        return RegionObjects(absorb=self.absorb, smallest=self.block**2)
+
+    @property
     def grid(self) -> Grid:
         """The cells."""
         return Grid(self.block, self.least)
@@ -112,7 +139,7 @@ class MotionAttributes:
     def build(self) -> MotionAttributesDetector:
         """A detector that has yet to learn."""
         memory = AttributeMemory(
-            self.groups, coreset=self.coreset, neighbours=self.neighbours, place=self.place, crop=CROP
+            self.groups, coreset=self.coreset, neighbours=self.neighbours, local=self.local, crop=CROP
         )
         return MotionAttributesDetector(self, memory)
 
@@ -142,6 +169,7 @@ class MotionAttributesDetector:
 
     def __init__(self, settings: MotionAttributes, memory: AttributeMemory) -> None:
         self.settings, self.known = settings, memory.eval()
+        self.trails = Trails()
         self.threshold: dict[str, Any] | None = None
         self.facts: dict[str, Any] = {}
         self.fit = Fit(size=settings.height)
@@ -222,8 +250,11 @@ class MotionAttributesDetector:
         return MotionSession(self)
 
     def evidence(self, clip: Clip) -> Attributions:
-        """Why a window got its score: the cells' scores as a map, and in `extra` what they say (see `told`)."""
-        session = self.start()
+        """Why a window got its score: the cells' scores as a map, and in `extra` what they say (see `told`).
+
+        What objects did before the window is known where the detector has scored the source; else they begin in it.
+        """
+        session = MotionSession(self, trail=self.trails.of(clip.ref))
         session.push(clip)
         return told(self, session)
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
-from vidence.models.attribute_memory import ATTRIBUTES, GROUPS
+from vidence.models.attribute_memory import ATTRIBUTES, GROUPS, has
 from vidence.models.attributions import Attributions
 from vidence.record.facts import Certificate
 
@@ -29,6 +29,12 @@ _WORDS = {
     "peak": "highest speed",
     "size": "moving share of the cell",
     "crowd": "moving share of the surroundings",
+    "width": "width",
+    "height": "height",
+    "area": "area",
+    "aspect": "height in widths",
+    "pace": "speed as a whole",
+    "dwell": "time near one place",
 }
 _EDGE_WORDS = ("upright edges", "rising edges", "level edges", "falling edges")
 _SHARES = ("size", "crowd")
@@ -39,7 +45,8 @@ COMPLETE = "the map is the score of each cell; the frame's is read off its highe
 @dataclass(frozen=True, slots=True)
 class Observation:
     """One attribute of the cell that decided: its `value` and those of the `nearest` normal cells, all in `unit`;
-    `top` is the highest value ever learnt. `row` and `column` are shares of the picture's height and width.
+    `top` is the highest value ever learnt, of this part of the picture alone if `near`. `row` and `column` are shares
+    of the picture's height and width.
     """
 
     time: float
@@ -52,13 +59,18 @@ class Observation:
     top: float
     unit: str
     distance: float
+    near: bool = False
 
     @property
     def sentence(self) -> str:
         """In words: beyond all that was learnt, unlike what is nearest to it, or far from it as a whole."""
         said = f"its {self.attribute}, {_number(self.value)}{self.unit}"
+        here = "in this part of the picture" if self.near else "here"
+        if self.group == "dwell" and self.value > self.top:
+            stood, longest = _number(self.value), _number(self.top)
+            return f"it has stayed near this place for {stood} s; the longest ever seen {here} is {longest} s"
         if self.top > 0 and self.value > self.top:
-            return f"{said}, is {self.value / self.top:.1f} times the highest ever seen here ({_number(self.top)})"
+            return f"{said}, is {self.value / self.top:.1f} times the highest ever seen {here} ({_number(self.top)})"
         if min(self.nearest) <= self.value <= max(self.nearest):
             whole = f"its {self.group} as a whole is {self.distance:.1f} times as far from the nearest normal examples"
             return f"{whole} as is usual at most ({self.attribute} {_number(self.value)}{self.unit})"
@@ -84,9 +96,8 @@ def told(detector: MotionAttributesDetector, session: MotionSession) -> Attribut
         extra["examples"] = _examples(detector, peak, cell, found[0].group)
     else:
         extra["sentence"] = "Nothing moves, so nothing speaks for an anomaly."
-    return Attributions(
-        torch.from_numpy(session.density())[None], certificate=Certificate(flags=(COMPLETE,)), extra=extra
-    )
+    flags = (COMPLETE, *session.remarks)
+    return Attributions(torch.from_numpy(session.density())[None], certificate=Certificate(flags=flags), extra=extra)
 
 
 def observations(
@@ -99,6 +110,9 @@ def observations(
     value, place = seen.cells.attributes[cell : cell + 1], seen.cells.places[cell : cell + 1]
     found = []
     for k, group in enumerate(detector.settings.groups):
+        if not has(group, value)[0]:
+            continue
+        top, local = memory.highest(group, place[0])
         near = kept.attributes[memory.nearest(group, value, place)[0]]
         columns = [ATTRIBUTES.index(name) for name in GROUPS[group]]
         beyond = np.maximum(near.min(axis=0) - value[0], value[0] - near.max(axis=0)) / memory.spread.numpy()
@@ -114,9 +128,10 @@ def observations(
                 attribute=_words(name),
                 value=float(value[0, column]) * factor,
                 nearest=tuple((near[:, column] * factor).tolist()),
-                top=float(memory.top[column]) * factor,
+                top=float(top[column]) * factor,
                 unit=unit,
                 distance=float(seen.distances[cell, k]),
+                near=local,
             )
         )
     return sorted(found, key=lambda each: -each.distance)
@@ -140,6 +155,12 @@ def _unit(name: str, scale: float | None, enlarged: float) -> tuple[str, float]:
         return " %", 100.0
     if name.startswith("edge"):
         return " gray levels a pixel", 1.0
+    if name in ("aspect", "dwell"):
+        return (" s" if name == "dwell" else ""), 1.0
+    if name in ("width", "height", "area"):
+        power = 2 if name == "area" else 1
+        unit, factor = ("pixels", enlarged) if scale is None else ("m", enlarged * scale)
+        return f" {'square ' if power == 2 else ''}{unit}", factor**power
     return (" pixels/s", enlarged) if scale is None else (" m/s", enlarged * scale)
 
 

@@ -21,7 +21,9 @@ BEGIN_S = 1.0  # a whole video begins before this
 
 
 class ObjectFinder(Protocol):
-    """Finds the objects of one source, frame after frame."""
+    """Finds the objects of one source, frame after frame; `origin` says in words what they are."""
+
+    origin: str
 
     def find(
         self, place: int, time: float, gray: UInt8[np.ndarray, "h w"], moving: Bool[np.ndarray, "h w"] | None
@@ -32,6 +34,8 @@ class ObjectFinder(Protocol):
 
 class RegionObjects:
     """Connected moving regions, and what has come and stands."""
+
+    origin = "its objects are connected regions that move, or came and stand"
 
     def __init__(self, *, absorb: float, smallest: int) -> None:
         self._regions, self._tracker = MovingRegions(absorb=absorb, smallest=smallest), ObjectTracker()
@@ -49,7 +53,7 @@ class BoxObjects:
     """
 
     def __init__(self, folder: str, ref: ClipRef, size: tuple[int, int]) -> None:
-        self.path = Path(folder) / f"{Path(ref.source).stem}.json"
+        self.path = box_path(folder, ref.source)
         if not self.path.is_file():
             raise DataError(
                 f"boxes={folder!r} must hold a file of each source; {self.path.name}, of {ref.source}, is not there. "
@@ -61,7 +65,8 @@ class BoxObjects:
                 "Cut the video into files, or leave boxes out."
             )
         found = read_boxes(self.path, empty=True)
-        self.digest, self._size, self._scales = found.digest, size, found.scales(size)
+        self.origin = f"its objects are the boxes of {self.path.name}, SHA-256 {found.digest}"
+        self._size, self._scales = size, found.scales(size)
         self._boxes: defaultdict[int, list[Box]] = defaultdict(list)
         for box in found.boxes:
             self._boxes[box.frame].append(box)
@@ -76,6 +81,11 @@ class BoxObjects:
         found = np.array([(each.y * y, each.x * x, each.h * y, each.w * x) for each in boxes], np.float32)
         found = found.reshape(-1, 4)
         return self._tracker.step(Regions(found, found[:, 2] * found[:, 3], _named(boxes)), time)
+
+
+def box_path(folder: str, source: str) -> Path:
+    """Where the boxes of a source are."""
+    return Path(folder) / f"{Path(source).stem}.json"
 
 
 def _named(boxes: Sequence[Box]) -> tuple[str | None, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,33 +12,39 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from vidence.frames.clip import Clip
-from vidence.models.attribute_memory import Cells, attributes
+from vidence.models.attribute_memory import ATTRIBUTES, Cells, attributes
 from vidence.models.detector import FrameScores
+from vidence.models.motion_objects import ObjectFinder
 from vidence.motion.flow import FLOWS
 from vidence.motion.moving_cells import CHANNELS
+from vidence.motion.object_tracks import OF_OBJECT, Objects
+from vidence.record.facts import ClipRef
 
 if TYPE_CHECKING:
     from vidence.models.motion_attributes import MotionAttributesDetector
 
+_SUBJECTS = [ATTRIBUTES.index(name) for name in ("size", "width")]  # above 0 where something moves, or an object is
+ALONE = "its objects were followed from this window on, because what was before it has not been scored"
 GAP_S = 1.0  # frames further apart than this have no motion between them
 
 
 @dataclass(slots=True, eq=False)
 class Looked:
     """A frame of the source at `time`: `gray` (h, w) as analysed, its `flow` since the frame before and the channels of
-    its `cells` (i, j, c), None where there was none before.
+    its `cells` (i, j, c), None where there was none before; its `objects`, None where no group asks for them.
     """
 
     time: float
     gray: UInt8[np.ndarray, "h w"]
     flow: Float32[np.ndarray, "h w 2"] | None
     cells: Float32[np.ndarray, "i j c"] | None
+    objects: Objects | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Seen:
-    """A frame's moving `cells`, where they are in the grid (`at`, (m, 2)), their distances (m, g) in each group, and
-    the `scores` (i, j) of all cells, 0 where nothing moves.
+    """A frame's moving `cells`, and those of objects, where they are in the grid (`at`, (m, 2)), their distances (m, g)
+    in each group, and the `scores` (i, j) of all cells, 0 where nothing is.
     """
 
     time: float
@@ -51,12 +58,16 @@ class MotionSession:
     """Causal scores of one source; nothing older than a window is kept.
 
     A frame is scored once, when the later frames that its score depends on were seen. A window shorter than the
-    detector's ends the source: what is left is scored with what there is.
+    detector's ends the source: what is left is scored with what there is. `trail` are objects that are known already,
+    by time.
     """
 
-    def __init__(self, detector: MotionAttributesDetector) -> None:
+    def __init__(self, detector: MotionAttributesDetector, *, trail: Mapping[float, Objects] | None = None) -> None:
         self._detector = detector
         self._between = FLOWS[detector.settings.flow]()
+        self._finder: ObjectFinder | None = None
+        self._trail = trail or {}
+        self.remarks: tuple[str, ...] = ()  # on what the objects are
         self._held: list[Looked] = []
         self._done: dict[float, Seen] = {}
         self._told = -math.inf  # the time of the last frame that was scored
@@ -74,9 +85,10 @@ class MotionSession:
                 clip.times[min(settings.context, len(clip.times) - 1) - 1] if len(clip.times) > 1 else -math.inf
             )
         self._held = [each for each in self._held if each.time >= clip.times[0] or each.time > self._told]
-        for time, pixels in zip(clip.times, clip.pixels, strict=True):
+        for k, (time, pixels) in enumerate(zip(clip.times, clip.pixels, strict=True)):
             if not self._held or time > self._held[-1].time:
                 self._held.append(self._look(time, pixels))
+                self._held[-1].objects = self._objects(clip.ref, k, (pixels.shape[0], pixels.shape[1]))
         if starts and len(self._held) > 1:
             self._held[0].cells = self._held[1].cells  # the first frame has nothing before it
         settled = self._settled(ends=ends)
@@ -120,6 +132,22 @@ class MotionSession:
         cells = self._detector.settings.grid.cells(gray, flow, earlier, seconds=time - before.time)
         return Looked(time, gray, flow, cells)
 
+    def _objects(self, ref: ClipRef, k: int, size: tuple[int, int]) -> Objects | None:
+        """The objects of the frame that was looked at last, number `k` of a window."""
+        settings, frame = self._detector.settings, self._held[-1]
+        if not settings.follows:
+            return None
+        if self._finder is None:
+            self._finder = settings.finder(ref, size)
+            forgotten = ref.first > 0 and frame.time not in self._trail
+            self.remarks = (self._finder.origin, ALONE) if forgotten else (self._finder.origin,)
+        if frame.time in self._trail:
+            return self._trail[frame.time]
+        moving = None if frame.flow is None else cv2.magnitude(*cv2.split(frame.flow)) > settings.least
+        found = self._finder.find(ref.first + k, frame.time, frame.gray, moving)
+        self._detector.trails.keep(ref, frame.time, found)
+        return found
+
     def _seen(self, place: int) -> Seen:
         """The frame at a place in the window, with what is known of the frames around it."""
         frame = self._held[place]
@@ -134,9 +162,13 @@ class MotionSession:
     def _judged(self, frame: Looked, channels: Float32[np.ndarray, "i j c"]) -> Seen:
         """The moving cells of a frame and how far they are from the normal ones."""
         detector = self._detector
-        moving = channels[..., 0]
-        at = np.argwhere(moving > detector.settings.filled)
-        values = attributes(channels, cv2.blur(moving, (5, 5), borderType=cv2.BORDER_REPLICATE))[at[:, 0], at[:, 1]]
+        moving, objects = channels[..., 0], np.zeros((*channels.shape[:2], len(OF_OBJECT)), np.float32)
+        if frame.objects is not None:
+            objects = frame.objects.cover((frame.gray.shape[0], frame.gray.shape[1]), channels.shape[:2])
+        surrounding = cv2.blur(moving, (5, 5), borderType=cv2.BORDER_REPLICATE)
+        every = attributes(channels, surrounding, objects, filled=detector.settings.filled)
+        at = np.argwhere((every[..., _SUBJECTS] > 0).any(axis=-1))
+        values = every[at[:, 0], at[:, 1]]
         places = ((at + 0.5) / moving.shape).astype(np.float32)
         crop = detector.known.crops.shape[1]
         cells = Cells(values, places, crops(frame.gray, places, side=3 * detector.settings.block, size=crop))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from vidence.datasets.dataset import Sample, digest
 from vidence.errors import DataError, SpecError
 from vidence.frames.clip import Clip
 from vidence.models.motion_attributes import MotionAttributes, MotionAttributesDetector
+from vidence.models.motion_objects import box_path
 from vidence.scoring.run import judge
 from vidence.scoring.thresholds import THRESHOLDS, Quantile, ThresholdRule
 from vidence.training.account import clip_facts
@@ -51,6 +53,7 @@ def fit_motion(
     detector.learn(_clips(detector, samples, "learning", bar=progress), seed=seed)
     data = digest([*samples, *val])
     detector.facts = clip_facts(data, {"train": samples, "val": val}, seed, split_seed) | _known(detector)
+    detector.facts |= {"boxes": _boxes(settings, [*samples, *val])} if settings.boxes else {}
     calibrate(detector, val, rule)
     detector.save(out)
     return detector
@@ -110,3 +113,9 @@ def _clips(detector: MotionAttributesDetector, samples: Sequence[Sample], what: 
 def _known(detector: MotionAttributesDetector) -> dict[str, Any]:
     memory = detector.known
     return {"cells": {"kept": int(memory.count), "seen": int(memory.seen)}, "delay_frames": detector.delay}
+
+
+def _boxes(settings: MotionAttributes, samples: Sequence[Sample]) -> dict[str, str]:
+    """SHA-256 of the files of boxes that were learnt from, by name."""
+    paths = [box_path(str(settings.boxes), sample.path) for sample in samples]
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
