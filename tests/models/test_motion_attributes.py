@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
+import torch
 
 from moving_square import TINY, film
 from vidence.datasets.dataset import Sample
@@ -14,7 +16,9 @@ from vidence.errors import DataError, SpecError
 from vidence.frames.clip import Clip
 from vidence.frames.source import open_source
 from vidence.models import DETECTORS, Detector, load_detector
+from vidence.models.mobilenet import MobileNetV2
 from vidence.models.motion_attributes import MotionAttributesDetector
+from vidence.models.motion_evidence import Observation
 from vidence.scoring.run import judge, scored
 from vidence.spec import build, line
 from vidence.training.motion_fit import adapt_motion, drift, fit_motion
@@ -169,6 +173,28 @@ def test_nothing_to_learn_from_is_told(clips: list[Sample], tmp_path: Path) -> N
 def test_settings_that_cannot_be_are_refused(text: str) -> None:
     with pytest.raises(SpecError, match="motion-attributes"):
         build(f"motion-attributes({text})", DETECTORS)
+
+
+def test_appearance_is_kept_in_the_folder_and_told(clips: list[Sample], rush: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    safetensors.torch.save_file(MobileNetV2().state_dict(), tmp_path / "mobilenet.safetensors")
+    looking = replace(TINY, groups=("speed", "appearance"))
+    how = {"out": tmp_path / "detector", "weights": tmp_path / "mobilenet.safetensors", "progress": False}
+    made = fit_motion(looking, clips[:2], clips[2:3], **how)
+    (tmp_path / "mobilenet.safetensors").unlink()
+    again = load_detector(tmp_path / "detector")
+    source = open_source(str(rush))
+    one, other = (judge(each, source, threshold=0).curve for each in (made, again))
+    np.testing.assert_array_equal(one.values, other.values)
+    for k, (clip, window) in enumerate(scored(made, source)):
+        if k % 10 == 3:
+            np.testing.assert_allclose(made.start().push(clip).values, window.values, rtol=1e-4, atol=1e-5)
+    told = {each["group"]: Observation(**each).sentence for each in made.evidence(clip).extra["observations"]}
+    assert "times as far from the nearest normal examples" in told["appearance"]
+    with pytest.raises(SpecError, match="go together"):
+        looking.build()
+    with pytest.raises(SpecError, match="go together"):
+        TINY.build(made.known.appearance)
 
 
 def test_settings_are_a_line() -> None:

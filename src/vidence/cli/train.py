@@ -100,7 +100,7 @@ def command(
     how |= {"out": out, "rule": chosen}
     if isinstance(settings, ReconstructionSettings | MotionAttributes):
         _refuse(settings, weights=weights, film=film)
-        detector, parts = _normal(settings, dataset, films, **how)
+        detector, parts = _normal(settings, dataset, films, weights=weights, **how)
         _tell(detector, parts, _learned(detector))
         _written(out)
         click.echo(f"next       {_evaluate(out, data, root, group, normal, fps, how['seed'])}")
@@ -149,6 +149,7 @@ def _normal(
     dataset: Dataset,
     films: Sequence[Source],
     *,
+    weights: Path | None,
     out: Path,
     seed: int,
     **how: Any,
@@ -164,7 +165,7 @@ def _normal(
         ignored = [name for name in ("epochs", "patience", "resume") if how[name]]
         if ignored:
             raise click.UsageError(f"motion-attributes learns in one pass; leave out --{ignored[0]}.")
-        detector: Any = fit_motion(settings, rule=how["rule"], **footage)
+        detector: Any = fit_motion(settings, rule=how["rule"], weights=weights, **footage)
     else:
         detector = fit_normal(settled(settings, dataset), **footage, **how)
     if films:
@@ -184,7 +185,9 @@ def _films(names: Sequence[str], rule: ThresholdRule | None, fps: float | None) 
 
 def _refuse(settings: ReconstructionSettings | MotionAttributes, *, weights: Path | None, film: bool) -> None:
     """Options that a detector of what is normal has no use for."""
-    if weights is not None:
+    from vidence.models import MotionAttributes
+
+    if weights is not None and not isinstance(settings, MotionAttributes):
         raise click.UsageError(
             f"--weights are a classifier's, of its backbone or 3-D network; {type(settings).__name__} starts from "
             "nothing. Leave the option out."

@@ -13,12 +13,14 @@ from scipy.spatial import KDTree
 from torch import Tensor, nn
 
 from vidence.errors import DataError
+from vidence.models.cell_appearance import LOOKS, CellAppearance
 from vidence.motion.moving_cells import CHANNELS
 from vidence.motion.object_tracks import OF_OBJECT
 
 _SIDES = ("right", "left", "down", "up")
 _EDGES = tuple(name for name in CHANNELS if name.startswith("edge"))
-ATTRIBUTES = ("speed", "burst", *_SIDES, "turn", *_EDGES, "peak", "size", "crowd", *OF_OBJECT)
+_LOOKS = tuple(f"look {k}" for k in range(LOOKS))
+ATTRIBUTES = ("speed", "burst", *_SIDES, "turn", *_EDGES, "peak", "size", "crowd", *_LOOKS, *OF_OBJECT)
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "speed": ("speed", "burst"),
     "direction": _SIDES,
@@ -26,10 +28,12 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "size": ("size", "crowd"),
     "shape": _EDGES,
     "manner": ("speed", *_SIDES, *_EDGES, "peak"),
+    "appearance": _LOOKS,
     "object": ("width", "height", "area", "aspect", "pace"),
     "dwell": ("dwell",),
 }
-"""Each attribute group has a density of its own; `manner` is how something of a shape moves, all at once. `object` and
+"""Each attribute group has a density of its own; `manner` is how something of a shape moves, all at once; `appearance`
+is what a MobileNetV2 sees in a cell that moves. `object` and
 `dwell` are of the tracked object that covers a cell.
 """
 OBJECT_GROUPS = tuple(name for name, held in GROUPS.items() if set(held) <= set(OF_OBJECT))
@@ -105,19 +109,21 @@ class CellSample:
 def attributes(
     cells: Float32[np.ndarray, "i j c"],
     surrounding: Float32[np.ndarray, "i j"],
+    looks: Float32[np.ndarray, "i j k"],
     objects: Float32[np.ndarray, "i j v"],
     *,
     filled: float,
 ) -> np.ndarray:
-    """(i, j, a) of every cell from its channels, the share that moves in its wider surrounding, and the values of the
-    object that covers it. Those of motion are 0 where no more than a share `filled` moves, those of objects where there
-    is none.
+    """(i, j, a) of every cell from its channels, the share that moves in its wider surrounding, what it looks like, and
+    the values of the object that covers it. Those of objects are 0 where there is none, all others where no more than a
+    share `filled` moves.
     """
     held = dict(zip(CHANNELS, np.moveaxis(cells, -1, 0), strict=True))
     moving = np.maximum(held["moving"], 1e-3)
     found = {name: held[name] for name in ("speed", *_SIDES, *_EDGES, "peak")}
     found |= {"burst": np.sqrt(held["square"]), "turn": held["turn"] / moving}
     found |= {"size": held["moving"], "crowd": surrounding}
+    found |= dict(zip(_LOOKS, np.moveaxis(looks, -1, 0), strict=True))
     counts = held["moving"] > filled
     motion = [np.where(counts, found[name], np.float32(0)) for name in ATTRIBUTES if name not in OF_OBJECT]
     return np.concatenate([np.stack(motion, axis=-1), objects], axis=-1)
@@ -145,6 +151,8 @@ class AttributeMemory(nn.Module):
     random sample of the `seen` ones; `mean` and `spread` (a,) standardise, `scale` (g,) is each group's usual
     distance and `top` (i, j, a) the highest value that was ever seen in each tile of the picture.
 
+    `appearance` is what sees what cells look like, None without its group.
+
     With `local` above 0, a cell is compared with the normal ones of its neighbourhood alone, its tile and those around
     it, where at least so many are kept there.
     """
@@ -159,9 +167,19 @@ class AttributeMemory(nn.Module):
     scale: Tensor
     top: Tensor
 
-    def __init__(self, groups: Sequence[str], *, coreset: int, neighbours: int, local: int, crop: int) -> None:
+    def __init__(
+        self,
+        groups: Sequence[str],
+        *,
+        coreset: int,
+        neighbours: int,
+        local: int,
+        crop: int,
+        appearance: CellAppearance | None = None,
+    ) -> None:
         super().__init__()
         self.groups, self.neighbours, self.local = tuple(groups), neighbours, local
+        self.appearance = appearance
         width = len(ATTRIBUTES)
         self.register_buffer("held", torch.zeros(coreset, width))
         self.register_buffer("places", torch.zeros(coreset, 2))

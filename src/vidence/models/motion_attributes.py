@@ -21,10 +21,11 @@ from vidence.frames.transforms import Fit
 from vidence.frames.windows import Windows
 from vidence.models.attribute_memory import GROUPS, OBJECT_GROUPS, AttributeMemory, CellSample
 from vidence.models.attributions import Attributions
+from vidence.models.cell_appearance import CellAppearance
 from vidence.models.detector_folder import fill_from_folder, read_facts, state_digest, write_detector
 from vidence.models.motion_evidence import told
 from vidence.models.motion_objects import BoxObjects, ObjectFinder, RegionObjects, Trails
-from vidence.models.motion_session import MotionSession, Seen
+from vidence.models.motion_session import EVERY, MotionSession, Seen
 from vidence.motion.flow import FLOWS
 from vidence.motion.moving_cells import Grid
 from vidence.record.facts import ClipRef
@@ -118,7 +119,8 @@ class MotionAttributes:
     @property
     def context(self) -> int:
         """Frames at the start of a window, but a source's first, that its scores only depend on."""
-        return self.reach + 2  # two frames more make the first flow, and how it changes
+        looks = EVERY - 1 if "appearance" in self.groups else 0  # until the first frame that is looked at
+        return self.reach + 2 + looks  # two frames more make the first flow, and how it changes
 
     @property
     def follows(self) -> bool:
@@ -136,10 +138,22 @@ class MotionAttributes:
         """The cells."""
         return Grid(self.block, self.least)
 
-    def build(self) -> MotionAttributesDetector:
-        """A detector that has yet to learn."""
+    def build(self, appearance: CellAppearance | None = None) -> MotionAttributesDetector:
+        """A detector that has yet to learn. Raises `SpecError` unless `appearance` comes with its group."""
+        if (appearance is None) == ("appearance" in self.groups):
+            given = "no weights" if appearance is None else "weights"
+            raise SpecError(
+                "motion-attributes: the group appearance and the weights of a MobileNetV2 go together; got "
+                f"{given} and the groups {', '.join(self.groups)}. Train with both, as in "
+                "\"motion-attributes(groups=['speed', 'manner', 'appearance'])\" and --weights, or with neither."
+            )
         memory = AttributeMemory(
-            self.groups, coreset=self.coreset, neighbours=self.neighbours, local=self.local, crop=CROP
+            self.groups,
+            coreset=self.coreset,
+            neighbours=self.neighbours,
+            local=self.local,
+            crop=CROP,
+            appearance=appearance,
         )
         return MotionAttributesDetector(self, memory)
 
@@ -150,7 +164,8 @@ class MotionAttributes:
 
         saved = read_facts(folder, known=DETECTORS)
         try:
-            made: MotionAttributesDetector = spec_line.build(saved["detector"], DETECTORS).build()
+            looks = CellAppearance.restored(saved["backbone"]) if saved["backbone"] else None
+            made: MotionAttributesDetector = spec_line.build(saved["detector"], DETECTORS).build(looks)
         except (SpecError, TypeError) as error:
             raise WeightsError(f"detector.json in {folder} must describe a detector; {error} Copy it again.") from error
         fill_from_folder(made.known, folder, saved)
@@ -262,7 +277,7 @@ class MotionAttributesDetector:
         """Write `model.safetensors` and `detector.json`, each whole or not at all."""
         described: dict[str, Any] = {
             "detector": self.spec,
-            "backbone": {},
+            "backbone": {} if self.known.appearance is None else self.known.appearance.origin(),
             "classes": [],
             "normal": [],
             "preprocessing": {"height": self.settings.height}

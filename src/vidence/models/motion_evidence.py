@@ -64,6 +64,9 @@ class Observation:
     @property
     def sentence(self) -> str:
         """In words: beyond all that was learnt, unlike what is nearest to it, or far from it as a whole."""
+        if self.group == "appearance":
+            seen = "it looks unlike anything seen here" if self.distance > 1 else "it looks as usual"
+            return f"{seen}, {_number(self.distance)} times as far from the nearest normal examples as is usual at most"
         said = f"its {self.attribute}, {_number(self.value)}{self.unit}"
         here = "in this part of the picture" if self.near else "here"
         if self.group == "dwell" and self.value > self.top:
@@ -146,6 +149,8 @@ def _sentence(found: list[Observation]) -> str:
 
 
 def _words(name: str) -> str:
+    if name.startswith("look"):
+        return "looks"
     return _EDGE_WORDS[int(name.split()[1])] if name.startswith("edge") else _WORDS[name]
 
 
@@ -155,7 +160,7 @@ def _unit(name: str, scale: float | None, enlarged: float) -> tuple[str, float]:
         return " %", 100.0
     if name.startswith("edge"):
         return " gray levels a pixel", 1.0
-    if name in ("aspect", "dwell"):
+    if name in ("aspect", "dwell") or name.startswith("look"):
         return (" s" if name == "dwell" else ""), 1.0
     if name in ("width", "height", "area"):
         power = 2 if name == "area" else 1

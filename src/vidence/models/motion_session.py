@@ -13,6 +13,7 @@ from jaxtyping import Float32, UInt8
 
 from vidence.frames.clip import Clip
 from vidence.models.attribute_memory import ATTRIBUTES, Cells, attributes
+from vidence.models.cell_appearance import LOOKS
 from vidence.models.detector import FrameScores
 from vidence.models.motion_objects import ObjectFinder
 from vidence.motion.flow import FLOWS
@@ -25,13 +26,15 @@ if TYPE_CHECKING:
 
 _SUBJECTS = [ATTRIBUTES.index(name) for name in ("size", "width")]  # above 0 where something moves, or an object is
 ALONE = "its objects were followed from this window on, because what was before it has not been scored"
+EVERY = 5  # frames from one that is looked at for its appearance to the next
 GAP_S = 1.0  # frames further apart than this have no motion between them
 
 
 @dataclass(slots=True, eq=False)
 class Looked:
     """A frame of the source at `time`: `gray` (h, w) as analysed, its `flow` since the frame before and the channels of
-    its `cells` (i, j, c), None where there was none before; its `objects`, None where no group asks for them.
+    its `cells` (i, j, c), None where there was none before; its `objects`, None where no group asks for them; `looks`
+    (i, j, v), what the cells look like in the last frame that was looked at for it, or None.
     """
 
     time: float
@@ -39,6 +42,7 @@ class Looked:
     flow: Float32[np.ndarray, "h w 2"] | None
     cells: Float32[np.ndarray, "i j c"] | None
     objects: Objects | None = None
+    looks: Float32[np.ndarray, "i j v"] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,7 +91,7 @@ class MotionSession:
         self._held = [each for each in self._held if each.time >= clip.times[0] or each.time > self._told]
         for k, (time, pixels) in enumerate(zip(clip.times, clip.pixels, strict=True)):
             if not self._held or time > self._held[-1].time:
-                self._held.append(self._look(time, pixels))
+                self._held.append(self._look(time, pixels, number=clip.ref.first + k))
                 self._held[-1].objects = self._objects(clip.ref, k, (pixels.shape[0], pixels.shape[1]))
         if starts and len(self._held) > 1:
             self._held[0].cells = self._held[1].cells  # the first frame has nothing before it
@@ -118,19 +122,25 @@ class MotionSession:
         """The scores of the cells of the frames that the last push scored."""
         return np.stack([each.scores for each in self.seen])
 
-    def _look(self, time: float, pixels: UInt8[np.ndarray, "h w 3"]) -> Looked:
+    def _look(self, time: float, pixels: UInt8[np.ndarray, "h w 3"], *, number: int) -> Looked:
         height = self._detector.settings.height
         gray = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
         self.enlarged = max(1.0, gray.shape[0] / height)
         if gray.shape[0] > height:
             gray = cv2.resize(gray, (round(gray.shape[1] / self.enlarged), height), interpolation=cv2.INTER_AREA)
         before = self._held[-1] if self._held else None
+        looks, appearance = None if before is None else before.looks, self._detector.known.appearance
+        if appearance is not None and (looks is None or number % EVERY == 0):
+            looks = appearance.look(pixels, self._shape(gray), height=height)
         if before is None or time - before.time > GAP_S:
-            return Looked(time, gray, None, None)
+            return Looked(time, gray, None, None, looks=looks)
         flow = -self._between(gray, before.gray)  # of the pixels of this frame, where they came from
         earlier = flow if before.flow is None else before.flow
         cells = self._detector.settings.grid.cells(gray, flow, earlier, seconds=time - before.time)
-        return Looked(time, gray, flow, cells)
+        return Looked(time, gray, flow, cells, looks=looks)
+
+    def _shape(self, gray: UInt8[np.ndarray, "h w"]) -> tuple[int, int]:
+        return self._detector.settings.grid.shape((gray.shape[0], gray.shape[1]))
 
     def _objects(self, ref: ClipRef, k: int, size: tuple[int, int]) -> Objects | None:
         """The objects of the frame that was looked at last, number `k` of a window."""
@@ -155,8 +165,9 @@ class MotionSession:
             return self._done[frame.time]
         half = self._detector.settings.span // 2
         around = [each.cells for each in self._held[max(0, place - half) : place + half + 1] if each.cells is not None]
-        shape = self._detector.settings.grid.shape((frame.gray.shape[0], frame.gray.shape[1]))
-        channels = np.mean(around, axis=0) if around else np.zeros((*shape, len(CHANNELS)), np.float32)
+        channels = (
+            np.mean(around, axis=0) if around else np.zeros((*self._shape(frame.gray), len(CHANNELS)), np.float32)
+        )
         return self._judged(frame, channels)
 
     def _judged(self, frame: Looked, channels: Float32[np.ndarray, "i j c"]) -> Seen:
@@ -166,7 +177,8 @@ class MotionSession:
         if frame.objects is not None:
             objects = frame.objects.cover((frame.gray.shape[0], frame.gray.shape[1]), channels.shape[:2])
         surrounding = cv2.blur(moving, (5, 5), borderType=cv2.BORDER_REPLICATE)
-        every = attributes(channels, surrounding, objects, filled=detector.settings.filled)
+        looks = np.zeros((*channels.shape[:2], LOOKS), np.float32) if frame.looks is None else frame.looks
+        every = attributes(channels, surrounding, looks, objects, filled=detector.settings.filled)
         at = np.argwhere((every[..., _SUBJECTS] > 0).any(axis=-1))
         values = every[at[:, 0], at[:, 1]]
         places = ((at + 0.5) / moving.shape).astype(np.float32)

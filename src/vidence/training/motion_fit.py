@@ -6,7 +6,7 @@ import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from rich.console import Console
@@ -16,8 +16,11 @@ from vidence import spec
 from vidence.datasets.dataset import Sample, digest
 from vidence.errors import DataError, SpecError
 from vidence.frames.clip import Clip
+from vidence.models.cell_appearance import CellAppearance
+from vidence.models.mobilenet import MobileNetV2
 from vidence.models.motion_attributes import MotionAttributes, MotionAttributesDetector
 from vidence.models.motion_objects import box_path
+from vidence.models.weights import load_weights
 from vidence.scoring.run import judge
 from vidence.scoring.thresholds import THRESHOLDS, Quantile, ThresholdRule
 from vidence.training.account import clip_facts
@@ -34,12 +37,15 @@ def fit_motion(
     seed: int = 0,
     split_seed: int | None = None,
     rule: ThresholdRule | None = None,
+    weights: str | Path | None = None,
     progress: bool = True,
 ) -> MotionAttributesDetector:
     """Learn the cells of normal `samples`, calibrate and choose the threshold on normal `val`, save into `out`.
 
     `rule` chooses the threshold on live scores (default: the .99 quantile). The same seed and footage give the same
-    file. Raises `SpecError` for a rule that needs labels, `DataError` where a part is empty or nothing moves in it.
+    file. `weights` are a MobileNetV2's, for the group `appearance`; the detector's file holds what is used of them.
+    Raises `SpecError` for a rule that needs labels or weights without their group, `DataError` where a part is empty or
+    nothing moves in it.
     """
     rule = rule or Quantile(HIGH)
     if rule.needs_labels:
@@ -49,7 +55,7 @@ def fit_motion(
         )
     if not samples or not val:
         raise DataError(f"a fit needs normal samples to train and to validate on; got {len(samples)} and {len(val)}.")
-    detector = settings.build()
+    detector = settings.build(_appearance(weights))
     detector.learn(_clips(detector, samples, "learning", bar=progress), seed=seed)
     data = digest([*samples, *val])
     detector.facts = clip_facts(data, {"train": samples, "val": val}, seed, split_seed) | _known(detector)
@@ -73,7 +79,7 @@ def adapt_motion(
     The memory stays as large as it was: of all cells ever seen, old and new, each is kept with the same chance.
     `facts['history']` gets an entry that says how far the new footage was from what was known (`drift`).
     """
-    found = detector.settings.build()
+    found = detector.settings.build(detector.known.appearance)
     found.known.load_state_dict(detector.known.state_dict())
     found.facts = dict(detector.facts)
     entry = {
@@ -108,6 +114,10 @@ def _clips(detector: MotionAttributesDetector, samples: Sequence[Sample], what: 
     console = Console(stderr=True)
     for sample in track(samples, what, console=console, transient=True, disable=not bar):
         yield from detector.windows.cut(sample.open())
+
+
+def _appearance(weights: str | Path | None) -> CellAppearance | None:
+    return None if weights is None else CellAppearance(cast(MobileNetV2, load_weights("mobilenet-v2", weights)))
 
 
 def _known(detector: MotionAttributesDetector) -> dict[str, Any]:
