@@ -63,7 +63,7 @@ def test_it_moves_as_fast_as_its_kind_says(street: np.ndarray, kind: str, pace: 
 
 
 def test_a_large_one_is_larger(street: np.ndarray) -> None:
-    areas = [staged(street, kind, seed=1).mask[MARGIN].sum() for kind in ("large 1.5", "running 1.5")]  # type: ignore[union-attr]
+    areas = [staged(street, kind, seed=1).mask[MARGIN].sum() for kind in ("large 1.5", "running 2.0")]  # type: ignore[union-attr]
     assert areas[0] / areas[1] == pytest.approx(1.5**2, rel=0.15)
 
 
