@@ -61,6 +61,7 @@ def command(
     from vidence.datasets import DATASETS
     from vidence.datasets.opened import open_dataset
     from vidence.models.detector import load_detector
+    from vidence.models.hybrid import HybridDetector
     from vidence.models.motion_attributes import MotionAttributesDetector
     from vidence.training import versions
     from vidence.training.account import split_seed
@@ -75,6 +76,8 @@ def command(
     if not new:
         raise click.UsageError("adapt needs --normal CLIPS, new footage of what is normal, or --undo.")
     model = load_detector(detector)
+    if isinstance(model, HybridDetector):
+        raise click.UsageError("a hybrid is not adapted as one; adapt its members and train it again.")
     given = {name: value for name, value in chosen.items() if value is not None}
     if given and isinstance(model, MotionAttributesDetector):
         raise click.UsageError(f"motion-attributes learns without steps; leave out --{next(iter(given))}.")

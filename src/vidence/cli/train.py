@@ -15,8 +15,9 @@ from vidence.cli.options import fps_option
 if TYPE_CHECKING:
     from vidence.datasets.dataset import Dataset, Sample
     from vidence.frames.source import Source
-    from vidence.models import MotionAttributes
+    from vidence.models import Hybrid, MotionAttributes
     from vidence.models.classifier_detector import ClassifierDetector, ClassifierSettings
+    from vidence.models.hybrid import HybridDetector
     from vidence.models.motion_attributes import MotionAttributesDetector
     from vidence.models.reconstruction_detector import ReconstructionDetector, ReconstructionSettings
     from vidence.scoring.thresholds import ThresholdRule
@@ -89,7 +90,7 @@ def command(
     """
     from vidence import spec
     from vidence.datasets.opened import open_dataset
-    from vidence.models import DETECTORS, MotionAttributes
+    from vidence.models import DETECTORS, Hybrid, MotionAttributes
     from vidence.models.reconstruction_detector import ReconstructionSettings
     from vidence.scoring.thresholds import THRESHOLDS
 
@@ -98,7 +99,7 @@ def command(
     films = _films(footage, chosen, fps)
     dataset = open_dataset(data, root=root, group=group, normal=normal.split(",") if normal else None, fps=fps)
     how |= {"out": out, "rule": chosen}
-    if isinstance(settings, ReconstructionSettings | MotionAttributes):
+    if isinstance(settings, ReconstructionSettings | MotionAttributes | Hybrid):
         _refuse(settings, weights=weights, film=film)
         detector, parts = _normal(settings, dataset, films, weights=weights, **how)
         _tell(detector, parts, _learned(detector))
@@ -145,7 +146,7 @@ def _classifier(
 
 
 def _normal(
-    settings: ReconstructionSettings | MotionAttributes,
+    settings: ReconstructionSettings | MotionAttributes | Hybrid,
     dataset: Dataset,
     films: Sequence[Source],
     *,
@@ -153,9 +154,10 @@ def _normal(
     out: Path,
     seed: int,
     **how: Any,
-) -> tuple[ReconstructionDetector | MotionAttributesDetector, Parts]:
+) -> tuple[ReconstructionDetector | MotionAttributesDetector | HybridDetector, Parts]:
     """Train on what is normal; crop and channels are the set's where the line names none."""
-    from vidence.models import MotionAttributes
+    from vidence.models import Hybrid, MotionAttributes
+    from vidence.training.hybrid_fit import fit_hybrid, suited
     from vidence.training.motion_fit import fit_motion
     from vidence.training.normal import fit_normal, settled
 
@@ -166,6 +168,8 @@ def _normal(
         if ignored:
             raise click.UsageError(f"motion-attributes learns in one pass; leave out --{ignored[0]}.")
         detector: Any = fit_motion(settings, rule=how["rule"], weights=weights, **footage)
+    elif isinstance(settings, Hybrid):
+        detector = fit_hybrid(suited(settings, dataset), weights=weights, **footage, **how)
     else:
         detector = fit_normal(settled(settings, dataset), **footage, **how)
     if films:
@@ -183,11 +187,11 @@ def _films(names: Sequence[str], rule: ThresholdRule | None, fps: float | None) 
     return [open_source(name, fps=fps) for name in names]
 
 
-def _refuse(settings: ReconstructionSettings | MotionAttributes, *, weights: Path | None, film: bool) -> None:
+def _refuse(settings: ReconstructionSettings | MotionAttributes | Hybrid, *, weights: Path | None, film: bool) -> None:
     """Options that a detector of what is normal has no use for."""
-    from vidence.models import MotionAttributes
+    from vidence.models import Hybrid, MotionAttributes
 
-    if weights is not None and not isinstance(settings, MotionAttributes):
+    if weights is not None and not isinstance(settings, MotionAttributes | Hybrid):
         raise click.UsageError(
             f"--weights are a classifier's, of its backbone or 3-D network; {type(settings).__name__} starts from "
             "nothing. Leave the option out."
@@ -207,7 +211,7 @@ def _on_footage(detector: Any, films: Sequence[Source], rule: ThresholdRule | No
         detector.threshold = rule.fit(curves, line=spec.line(rule, THRESHOLDS)).facts()
 
 
-def _learned(detector: ReconstructionDetector | MotionAttributesDetector) -> list[str]:
+def _learned(detector: ReconstructionDetector | MotionAttributesDetector | HybridDetector) -> list[str]:
     """How far the training came, and whether it learned more than the mean frame."""
     facts = detector.facts
     lines = [f"normal     {facts['calibration']['frames']} validation frames"]

@@ -17,6 +17,7 @@ from vidence.models.detector import Detector, FrameScores, Session, load_detecto
 from vidence.models.embedding_density import EmbeddingDensity
 from vidence.models.ensemble import Ensemble
 from vidence.models.ganomaly import GANomaly
+from vidence.models.hybrid import Hybrid
 from vidence.models.motion_attributes import MotionAttributes
 from vidence.models.recurrent_autoencoder import ConvRecurrent
 from vidence.models.stacked_autoencoder import ConvAE
@@ -55,6 +56,7 @@ DETECTORS: dict[str, type[Any]] = {
     "previous-frame": PreviousFrame,
     "conv-recurrent": ConvRecurrent,
     "motion-attributes": MotionAttributes,
+    "hybrid": Hybrid,
 }
 
 __all__ = [
@@ -80,6 +82,7 @@ __all__ = [
     "Ensemble",
     "FrameScores",
     "GANomaly",
+    "Hybrid",
     "KsCae",
     "MeanFrame",
     "MotionAttributes",

@@ -47,7 +47,10 @@ class Ensemble(ReconstructionSettings):
         """Refuse members that do not fit together; take the longest one's windows."""
         for each in self.of:
             if not isinstance(each, ReconstructionSettings) or isinstance(each, Ensemble):
-                raise SpecError(f"ensemble: of must list detectors that reconstruct or predict; got {each!r}.")
+                raise SpecError(
+                    f"ensemble: of must list detectors that reconstruct or predict; got {each!r}. Put "
+                    "motion-attributes beside one with hybrid(learned=...)."
+                )
         if len(self.of) < 2 or self.rule not in ("mean", "max"):
             raise SpecError(
                 f"ensemble: of must list two detectors or more, and rule be mean or max; got {len(self.of)} and "

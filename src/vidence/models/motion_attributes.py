@@ -222,6 +222,11 @@ class MotionAttributesDetector:
             self._digest = state_digest(self.known)
         return self._digest
 
+    @property
+    def origin(self) -> dict[str, Any]:
+        """What the network that looks at cells was made of; empty without one."""
+        return {} if self.known.appearance is None else self.known.appearance.origin()
+
     def remember(self, digest: str | None) -> None:
         """Say that the weights are those of a file with this SHA-256; None after they were changed."""
         self._digest = digest
@@ -277,7 +282,7 @@ class MotionAttributesDetector:
         """Write `model.safetensors` and `detector.json`, each whole or not at all."""
         described: dict[str, Any] = {
             "detector": self.spec,
-            "backbone": {} if self.known.appearance is None else self.known.appearance.origin(),
+            "backbone": self.origin,
             "classes": [],
             "normal": [],
             "preprocessing": {"height": self.settings.height}

@@ -16,6 +16,7 @@ from vidence import spec
 from vidence.datasets.dataset import Sample
 from vidence.errors import DataError
 from vidence.models.evaluating import evaluating
+from vidence.models.hybrid import HybridDetector
 from vidence.models.motion_attributes import MotionAttributesDetector
 from vidence.models.reconstruction import ReconstructionNetwork, coloured, parts, shown
 from vidence.models.reconstruction_detector import ReconstructionDetector
@@ -28,7 +29,9 @@ HIGH = 0.99  # the quantile of normal frames' errors that a live score of 1 stan
 
 
 def calibrate(
-    detector: ReconstructionDetector | MotionAttributesDetector, val: Sequence[Sample], rule: ThresholdRule
+    detector: ReconstructionDetector | MotionAttributesDetector | HybridDetector,
+    val: Sequence[Sample],
+    rule: ThresholdRule,
 ) -> None:
     """Put the live score on its scale and choose the threshold, both on normal `val`; the network stays as it is.
 

@@ -1,0 +1,48 @@
+"""Fits `hybrid`: its members one after the other, then the scale and the threshold of what they say together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from vidence.datasets.dataset import Dataset, Sample
+from vidence.models.hybrid import Hybrid, HybridDetector
+from vidence.scoring.thresholds import Quantile, ThresholdRule
+from vidence.training.calibration import HIGH, calibrate
+from vidence.training.motion_fit import fit_motion
+from vidence.training.normal import fit_normal
+
+
+def fit_hybrid(
+    settings: Hybrid,
+    samples: Sequence[Sample],
+    val: Sequence[Sample],
+    *,
+    out: Path,
+    seed: int = 0,
+    rule: ThresholdRule | None = None,
+    weights: str | Path | None = None,
+    progress: bool = True,
+    **how: Any,
+) -> HybridDetector:
+    """Fit the members on normal `samples` and `val` into `out`/members, calibrate both on `val`, save all into `out`.
+
+    `weights` are a MobileNetV2's, for the group `appearance` of the motion; `how` is `fit_normal`'s, such as `epochs`.
+    Raises what the members' fits raise.
+    """
+    footage: dict[str, Any] = {"samples": samples, "val": val, "seed": seed, "rule": rule, "progress": progress}
+    motion = fit_motion(settings.motion, out=out / "members" / "motion", weights=weights, **footage)
+    learned = fit_normal(settings.learned, out=out / "members" / "learned", **footage, **how)
+    detector = HybridDetector(settings, motion, learned)
+    detector.facts = dict(motion.facts)
+    calibrate(detector, val, rule or Quantile(HIGH))
+    detector.save(out)
+    return detector
+
+
+def suited(settings: Hybrid, dataset: Dataset) -> Hybrid:
+    """The settings with the data set's channels where the learned member names none."""
+    channels = dataset.channels if settings.learned.channels is None else settings.learned.channels
+    return replace(settings, learned=replace(settings.learned, channels=channels))
