@@ -59,3 +59,13 @@ def test_what_epochs_are_for_is_said(trained: Path, tmp_path: Path) -> None:
     done = run("train", trained / "films.csv", "--detector", LINE, "--epochs", 3, "--out", tmp_path / "detector")
     assert done.exit_code == 2
     assert "one pass" in done.output
+
+
+def test_what_compares_explainers_of_a_network_says_that_there_is_none(trained: Path, tmp_path: Path) -> None:
+    rush = film(tmp_path / "rush.mp4", speed=1.0, seed=9, fast=4.0)
+    (tmp_path / "set.csv").write_text(f"file,label\n{rush.name},rush\n../{trained.name}/films/0.mp4,normal\n")
+    for words in (("compare", "set.csv"), ("recommend", "set.csv"), ("trust", "rush.mp4")):
+        done = run(words[0], trained / "detector", tmp_path / words[1], "--out", tmp_path / "out")
+        assert done.exit_code != 0
+        assert "own evidence is its explanation" in done.output, done.output
+        assert "Traceback" not in done.output
