@@ -1,5 +1,5 @@
 """Networks and detectors. Being listed means being tested: `tests/models/test_detectors.py` (classifiers) and
-`test_reconstruction_settings.py` (all others) run over this table.
+`test_reconstruction_settings.py` run over this table; those without a network have a file of tests of their own.
 """
 
 from __future__ import annotations
