@@ -19,7 +19,6 @@ from vidence.attribution.outputs import of_clip
 from vidence.errors import ExplainError
 from vidence.models.attributions import Attributions as Attributions  # what explainers return is imported from here
 from vidence.models.detector import Detector
-from vidence.record.facts import Certificate
 from vidence.scoring.scores import ScoreFunction
 
 NOTHING = 1e-30  # what a solver's rounding leaves of no effect at all

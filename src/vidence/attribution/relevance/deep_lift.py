@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 
 import torch
@@ -45,8 +46,11 @@ class DeepLIFT(Explainer):
 
         Raises `ExplainError` for an unknown call.
         """
+        with closing(Differences(model)) as clip:
+            return self._explained(clip, model, x, score)
+
+    def _explained(self, clip: Differences, model: nn.Module, x: Tensor, score: ScoreFunction) -> Attributions:
         asked = x.clone().requires_grad_()
-        clip = Differences(model)
         with clip:
             output = model(asked)
         output = mapped(output, clip.now)

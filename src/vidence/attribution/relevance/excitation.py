@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Literal
 
@@ -67,7 +68,11 @@ class ExcitationBackprop(Explainer):
 
     def explain_clip(self, model: nn.Module, x: Float[Tensor, "1 c t h w"], score: ScoreFunction) -> Attributions:
         """`raw` is (1, s, k, h, w), probabilities; a followed pass, back as deep as the layer, and a plain one."""
-        mode = Winning(model, contrastive=self.contrastive, released=self.recurrent == "as-released")
+        released = self.recurrent == "as-released"
+        with closing(Winning(model, contrastive=self.contrastive, released=released)) as mode:
+            return self._explained(mode, model, x, score)
+
+    def _explained(self, mode: Winning, model: nn.Module, x: Tensor, score: ScoreFunction) -> Attributions:
         total, activation = self._passed(mode, model, x, score)
         check_agreement(mode, total, model, x, score)
         raw = torch.zeros_like(activation.values)

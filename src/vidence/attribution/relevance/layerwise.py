@@ -208,7 +208,7 @@ class _Shared(torch.autograd.Function):
         ctx: Any, a: Tensor, low: Tensor | None, high: Tensor | None, call: Linear, rule: Rule, write: Write
     ) -> Tensor:
         z = call.value()
-        ctx.save_for_backward(z, a, low, high)
+        ctx.save_for_backward(z.detach(), a, low, high)  # an output under saved-tensor hooks would hold its own node
         ctx.held = call, rule, write
         return z
 

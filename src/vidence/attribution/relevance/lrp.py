@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 
 import torch
@@ -61,7 +62,12 @@ class LRP(Explainer):
         if rules is None:
             raise SpecError(f"there is no composite {self.composite!r}.")
         asked = x.clone().requires_grad_()
-        mode = Layerwise(model, asked, rules, attention=self.attention)
+        with closing(Layerwise(model, asked, rules, attention=self.attention)) as mode:
+            return self._explained(mode, asked, model, x, score)
+
+    def _explained(
+        self, mode: Layerwise, asked: Tensor, model: nn.Module, x: Tensor, score: ScoreFunction
+    ) -> Attributions:
         with mode:
             output = model(asked)
             mode.forget_gates()

@@ -9,24 +9,22 @@ true value and whose gradient is the method's multiplier. `call` holds what came
 - `product(call)`: `call.function(a, b)`, bilinear in two activations: a gate times a signal, queries times keys.
 - `extremum(call)`: `call.function(a)`, which picks values of `a`: max pooling, amax, topk. It may return a tuple.
 
-Two more have an answer that a method may change. `passed(call)`: sums, means, views, pooling, padding, joining,
-factors: linear in all that depends on the input, so that its own gradient is right; constants stand beside where
-`call.name` is in `operations.BESIDE`. `softmax(call, parts)`: softmax, log-softmax and logsumexp; `parts()` computes it
-out of exp, sums and products, which are asked about in turn. Recurrent layers, attention, layer norms, quotients, norms
-and variances reach a method in these parts only (decompositions.py); a batch norm is merged into the linear operation
-it follows.
+Two more have an answer that a method may change. `passed(call)`: sums, means, views, pooling, padding: linear in all
+that depends on the input, so that its own gradient is right; constants stand beside those in `operations.BESIDE`. `softmax(call, parts)`: softmax, log-softmax and logsumexp; `parts()` computes it out of exp, sums
+and products, which are asked about in turn. Recurrent layers, attention, layer norms, quotients, norms and variances
+reach a method in these parts only (decompositions.py); a batch norm is merged into the linear operation before it.
 
 Calls come in the order of computation: `call.place` counts them, so that a pass on a reference, recorded by place, says
 what each call saw there. A tensor depends on the input where it `requires_grad`: run the mode inside
 `hooks.frozen(model)` on an input that does, score included, and differentiate afterwards:
 
-    with method:  # builds the graph where the user's code says no_grad, too
-        total = score_rows(score, model(asked), asked).sum()
-    multiplier = torch.autograd.grad(method.now(total), asked)[0]
+    with closing(Method(model)) as method:
+        with method:  # builds the graph where the user's code says no_grad, too
+            total = score_rows(score, model(asked), asked).sum()
+        multiplier = torch.autograd.grad(method.now(total), asked)[0]
 
-What none of this covers raises `ExplainError` with the function and the layer before it, never a plain gradient.
-What the model writes in place is replaced, not written, so old values stay for the rules (overwritten.py). An autocast
-is off: shares of a score are kept in the precision of the parameters.
+What none of this covers raises `ExplainError` with the function and the layer before it, never a plain gradient. What
+the model writes in place is replaced (overwritten.py). Autocast is off: shares keep the precision of the parameters.
 """
 
 from __future__ import annotations
@@ -185,6 +183,10 @@ class Propagation(TorchFunctionMode, ABC):
         if weight is not None:
             named = self._names.get(id(weight)) or self._names.get(id(weight._base))
             self.layer = named.removesuffix(".weight") if named else self.layer
+
+    def close(self) -> None:
+        """Let go of everything: nodes of the graph hold this mode, and it them, unseen by Python's collector."""
+        vars(self).clear()
 
     def now(self, tensor: Tensor) -> Tensor:
         """The tensor that stands for one that the model wrote into."""

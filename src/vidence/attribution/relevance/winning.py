@@ -75,6 +75,10 @@ class Winning(Propagation):
         `ExplainError` where the score falls with one of them, as in contrasts and softmax probabilities.
         """
         outs = list(self._results.values())
+        if not outs:
+            raise ExplainError(
+                "excitation-backprop needs a score that a linear operation leads to; this one has none. Take lrp."
+            )
         found = torch.autograd.grad(total, outs, retain_graph=True, allow_unused=True)
         self._above = False
         heads = {place: part for place, part in zip(self._results, found, strict=True) if part is not None}
