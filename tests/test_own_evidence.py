@@ -52,4 +52,6 @@ def test_a_networks_explainer_and_another_score_are_refused(detector: MotionAttr
         explain(detector, clip, explainer="rise")
     with pytest.raises(ExplainError, match="has none"):
         explain(detector, torch.zeros(1, 3, 4, 16, 16))
-    assert explain(detector, clip).values.shape[1] == len(clip.times)
+    found = explain(detector, clip)
+    assert found.values.shape[1] == len(found.extra["times"])
+    assert set(found.extra["times"]) < set(clip.times)  # the frames whose score is final
