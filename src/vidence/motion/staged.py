@@ -189,8 +189,8 @@ KINDS: Mapping[str, Callable[[UInt8[np.ndarray, "t h w 3"], np.random.Generator]
     **{f"cart {pace}": partial(_pasted, pace=pace, box=True) for pace in (1.0, 1.5)},
 }
 """What can be staged: the whole scene too fast; one of its people running, gliding like a skater, too large (and so
-moving further), across the others' way; a box that glides. The number is how many times the speed, or the size. Nobody runs
-at half a step more, nor walks across with their steps: the poses would jerk, and what jerks is found by that alone.
+moving further), across the others' way; a box that glides. The number is how many times the speed, or the size. Nobody
+runs at half a step more, nor walks across with their steps: the poses would jerk, and what jerks is found by that alone.
 """
 
 
