@@ -190,7 +190,7 @@ KINDS: Mapping[str, Callable[[UInt8[np.ndarray, "t h w 3"], np.random.Generator]
 }
 """What can be staged: the whole scene too fast; one of its people running, gliding like a skater, too large (and so
 moving further), across the others' way; a box that glides. The number is how many times the speed, or the size. Nobody
-runs at half a step more, nor walks across with their steps: the poses would jerk, and what jerks is found by that alone.
+runs at half a step more, nor walks across with their steps: such poses jerk, and what jerks is found by that alone.
 """
 
 

@@ -9,11 +9,10 @@ true value and whose gradient is the method's multiplier. `call` holds what came
 - `product(call)`: `call.function(a, b)`, bilinear in two activations: a gate times a signal, queries times keys.
 - `extremum(call)`: `call.function(a)`, which picks values of `a`: max pooling, amax, topk. It may return a tuple.
 
-Two more have an answer that a method may change. `passed(call)`: sums, means, views, pooling, padding: linear in all
-that depends on the input, so that its own gradient is right; constants stand beside those in `operations.BESIDE`.
-`softmax(call, parts)`: softmax, log-softmax and logsumexp; `parts()` computes it out of exp, sums and products, which
-are asked about in turn. Recurrent layers, attention, layer norms, quotients, norms and variances reach a method in
-these parts only (decompositions.py); a batch norm is merged into the linear operation before it.
+Two more have an answer that a method may change. `passed(call)`: what is linear in all that depends on the input, so
+that its own gradient is right; constants stand beside those in `operations.BESIDE`. `softmax(call, parts)`: softmax,
+log-softmax and logsumexp; `parts()` computes it out of sums and products. Recurrent layers, attention, layer norms,
+quotients and variances come in such parts (decompositions.py); a batch norm is merged into the linear call before it.
 
 Calls come in the order of computation: `call.place` counts them, so that a pass on a reference, recorded by place, says
 what each call saw there. A tensor depends on the input where it `requires_grad`: run the mode inside
