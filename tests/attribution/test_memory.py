@@ -1,5 +1,6 @@
 """Nothing of a model's pass outlives an explanation: a held graph would grow with every clip of a long run."""
 
+import contextlib
 import gc
 import weakref
 
@@ -34,12 +35,9 @@ def test_a_pass_is_let_go(key, family):
     model = Watched(made(OF_FAMILY[family]))
     x = torch.rand(1, 3, 5, 14, 12, generator=torch.Generator().manual_seed(0))
     score = SquaredError() if family == "reconstruction" else Logit(0)
-    try:
-        found = EXPLAINERS[key].quick().attribute(model, x, score, certify=False)
-    except ExplainError as reason:
-        pytest.skip(f"refused: {reason}")
-    kept = {id(part) for part in (x, found.values, found.raw)}
-    del found
+    with contextlib.suppress(ExplainError):  # a pair that is refused lets go of its pass too
+        EXPLAINERS[key].quick().attribute(model, x, score, certify=False)
+    kept = {id(x)}
     gc.collect()
     alive = [tuple(part.shape) for part in (each() for each in model.seen) if part is not None and id(part) not in kept]
     assert not alive
