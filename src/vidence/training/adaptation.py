@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -59,15 +60,7 @@ def adapted(
         cache=cache,
         progress=progress,
     )
-    entry = {
-        "step": "adapt",
-        "from": detector.weights_digest,
-        "new": digest(new),
-        "held": digest(held),
-        "old": digest(old) if old else None,
-        "svdd": found.facts["svdd"],
-    }
-    found.facts["history"] = [*detector.facts.get("history", []), entry]
+    found.facts["history"] = history(detector, new, held, old, svdd=found.facts["svdd"])
     return found
 
 
@@ -117,6 +110,21 @@ def error_quantiles(detector: ReconstructionDetector, samples: Sequence[Sample])
 
 def _normal(place: Path, fps: float | None) -> Sample:
     return Sample(str(place), "normal", place.name, fps=fps)
+
+
+def history(
+    detector: Detector, new: Sequence[Sample], held: Sequence[Sample], old: Sequence[Sample], **more: Any
+) -> list[dict[str, Any]]:
+    """The detector's history with one more entry: from which version, on which clips, and what else there is to say."""
+    entry = {
+        "step": "adapt",
+        "from": detector.weights_digest,
+        "new": digest(new),
+        "held": digest(held),
+        "old": digest(old) if old else None,
+        **more,
+    }
+    return [*detector.facts.get("history", []), entry]
 
 
 def rule_again(detector: Detector) -> ThresholdRule:

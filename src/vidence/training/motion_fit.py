@@ -24,7 +24,7 @@ from vidence.models.weights import load_weights
 from vidence.scoring.run import judge
 from vidence.scoring.thresholds import THRESHOLDS, Quantile, ThresholdRule
 from vidence.training.account import clip_facts
-from vidence.training.adaptation import rule_again
+from vidence.training.adaptation import history, rule_again
 from vidence.training.calibration import HIGH, calibrate
 
 
@@ -82,16 +82,9 @@ def adapt_motion(
     found = detector.settings.build(detector.known.appearance)
     found.known.load_state_dict(detector.known.state_dict())
     found.facts = dict(detector.facts)
-    entry = {
-        "step": "adapt",
-        "from": detector.weights_digest,
-        "new": digest(new),
-        "held": digest(held),
-        "old": digest(old) if old else None,
-        "drift": drift(detector, held),
-    }
-    found.learn(_clips(found, new, "learning", bar=progress), seed=seed + len(detector.facts.get("history", [])) + 1)
-    found.facts |= _known(found) | {"history": [*detector.facts.get("history", []), entry]}
+    entries = history(detector, new, held, old, drift=drift(detector, held))
+    found.learn(_clips(found, new, "learning", bar=progress), seed=seed + len(entries))
+    found.facts |= _known(found) | {"history": entries}
     calibrate(found, [*held, *old], rule_again(detector))
     return found
 
