@@ -56,6 +56,8 @@ ATTENTION = (
 TUNED = (
     Row("BCAE1 + SVDD", "4.9", "bcae1(svdd='tuned')", starts_from="BCAE1"),
     Row("BCAE1 + SVDD, distance", "ours", "bcae1(svdd='tuned', score='centre-distance')", starts_from="BCAE1"),
+    Row("BCAE1, SVDD joint", "ours", "bcae1(svdd='joint')"),
+    Row("BCAE1, SVDD from scratch", "ours", "bcae1(svdd='scratch', score='centre-distance')"),
 )
 KERNELS = (
     Row("CAE, MSE", "4.6", "bcae2"),
