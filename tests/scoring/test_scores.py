@@ -66,6 +66,13 @@ def test_a_pinned_score_keeps_its_class_when_the_prediction_moves(score: Logit |
     assert held(moved, X).tolist() == pytest.approx(expected[type(score)])
 
 
+@pytest.mark.parametrize("score", [Logit(), Contrast()])
+def test_pinned_scores_can_be_compared_and_kept_in_a_set(score: Logit | Contrast) -> None:
+    one, other = pinned(score, LOGITS, X), pinned(score, LOGITS, X)
+    assert one == one and one != other  # the tensors that they hold are not asked
+    assert len({one, other}) == 2
+
+
 def test_pinning_serves_multiples_of_its_rows_only() -> None:
     held = pinned(Logit(), LOGITS, X)
     assert held(LOGITS.repeat_interleave(2, 0), X).tolist() == [3.0, 3.0, 0.5, 0.5]

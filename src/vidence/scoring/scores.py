@@ -90,7 +90,7 @@ class _ClassScore(ABC):
         return torch.full((len(logits),), self.class_ % logits.shape[1], device=logits.device)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Pinned:
     """A class score whose target class no longer follows the output."""
 
@@ -195,7 +195,7 @@ class Contrast(_ClassScore):
         return logits.detach().scatter(1, target[:, None], float("-inf")).argmax(dim=1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _PinnedContrast:
     flips_at: ClassVar[float] = 0.0
 
