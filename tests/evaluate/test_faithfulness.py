@@ -200,9 +200,42 @@ def test_supervoxels_of_the_map_are_pooled_by_their_own_size():
 
 
 def test_a_fall_that_is_next_to_nothing_is_no_ground_for_shares():
-    whole = case().subject.whole
-    assert Concealed(case().subject, 0.0, 0).fall(float(whole) * 0.95) is None  # less than .05 of the sum of both
-    assert Concealed(case().subject, 0.0, 0).fall(float(whole) * 0.8) == pytest.approx(float(whole) * 0.2)
+    whole = float(case().subject.whole)
+    behind = {share: Concealed(case().subject, share * whole / float(WORTH.sum()), 0) for share in (0.95, 0.8)}
+    assert behind[0.8].empty == pytest.approx(0.8 * whole, rel=1e-5)
+    assert behind[0.95].fall is None  # less than .05 of the sum of both
+    assert behind[0.8].fall == pytest.approx(whole * 0.2, rel=1e-4)
+
+
+class Counting(Linear):
+    """A linear model that counts the variants it is shown."""
+
+    asked = 0
+
+    def forward(self, x):
+        Counting.asked += len(x)
+        return super().forward(x)
+
+
+def test_maps_of_one_clip_share_what_is_the_same_for_all():
+    model, shared, logit = Counting(WORTH), {}, Logit(0)
+    maps = [EXACT, -EXACT, np.random.default_rng(0).random((T, H, W)).astype(np.float32)]
+    measures = [Insertion(grid=4, fill=0, steps=6), Deletion(grid=4, fill=0, steps=6), ABPC(grid=4, fill=0, steps=6)]
+    alone = [measure(case(values)) for values in maps for measure in measures]
+    Counting.asked = 0
+    found = [measure(case(values, model, score=logit, shared=shared)) for values in maps for measure in measures]
+    assert found == pytest.approx(alone, rel=1e-5)
+    assert Counting.asked == 2 + 3 * (5 + 5 + 2 * 6)  # the clip and its reference once, and the steps in between
+    other = Insertion(grid=4, fill=0, steps=6)(case(-EXACT, model, score=Logit(1), shared=shared))
+    assert other == Insertion(grid=4, fill=0, steps=6)(case(-EXACT, score=Logit(1)))
+    assert other != found[3]
+
+
+def test_where_nothing_falls_no_map_is_asked_about():
+    Counting.asked = 0
+    for measure in (Insertion(fill=0), Deletion(fill=0), InsertionGain(fill=0), AOPC(fill=0)):
+        assert measure(case(model=Counting(-WORTH.abs()))) is None
+    assert Counting.asked == 4 * 2
 
 
 def test_auto_is_the_probability_of_a_class_and_any_other_score_itself():

@@ -10,6 +10,7 @@ from vidence import spec
 from vidence.attribution.explainer import Explainer
 from vidence.attribution.families import family_of
 from vidence.attribution.progress import heard_by
+from vidence.cli.allocation import keep_freed_memory
 from vidence.cli.evaluate import tested
 from vidence.cli.sources import Bars
 from vidence.datasets.dataset import Dataset
@@ -91,6 +92,7 @@ def trial(
     """A trial from what was typed. Wrong lines are refused before any work; explainers that were asked for stay, also
     where they refuse, those of the default set do not. Raises `DataError` where nothing is left to compare.
     """
+    keep_freed_memory()
     detector = load_deployed(folder)
     built = {line: spec.build(line, MEASURES) for line in measures}
     asked = Comparison(detector, _explainers(lines), built, None, seed)

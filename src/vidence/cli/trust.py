@@ -34,12 +34,14 @@ def command(detector: Path, sources: tuple[str, ...], lines: tuple[str, ...], sc
     vidence trust detector street.mp4 --out why
     vidence trust detector street.mp4 --explainer when-where --explainer "rise(n=200)" --out why
     """
+    from vidence.cli.allocation import keep_freed_memory
     from vidence.cli.explaining import explain_all
     from vidence.evaluate.explainer_kinds import with_another_kind
     from vidence.evaluate.trusting import checkable, short_checks
     from vidence.models.detector import load_deployed
     from vidence.pipeline import default_line
 
+    keep_freed_memory()
     model = load_deployed(detector)
     checkable(model)
     own = default_line(model, score)

@@ -109,6 +109,7 @@ class _Clip:
         ref = known.clip.ref
         self.line, self.score = asked.target(known)
         self.seed = clip_seed(asked.seed, ref.digest, ref.first)
+        self._shared: dict[Any, Any] = {}
 
     def measure(
         self, line: str, explainer: Explainer, *, control: bool, on_map: Callable[[KnownClip, str, Map], None]
@@ -129,7 +130,10 @@ class _Clip:
         facts = self._facts(found, explainer, time.perf_counter() - began)
         values = at_size_of(self._known.x, found.values)
         case = Case(
-            self._asked.network, self._known.x, self.score, explainer, values, mask=self._known.mask, seed=self.seed
+            *(self._asked.network, self._known.x, self.score, explainer, values),
+            mask=self._known.mask,
+            seed=self.seed,
+            shared=self._shared,
         )
         self._rows.add([replace(row, **facts, **self._measured(case, name)) for name, row in missing.items()])
         self._maps.keep(self._known.clip.ref, line, self.line, values)

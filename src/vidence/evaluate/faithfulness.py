@@ -94,6 +94,8 @@ class _Area(_Ordered):
 
     def along(self, case: Case, clip: CellClip, order: Int[np.ndarray, " m"]) -> float | None:
         """The area under the curve."""
+        if self.normalised and clip.fall is None:
+            return None  # of any map: the model need not be asked
         curve = self._curve(clip, order)
         taken = curve.normalised() if self.normalised else curve
         return None if taken is None else taken.area
@@ -102,8 +104,7 @@ class _Area(_Ordered):
         counts = self.counts(clip)
         first = first_of(order, counts)
         scores = clip.scores(~first if self.inserts else first, label="cells hidden in order")
-        empty = float(scores[0 if self.inserts else -1])
-        return RemovalCurve(counts / clip.count, scores, empty, clip.concealed.fall(empty))
+        return RemovalCurve(counts / clip.count, scores, clip.concealed.empty, clip.fall)
 
 
 @dataclass(frozen=True)
@@ -139,12 +140,14 @@ class InsertionGain(_Ordered):
     def along(self, case: Case, clip: CellClip, order: Int[np.ndarray, " m"]) -> float | None:
         """Areas under all curves, whose scores are asked for together."""
         rng, counts = case.rng, self.counts(clip)
+        lost = clip.fall if self.normalised else 1.0
+        if lost is None:
+            return None
         orders = [order, *(rng.permutation(clip.count) for _ in range(self.orders))]
         hidden = np.concatenate([~first_of(each, counts) for each in orders])
         scores = clip.scores(hidden, label="cells shown in orders").reshape(len(orders), -1)
         areas = np.trapezoid(scores, counts / clip.count, axis=1)
-        lost = clip.concealed.fall(float(scores[0, 0])) if self.normalised else 1.0
-        return None if lost is None else float(areas[0] - areas[1:].mean()) / lost
+        return float(areas[0] - areas[1:].mean()) / lost
 
 
 @dataclass(frozen=True)
@@ -163,11 +166,12 @@ class _Early(_Ordered):
     def falls(self, clip: CellClip, orders: list[Int[np.ndarray, " m"]]) -> Float[np.ndarray, "o s"] | None:
         """What the score lost after each step of each order, 0 first; as a share of all where that is asked."""
         counts = self.counts(clip, self.share)
-        all_hidden = np.ones((1, clip.count), dtype=bool)
-        hidden = np.concatenate([*(first_of(each, counts) for each in orders), all_hidden])
+        lost = clip.fall if self.normalised else 1.0
+        if lost is None:
+            return None
+        hidden = np.concatenate([first_of(each, counts) for each in orders])
         scores = clip.scores(hidden, label="cells hidden in order")
-        lost = clip.concealed.fall(float(scores[-1])) if self.normalised else 1.0
-        return None if lost is None else (clip.whole - scores[:-1].reshape(len(orders), -1)) / lost
+        return (clip.whole - scores.reshape(len(orders), -1)) / lost
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from torch import Tensor
 from vidence.attribution.perturb.fills import Fill
 from vidence.errors import SpecError
 from vidence.evaluate.measure import Case, Measure
-from vidence.evaluate.references import Concealed, Scale, asked, check_reference, subject_of
+from vidence.evaluate.references import Scale, asked, check_reference, concealed_of, subject_of
 
 Perturbation: TypeAlias = Literal["boxes", "gaussian"]
 SIDES = (1 / 8, 1 / 2)  # shortest and longest side of a box, as shares of the clip's
@@ -71,7 +71,7 @@ class Infidelity(Measure):
         ]
         t, h, w = along
         said = np.einsum("vt,vh,vw,thw->v", *(each.astype(np.float64) for each in along), case.values, optimize=True)
-        clip = Concealed(subject_of(case, self.scale), self.fill, case.seed)
+        clip = concealed_of(case, self.fill, self.scale)
         scores = clip.scores(
             lambda a, b: t[a:b, :, None, None] & h[a:b, None, :, None] & w[a:b, None, None, :],
             self.samples,

@@ -11,7 +11,7 @@ from vidence.attribution.perturb.fills import Fill
 from vidence.errors import ShapeError, SpecError
 from vidence.evaluate.cells import ranking
 from vidence.evaluate.measure import Case
-from vidence.evaluate.references import Concealed, Scale, check_reference, subject_of
+from vidence.evaluate.references import Scale, check_reference, concealed_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +56,12 @@ def marked_share(
         return None
     moves = case.rng.integers(0, region.shape, (draws, 3))
     copies = [np.roll(region, tuple(map(int, move)), axis=(0, 1, 2)) for move in moves]
-    hidden = np.stack([np.ones_like(region), region, *copies])
-    clip = Concealed(subject_of(case, scale), fill, case.seed)
-    empty, *scores = clip.scores(lambda a, b: hidden[a:b], len(hidden), label="regions hidden")
-    lost = clip.fall(float(empty))
+    clip = concealed_of(case, fill, scale)
+    lost = clip.fall
     if lost is None:
         return None
+    hidden = np.stack([region, *copies])
+    scores = clip.scores(lambda a, b: hidden[a:b], len(hidden), label="regions hidden")
     marked, *elsewhere = ((clip.whole - float(score)) / lost for score in scores)
     return MarkedShare(float(region.mean()), marked, tuple(elsewhere))
 

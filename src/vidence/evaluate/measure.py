@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from math import isfinite
 from typing import Any, ClassVar, Literal, Self, TypeAlias
@@ -27,8 +27,9 @@ class Case:
 
     `explainer` is what drew the map and is asked again by measures that change the clip or the model; `score` is of a
     fixed class where it is a classifier's. `mask` bool (t, h, w) says where the anomaly is: all False where nothing
-    happens, None where that is not known. `seed` belongs to the clip and is the same for every map of it. Raises
-    `ShapeError` for a map or mask of another shape, `DataError` for a map that is not finite.
+    happens, None where that is not known. `seed` belongs to the clip and is the same for every map of it. `shared` is
+    what measures keep for the other maps of the clip (`references.concealed_of`). Raises `ShapeError` for a map or mask
+    of another shape, `DataError` for a map that is not finite.
     """
 
     model: nn.Module
@@ -39,6 +40,7 @@ class Case:
     mask: Bool[np.ndarray, "t h w"] | None = None
     seed: int = 0
     chunk: int | None = None
+    shared: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         """Refuse what is no map of this clip."""

@@ -54,6 +54,18 @@ def subject_of(case: Case, scale: Scale) -> Subject:
         return Subject(case.model, case.x, score, chunk=case.chunk)
 
 
+def concealed_of(case: Case, fill: Fill, scale: Scale) -> Concealed:
+    """The clip of a case behind a reference: one for all maps and measures of it, so that what it keeps is asked once.
+
+    Raises `SpecError` as `subject_of` does.
+    """
+    key = (id(case.model), id(case.x), id(case.score), case.seed, fill, scale)
+    if key not in case.shared:  # with the score, whose number must not come again while the key stands
+        case.shared[key] = case.score, Concealed(subject_of(case, scale), fill, case.seed)
+    found: Concealed = case.shared[key][1]
+    return found
+
+
 def asked(subject: Subject, rows: Rows, count: int, *, label: str) -> Float[np.ndarray, " v"]:
     """The scores of `count` variants of a clip, of a model that is left as it was; float64."""
     with frozen(subject.model):
@@ -77,13 +89,21 @@ class Concealed:
         """The score of the clip as it is."""
         return float(self.subject.whole)
 
-    def fall(self, empty: float) -> float | None:
+    @cached_property
+    def empty(self) -> float:
+        """The score of the clip with everything hidden: one forward pass at the first use."""
+        everything = np.ones((1, *self.subject.x.shape[2:]), dtype=bool)
+        return float(self.scores(lambda a, b: everything, 1, label="everything hidden")[0])
+
+    @property
+    def fall(self) -> float | None:
         """What hiding everything takes from the score; None where that is next to nothing, or where the score rises.
 
         It depends on the clip and the reference, not on the map: all maps of a clip are measured, or none.
         """
-        least = LEAST_PROBABILITY if is_probability(self.subject.score) else LEAST * (abs(self.whole) + abs(empty))
-        return self.whole - empty if self.whole - empty > least else None
+        whole, empty = self.whole, self.empty
+        least = LEAST_PROBABILITY if is_probability(self.subject.score) else LEAST * (abs(whole) + abs(empty))
+        return whole - empty if whole - empty > least else None
 
     def scores(self, masks: Masks, count: int, *, label: str) -> Float[np.ndarray, " v"]:
         """The scores of `count` variants of the clip, chunk by chunk."""

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from vidence.attribution.perturb.fills import Fill
 from vidence.evaluate.cells import Cut, cells_of, check_cells
 from vidence.evaluate.measure import Case, Measure
-from vidence.evaluate.references import Concealed, Scale, check_reference, subject_of
+from vidence.evaluate.references import Concealed, Scale, check_reference, concealed_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,9 +30,21 @@ class CellClip:
         """The score with nothing hidden."""
         return self.concealed.whole
 
+    @property
+    def fall(self) -> float | None:
+        """What hiding everything takes from the score; None where that is next to nothing (`Concealed.fall`)."""
+        return self.concealed.fall
+
     def scores(self, hidden: Bool[np.ndarray, "v m"], *, label: str) -> Float[np.ndarray, " v"]:
-        """The score of each variant, whose hidden cells are True."""
-        return self.concealed.scores(lambda a, b: hidden[a:b][:, self.labels], len(hidden), label=label)
+        """The score of each variant, whose hidden cells are True; those of all and of none are asked once a clip."""
+        every, some = hidden.all(axis=1), hidden.any(axis=1)
+        found = np.full(len(hidden), self.whole)
+        if every.any():
+            found[every] = self.concealed.empty
+        left = hidden[some & ~every]
+        if len(left):
+            found[some & ~every] = self.concealed.scores(lambda a, b: left[a:b][:, self.labels], len(left), label=label)
+        return found
 
 
 @dataclass(frozen=True)
@@ -58,4 +70,4 @@ class Removal(Measure):
     def clip(self, case: Case) -> CellClip:
         """The clip in its cells, ready to be hidden."""
         labels = cells_of(case.x, self.cells, grid=self.grid, depth=self.depth)
-        return CellClip(Concealed(subject_of(case, self.scale), self.fill, case.seed), labels)
+        return CellClip(concealed_of(case, self.fill, self.scale), labels)

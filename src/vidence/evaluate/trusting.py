@@ -65,8 +65,13 @@ def short_checks(
     drawn = clip_seed(seed, clip.ref.digest, clip.ref.first)
     with getattr(detector, "arithmetic", nullcontext)(x):
         held, other = _classes(network, x, score) if getattr(detector, "classes", ()) else (score, None)
+        shared: dict[Any, Any] = {}
         cases = {
-            line: Case(network, x, held, made.informed(detector, score), at_size_of(x, maps.values), seed=drawn)
+            line: Case(
+                *(network, x, held, made.informed(detector, score), at_size_of(x, maps.values)),
+                seed=drawn,
+                shared=shared,
+            )
             for line, (made, maps) in found.items()
         }
         return {line: _Check(case, cases, other).trust(clip.ref.first) for line, case in cases.items()}
