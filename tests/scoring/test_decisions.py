@@ -6,10 +6,12 @@ import math
 from pathlib import Path
 
 import pytest
+import torch
 
 from vidence.errors import SpecError
 from vidence.frames.source import open_source
 from vidence.models.classifier_detector import ClassifierDetector
+from vidence.record.conditions import ModelFacts
 from vidence.record.decision import DecisionRecord
 from vidence.scoring.decisions import record, threshold_of
 from vidence.scoring.run import judge
@@ -68,6 +70,20 @@ def test_a_threshold_set_by_hand_may_be_a_bare_value(detector: ClassifierDetecto
     source = open_source(film)
     judged = judge(detector, source, threshold=threshold_of(detector, None))
     assert record(detector, source, judged, judged.events[0]).outcome.origin == "set by the user"
+
+
+def test_device_and_precision_are_the_networks(detector: ClassifierDetector, film: Path) -> None:
+    source = open_source(film)
+    judged = judge(detector, source, threshold=0.5)
+
+    def model() -> ModelFacts:
+        return record(detector, source, judged, None).model
+
+    assert (model().device, model().precision) == ("cpu", "float32")
+    detector.network.double().to("meta")
+    assert (model().device, model().precision) == ("meta", "float64")
+    detector.network = torch.nn.Identity()
+    assert (model().device, model().precision) == ("cpu", "float32")
 
 
 def test_the_threshold_in_force(detector: ClassifierDetector) -> None:

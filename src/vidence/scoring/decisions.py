@@ -80,6 +80,18 @@ def _reading(detector: Detector, source: Source) -> Reading:
     )
 
 
+def _arithmetic(detector: Detector) -> dict[str, str]:
+    """On which kind of device, and in which number format, the network computes; without weights the CPU, in float32.
+
+    A detector that may autocast says the `precision` itself.
+    """
+    weight = None if detector.network is None else next(detector.network.parameters(), None)
+    device, precision = (
+        ("cpu", "float32") if weight is None else (weight.device.type, str(weight.dtype)[len("torch.") :])
+    )
+    return {"device": device, "precision": getattr(detector, "precision", precision)}
+
+
 def _model(detector: Detector) -> ModelFacts:
     facts = detector.facts
     threshold = detector.threshold or NO_THRESHOLD
@@ -87,8 +99,7 @@ def _model(detector: Detector) -> ModelFacts:
         name=parse(detector.spec).key,
         config=digest(detector.spec),
         code=f"vidence {__version__}",
-        device=str(getattr(detector, "device", "cpu")),
-        precision=getattr(detector, "precision", "float32"),
+        **_arithmetic(detector),
         classes=getattr(detector, "classes", ()),
         normal=getattr(detector, "normal", ()),
         training=facts.get("training_data"),
