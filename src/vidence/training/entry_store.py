@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +13,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from vidence.aside import written_aside
+from vidence.aside import kept_aside, take_name, written_aside
 from vidence.errors import DataError
 
 Made = TypeVar("Made")
@@ -48,19 +47,22 @@ class EntryStore:
             rows = np.ascontiguousarray(x)  # no copy: the rows are mapped, and read once
             if file.stem.endswith(f"-{_checksum(zlib.crc32(rows.data), x, times)}"):
                 return Entry(x, times)
-            file.unlink()
+            file.unlink(missing_ok=True)  # another may have seen it too
         return None
 
     def write(self, name: str, parts: Iterable[Entry]) -> Entry:
-        """Write an entry part by part; no more than one part is held. Raises `DataError` if there is none."""
-        nameless = self.folder / name[:2] / f"{name}.npy"
-        with written_aside(nameless) as aside:
+        """Write an entry part by part; no more than one part is held. Raises `DataError` if there is none.
+
+        Others may write the same entry at the same time: theirs is equal, and takes the same name.
+        """
+        shelf = self.folder / name[:2]
+        with kept_aside(shelf / f"{name}.npy") as aside:
             with aside.open("wb") as handle:
                 crc, times = _stream(handle, parts)
-            file = nameless.with_stem(f"{name}-{_checksum(crc, np.load(aside, mmap_mode='r'), times)}")
+            file = shelf / f"{name}-{_checksum(crc, np.load(aside, mmap_mode='r'), times)}.npy"
             with written_aside(_times(file)) as beside, beside.open("wb") as handle:
                 np.save(handle, times, allow_pickle=False)
-        os.replace(nameless, file)
+            take_name(aside, file)
         return Entry(np.load(file, mmap_mode="r", allow_pickle=False), times)
 
 
