@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from vidence import spec
 from vidence.attribution.explainer import Attributions, Explainer
 from vidence.errors import DataError, ExplainError, VidenceError
 from vidence.evaluate.controls import controls
+from vidence.evaluate.drawn_maps import DrawnMaps
 from vidence.evaluate.explained_clips import KnownClip
 from vidence.evaluate.measure import Case, Measure
 from vidence.evaluate.measured_rows import Measured, MeasuredRows
@@ -110,6 +110,7 @@ class _Clip:
         self.line, self.score = asked.target(known)
         self.seed = clip_seed(asked.seed, ref.digest, ref.first)
         self._shared: dict[Any, Any] = {}
+        self._drawn = DrawnMaps(asked.network, known.x, self.score)
 
     def measure(
         self, line: str, explainer: Explainer, *, control: bool, on_map: Callable[[KnownClip, str, Map], None]
@@ -119,15 +120,14 @@ class _Clip:
         missing = {name: row for name, row in blank.items() if row.key not in self._rows}
         if not missing and self._maps.has(self._known.clip.ref, line, self.line):
             return
-        began = time.perf_counter()
         try:
             explainer = explainer.informed(self._asked.detector, self.score)
-            found = self._attributed(explainer)
+            found, seconds = self._attributed(explainer)
         except FAILURES as error:
             self._rows.add([replace(row, refused=str(error)) for row in missing.values()])
             self._maps.keep(self._known.clip.ref, line, self.line, None)
             return
-        facts = self._facts(found, explainer, time.perf_counter() - began)
+        facts = self._facts(found, explainer, seconds)
         values = at_size_of(self._known.x, found.values)
         case = Case(
             *(self._asked.network, self._known.x, self.score, explainer, values),
@@ -139,10 +139,9 @@ class _Clip:
         self._maps.keep(self._known.clip.ref, line, self.line, values)
         on_map(self._known, line, values)
 
-    def _attributed(self, explainer: Explainer) -> Attributions:
-        x = self._known.x
-        with getattr(self._asked.detector, "arithmetic", nullcontext)(x):
-            return explainer.attribute(self._asked.network, x, self.score, certify=False)
+    def _attributed(self, explainer: Explainer) -> tuple[Attributions, float]:
+        with getattr(self._asked.detector, "arithmetic", nullcontext)(self._known.x):
+            return self._drawn.attributed(explainer)
 
     def _measured(self, case: Case, name: str) -> dict[str, Any]:
         try:
