@@ -6,6 +6,7 @@ import math
 import weakref
 from collections.abc import Iterator, Sequence
 from itertools import product
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from vidence.errors import SourceError, SpecError
 from vidence.frames.clip import Clip, Frame
 from vidence.frames.source import Source, open_source
-from vidence.frames.windows import Windows
+from vidence.frames.windows import Partial, Windows
 
 from .conftest import Write
 
@@ -279,3 +280,7 @@ def test_a_setting_out_of_range_is_named(settings: dict[str, object]) -> None:
 def test_overlap() -> None:
     assert Windows(16, 8).overlap == 8
     assert Windows(4, 9).overlap == 0
+
+
+def test_every_rule_for_the_last_window_is_explained() -> None:
+    assert all(f"`{rule}`" in (Windows.__doc__ or "") for rule in get_args(Partial))

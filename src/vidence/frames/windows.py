@@ -38,10 +38,11 @@ class Windows:
     recording a frame stands for at most `length` samples; then sampling goes on behind the gap.
 
     **Windows.** `first` of a clip counts samples. A window is left out if all its frames have been in earlier ones. The
-    last window may be partial: `pad` repeats its last frame and that frame's time up to `length`, `keep` leaves it
-    short, `drop` leaves it out, which leaves no window at all of a source with fewer samples than `length`, `tail`
-    leaves it short and hands the overlap out again where a whole window was the last: a short window says that nothing
-    follows.
+    last window may be partial: `pad` repeats its last frame and that frame's time up to `length`; `shift` begins it
+    earlier instead, so that it is whole and ends with the source (a source shorter than `length` is padded); `keep`
+    leaves it short; `drop` leaves it out, which leaves no window at all of a source with fewer samples than `length`;
+    `tail` leaves it short and hands the overlap out again where a whole window was the last: a short window says that
+    nothing follows.
     """
 
     length: int = 16
