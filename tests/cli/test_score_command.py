@@ -7,9 +7,12 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from click.testing import Result
 
+from vidence.models.trivial import PreviousFrame
 from vidence.record.store import Store
 
 Call = Callable[..., Result]
@@ -81,11 +84,25 @@ def test_a_failing_source_is_reported_and_the_rest_scored(
     assert done.exit_code == 1
     assert "broken.mp4" in done.stderr
     assert "absent.mp4" in done.stderr
-    assert "2 of 4 sources could not be read" in done.stderr
+    assert "2 of 4 sources failed; the others are done" in done.stderr
     assert [row["source"] for row in table(tmp_path / "out") if row["first_s"] == "0.000"] == [
         str(quiet_film),
         str(film),
     ]
+
+
+def test_an_unsuitable_source_is_reported_and_the_rest_scored(call: Call, film: Path, tmp_path: Path) -> None:
+    still = tmp_path / "still.png"
+    cv2.imwrite(str(still), np.zeros((32, 48, 3), np.uint8))
+    PreviousFrame(size=32, length=5).build().save(tmp_path / "detector")
+    asked = ("--detector", tmp_path / "detector", "--threshold", 1e9, "--out", tmp_path / "out", "--explain", "off")
+    done = call("score", still, film, *asked)
+    assert done.exit_code == 1
+    assert "a prediction needs" in done.stderr
+    assert "1 of 2 sources failed; the others are done" in done.stderr
+    assert {row["source"] for row in table(tmp_path / "out")} == {str(film)}
+    (entry,) = Store.open(tmp_path / "out" / "records.db").records()
+    assert entry.readable().detection.clip.source == film.name
 
 
 def test_a_cut_film_is_scored_as_far_as_it_goes(call: Call, film: Path, detector_folder: Path, tmp_path: Path) -> None:

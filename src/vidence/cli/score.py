@@ -45,7 +45,7 @@ def command(
 
     Writes scores.csv (a row per window: source, first_s, last_s, p_CLASS... of a classifier, score, threshold,
     anomalous) and records.db (a record per alarm; for a source without one, its highest window). A source that cannot
-    be read is reported and the rest is still scored; the exit code is then 1.
+    be read, or does not suit the detector, is reported and the rest is still scored; the exit code is then 1.
 
     \b
     vidence score street.mp4 yard.mp4 --detector detector --out scored

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from vidence.attribution.progress import Listener
-from vidence.errors import SourceError
+from vidence.errors import ExplainError, ShapeError, SourceError
 from vidence.frames.source import Source, open_source
 from vidence.models.detector import Detector
 from vidence.pipeline import Reasons, write_down
@@ -50,7 +50,9 @@ class Bars:
 
 
 def over(sources: Sequence[str], do: Callable[[Source, Bars], None], *, fps: float | None) -> None:
-    """Call `do` for every source. What cannot be read is reported on stderr; then the exit code is 1."""
+    """Call `do` for every source. What cannot be read, or does not suit detector or explainer, is reported on stderr;
+    then the exit code is 1. What is wrong with settings, store or disk ends the command.
+    """
     failed = 0
     bars = Bars()
     with bars.progress:
@@ -58,7 +60,7 @@ def over(sources: Sequence[str], do: Callable[[Source, Bars], None], *, fps: flo
             try:
                 source = open_source(name, fps=fps)
                 do(source, bars)
-            except SourceError as error:
+            except (SourceError, ShapeError, ExplainError) as error:
                 failed += 1
                 click.echo(f"Error: {error}", err=True)
                 continue
@@ -66,7 +68,7 @@ def over(sources: Sequence[str], do: Callable[[Source, Bars], None], *, fps: flo
                 click.echo(f"note: {name}: {note}", err=True)
     if failed:
         rest = "; the others are done" if failed < len(sources) else ""
-        click.echo(f"{failed} of {len(sources)} sources could not be read{rest}.", err=True)
+        click.echo(f"{failed} of {len(sources)} sources failed{rest}.", err=True)
         raise SystemExit(1)
 
 
