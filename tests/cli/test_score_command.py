@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from click.testing import Result
 
+from vidence.cli.beside import Beside
 from vidence.models.trivial import PreviousFrame
 from vidence.record.store import Store
 
@@ -72,6 +74,15 @@ def test_scores_are_the_same_whatever_is_explained(
         assert keys == {"off": set(), "alarms": {"when-where"}, "grad-cam": {"grad-cam"}}[asked]
     assert texts[0] == texts[1] == texts[2]
     assert values[0] == values[1] == values[2]
+
+
+@pytest.mark.parametrize(("asked", "workers"), [("off", 0), ("alarms", 1)])
+def test_a_worker_runs_only_where_something_is_explained(detector_folder: Path, asked: str, workers: int) -> None:
+    beside, before = Beside(detector_folder, asked, None), threading.active_count()
+    beside.start()
+    assert threading.active_count() == before + workers
+    assert beside.finish() >= 0
+    assert threading.active_count() == before
 
 
 def test_a_failing_source_is_reported_and_the_rest_scored(

@@ -31,12 +31,13 @@ class Beside:
 
     def start(self) -> Reasons:
         """Begin a source; the maps gather in what is returned, which is complete after `finish`."""
-        self._reasons = Reasons(self._model, self._lines, self._score)
+        reasons = Reasons(self._model, self._lines, self._score)
         self._clips: queue.Queue[Clip | None] = queue.Queue(WAITING)
         self._held_s, self._error = 0.0, None
-        self._worker = threading.Thread(target=self._work, args=(self._clips, self._reasons), daemon=True)
-        self._worker.start()
-        return self._reasons
+        if self._on:
+            self._worker = threading.Thread(target=self._work, args=(self._clips, reasons), daemon=True)
+            self._worker.start()
+        return reasons
 
     def put(self, clip: Clip) -> None:
         """Hand over a window to explain."""
@@ -47,6 +48,8 @@ class Beside:
 
     def finish(self) -> float:
         """Wait for the worker; returns the seconds that explaining held the scoring up. Raises what it raised."""
+        if not self._on:
+            return 0.0
         began = time.perf_counter()
         self._clips.put(None)
         self._worker.join()
