@@ -6,7 +6,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vidence.datasets import DATASETS, Dataset, FightSurv
-from vidence.datasets.dataset import PARTS, Sample, classes_of, digest, normal_classes, split, split_normal
+from vidence.datasets.dataset import (
+    PARTS,
+    Sample,
+    classes_of,
+    digest,
+    digest_parts,
+    normal_classes,
+    split,
+    split_normal,
+)
 from vidence.errors import DataError
 
 
@@ -121,6 +130,17 @@ def test_the_digest_knows_bytes_and_labels_but_not_places(tmp_path):
     assert digest([first]) != digest([second])
     assert digest([first]) != digest([dataclasses.replace(first, label="y")])
     assert digest([first]) != digest([first, twin])
+
+
+def test_the_digests_of_parts_tell_who_is_where_and_the_whole_does_not(tmp_path):
+    import cv2
+
+    for level in (10, 100, 200):
+        cv2.imwrite(str(tmp_path / f"{level}.png"), np.full((8, 8, 3), level, np.uint8))
+    dark, grey, light = (Sample(str(tmp_path / f"{level}.png"), "x", "g") for level in (10, 100, 200))
+    whole, parts = digest_parts({"train": [dark, grey], "val": [light]})
+    assert (whole, parts) == (digest([light, dark, grey]), {"train": digest([dark, grey]), "val": digest([light])})
+    assert digest_parts({"train": [light, grey], "val": [dark]})[0] == whole
 
 
 def test_the_registry_lists_data_sets():

@@ -1,6 +1,7 @@
 """A fit's identity is all that decides its result, less the number of epochs."""
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -14,17 +15,23 @@ def test_what_decides_the_result_is_in_the_identity() -> None:
     small, usual = VAE(size=16, latent=4), Schedule()
 
     def identity(settings: VAE = small, schedule: Schedule = usual, **other: object) -> str:
-        held = {"data": "a", "seed": 0, "start": 0} | other
+        held: dict[str, Any] = {"train": "a", "val": "b", "seed": 0, "start": 0, "precision": "32-true"} | other
+        parts = {name: held[name] for name in ("train", "val")}
         with torch.random.fork_rng():
-            torch.manual_seed(held["start"])  # type: ignore[arg-type]
-            return fit_identity(settings.build(), schedule, held["data"], held["seed"])  # type: ignore[arg-type]
+            torch.manual_seed(held["start"])
+            return fit_identity(settings.build(), schedule, parts, held["seed"], precision=held["precision"])
 
+    cycle = Schedule(course="one-cycle")
     assert identity() == identity(schedule=Schedule(epochs=99)), "a resumed fit may go further"
     others = [
         identity(settings=VAE(size=16, latent=4, loss="compound")),
         identity(settings=VAE(size=16, latent=4, recipe="released")),
         identity(schedule=replace(Schedule(), plateau_threshold=1e-3)),
-        identity(data="b"),
+        identity(schedule=cycle),
+        identity(schedule=replace(cycle, epochs=99)),  # its rate would fall later
+        identity(train="c"),
+        identity(train="b", val="a"),
+        identity(precision="bf16-mixed"),
         identity(seed=1),
         identity(start=1),
     ]

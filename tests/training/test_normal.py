@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from vidence import models
 from vidence.datasets.dataset import Sample
-from vidence.errors import DataError, SpecError
+from vidence.errors import DataError, SpecError, WeightsError
 from vidence.frames.source import open_source
 from vidence.models.detector import load_detector
 from vidence.models.reconstruction import Reconstruction, ReconstructionNetwork, coloured
@@ -157,6 +157,15 @@ def test_a_resumed_fit_ends_like_an_unbroken_one(walks: list[Sample], tmp_path: 
     assert resumed.facts == whole.facts
     for name in ("log.csv", "detector.json", "model.safetensors"):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "part" / name).read_bytes()
+
+
+def test_a_fit_is_not_resumed_on_what_it_was_validated_on_or_in_another_arithmetic(
+    walks: list[Sample], tmp_path: Path
+) -> None:
+    fitted(walks, tmp_path / "out", epochs=1, precision="32-true")
+    for held, precision in (([walks[2], *walks[:2]], "32-true"), (walks, "bf16-mixed")):
+        with pytest.raises(WeightsError, match="parts of it"):
+            fitted(held, tmp_path / "out", precision=precision, resume=True)
 
 
 def test_ctrl_c_says_what_is_kept(walks: list[Sample], tmp_path: Path, monkeypatch: Any) -> None:

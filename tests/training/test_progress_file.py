@@ -21,7 +21,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 
 def test_a_fit_of_other_settings_is_not_resumed(tmp_path: Path) -> None:
     write_progress(tmp_path / "progress.pt", Progress("me"))
-    with pytest.raises(WeightsError, match="other settings, data or seed"):
+    with pytest.raises(WeightsError, match="other settings, data, parts of it, seed"):
         read_progress(tmp_path / "progress.pt", identity="you")
 
 

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import ClassVar
 
 import numpy as np
@@ -233,5 +234,14 @@ def _spread(
 
 def digest(samples: Sequence[Sample]) -> str:
     """SHA-256 over the sorted (digest of the file, label) pairs: the same data give the same digest anywhere."""
-    pairs = sorted(f"{sample.open().digest} {sample.label}" for sample in samples)
-    return hashlib.sha256("\n".join(pairs).encode()).hexdigest()
+    return digest_parts({"all": samples})[0]
+
+
+def digest_parts(parts: Mapping[str, Sequence[Sample]]) -> tuple[str, dict[str, str]]:
+    """`digest` of all samples together, whatever part they are in, and of each part; every file is read once."""
+    pairs = {name: [f"{each.open().digest} {each.label}" for each in samples] for name, samples in parts.items()}
+    return _hashed(list(chain(*pairs.values()))), {name: _hashed(held) for name, held in pairs.items()}
+
+
+def _hashed(pairs: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(sorted(pairs)).encode()).hexdigest()

@@ -19,17 +19,20 @@ from vidence.training.schedule import Schedule
 _NAMED = ("vidence", "torch", "lightning", "numpy", "av", "opencv-python-headless", "scikit-learn")
 
 
-def fit_identity(detector: Detector, schedule: Schedule, data: str, seed: int) -> str:
-    """SHA-256 of all that decides the result but the number of epochs, which a resumed fit may raise.
+def fit_identity(detector: Detector, schedule: Schedule, parts: Mapping[str, str], seed: int, *, precision: str) -> str:
+    """SHA-256 of all that decides the result but the number of epochs, which a resumed fit may raise; one cycle of the
+    rate spans them all, so there they count too.
 
-    `detector` is untrained, `data` the digest of the samples.
+    `detector` is untrained, `parts` are the digests of what it learns from and of what says which epoch is kept,
+    `precision` is the arithmetic of the training.
     """
     facts = {
         "detector": detector.spec,
         "start": detector.weights_digest,
-        "schedule": asdict(replace(schedule, epochs=1)),
-        "data": data,
+        "schedule": asdict(schedule if schedule.course == "one-cycle" else replace(schedule, epochs=1)),
+        "parts": dict(parts),
         "seed": seed,
+        "precision": precision,
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 

@@ -13,7 +13,7 @@ from torch import nn
 from vidence.errors import DataError
 from vidence.training.examples import Batches, Examples
 from vidence.training.freezing import freeze
-from vidence.training.loop import fast_precision, train
+from vidence.training.loop import Precision, fast_precision, train
 from vidence.training.prepared import PreparedView, find_directions, fixed_before_projection, prepared
 from vidence.training.progress_file import Progress
 from vidence.training.schedule import Schedule
@@ -47,9 +47,8 @@ def train_classifier(
             f"training needs clips to train and to validate on; got {len(examples.labels)} and {len(val.labels)}."
         )
     freeze(network, schedule.finetune or 0)
-    on_features = examples.entries[0][0].x.ndim == 3
-    whole = network
-    if on_features and fixed_before_projection(whole):
+    precision, whole = arithmetic(examples), network
+    if _on_features(examples) and fixed_before_projection(whole):
         examples, val, network = prepared(whole, examples), prepared(whole, val), PreparedView(whole)
         find_directions(whole, examples)
 
@@ -70,12 +69,21 @@ def train_classifier(
             resume=resume,
             bar=bar,
             callbacks=callbacks,
-            precision="32-true" if on_features else fast_precision(),
+            precision=precision,
             clip=1.0,
         )
     whole.requires_grad_(True)
     whole.eval()
     return progress
+
+
+def arithmetic(examples: Examples) -> Precision:
+    """In which number format a fit to these examples computes: on features that are there already, exactly."""
+    return "32-true" if _on_features(examples) else fast_precision()
+
+
+def _on_features(examples: Examples) -> bool:
+    return examples.entries[0][0].x.ndim == 3  # (w, t, f); pixels are (w, t, c, h, w)
 
 
 def _threads_for(network: nn.Module) -> int:

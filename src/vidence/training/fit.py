@@ -12,13 +12,13 @@ import torch
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from vidence import spec
-from vidence.datasets.dataset import Sample, digest
+from vidence.datasets.dataset import Sample, digest_parts
 from vidence.errors import SpecError
 from vidence.models.classifier_detector import ClassifierDetector, ClassifierSettings
 from vidence.scoring.thresholds import THRESHOLDS, BestF1, ThresholdRule
 from vidence.scoring.timeline import Curve, curve
 from vidence.training.account import fit_facts, fit_identity
-from vidence.training.classify import train_classifier
+from vidence.training.classify import arithmetic, train_classifier
 from vidence.training.examples import Examples, clip_means
 from vidence.training.film import Film, MovieWriter
 from vidence.training.schedule import Schedule, schedule_for
@@ -57,14 +57,15 @@ def fit(
     schedule = schedule or schedule_for(detector.settings, pretrained=weights is not None)
     schedule = schedule.asked(epochs=epochs, patience=patience)
     schedule = replace(schedule, finetune=finetuned(detector.settings, schedule))
-    data = digest([*samples, *val])
     parts = {"train": samples, "val": val}
+    data, digests = digest_parts(parts)
     callbacks = []
     examples = bench.examples(detector, samples, pixels=schedule.finetune != 0, versions=schedule.views)
     held = bench.examples(detector, val, pixels=schedule.finetune != 0)
     if film is not None:
         learns = schedule.finetune != 0 and hasattr(detector.network, "backbone")
         callbacks.append(_film(held, out / "film", learns=learns))
+    precision = f"{arithmetic(examples)} on {examples.entries[0][0].x.dtype}"  # features of bf16 are float16
     done = train_classifier(
         detector.network,
         examples,
@@ -72,7 +73,7 @@ def fit(
         schedule,
         classes=len(classes),
         seed=seed,
-        identity=fit_identity(detector, schedule, data, seed),
+        identity=fit_identity(detector, schedule, digests, seed, precision=precision),
         folder=out,
         resume=resume,
         bar=progress,

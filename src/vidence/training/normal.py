@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from vidence import spec
-from vidence.datasets.dataset import Dataset, Sample, digest
+from vidence.datasets.dataset import Dataset, Sample, digest_parts
 from vidence.errors import DataError, SpecError
 from vidence.models.ensemble import Ensemble, EnsembleNetwork
 from vidence.models.reconstruction import Learning
@@ -73,12 +73,13 @@ def fit_normal(
     options |= {"resume": resume, "progress": progress, "split_seed": split_seed, "precision": precision}
     again = partial(fit_normal, samples=samples, val=val, seed=seed, rule=rule, cache=cache, **options)
     members = _members(detector, again, out / "members")
-    data = digest([*samples, *val])
+    parts = {"train": samples, "val": val}
+    data, digests = digest_parts(parts)
     frames = FrameCache(cache, detector.fit, detector.windows.rate, settings.channels or 3)
     footage, held = frames.footages([samples, val], bar=progress)
     bench = _Bench(detector, footage, held, seed, precision or fast_precision())
     schedule = bench.schedule(schedule).asked(epochs=epochs, patience=patience)
-    done = Progress(fit_identity(detector, schedule, data, seed))
+    done = Progress(fit_identity(detector, schedule, digests, seed, precision=bench.precision))
     clips = bench.all(footage, schedule.batch)
     variance = begun(detector, clips)
     if isinstance(detector.network, Learning):
@@ -86,7 +87,7 @@ def fit_normal(
     elif any(each.requires_grad for each in detector.network.parameters()):
         done = bench.train(schedule, done.identity, out=out, resume=resume, bar=progress)
     detector.remember(None)
-    facts = fit_facts(schedule, done, data, {"train": samples, "val": val}, seed, split_seed)
+    facts = fit_facts(schedule, done, data, parts, seed, split_seed)
     detector.facts = facts | bench.facts(done) | members
     detector = ended(detector, clips, variance, seed=seed)
     if detector.network.reconstructs:

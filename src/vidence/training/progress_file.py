@@ -64,7 +64,8 @@ def read_progress(path: Path, *, identity: str) -> Progress | None:
         )
     if held["identity"] != identity:
         raise WeightsError(
-            f"{path} belongs to a fit with other settings, data or seed, so it cannot be resumed. "
-            "Give the same settings again, start anew without resume, or choose another folder."
+            f"{path} belongs to a fit with other settings, data, parts of it, seed or arithmetic (or, of one cycle, "
+            "other epochs), so it cannot be resumed. Give the same again, start anew without resume, or choose another "
+            "folder."
         )
     return Progress(**held)
