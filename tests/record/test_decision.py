@@ -161,11 +161,23 @@ def test_a_review_is_a_value_with_an_id() -> None:
     review = Review(record="a" * 64, reviewer="r7", verdict="override", reason="a shadow", seen=("movie",))
     assert Review.from_payload(json.loads(canonical(review.payload()))) == review
     assert review.id != replace(review, verdict="confirm").id
+    later = replace(review, supersedes="b" * 64)
+    assert Review.from_payload(json.loads(canonical(later.payload()))) == later
+    assert (review.payload()["schema"], later.payload()["schema"]) == (1, 2)
+    assert "supersedes" not in review.payload()["review"]  # written as before, with the id it had
+    with pytest.raises(StoreError, match="newer vidence"):
+        Review.from_payload(later.payload() | {"schema": 3})
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
-    [({"verdict": "yes"}, "confirm, override, unclear"), ({"reason": " "}, "reason"), ({"record": "a"}, "SHA-256")],
+    [
+        ({"verdict": "yes"}, "confirm, override, unclear"),
+        ({"reason": " "}, "reason"),
+        ({"record": "a"}, "SHA-256"),
+        ({"reviewer": ""}, "name"),
+        ({"supersedes": "a"}, "SHA"),
+    ],
 )
 def test_a_bad_review_is_refused(change: dict[str, Any], said: str) -> None:
     good = {"record": "a" * 64, "reviewer": "r7", "verdict": "confirm", "reason": "seen"}

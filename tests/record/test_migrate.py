@@ -39,7 +39,8 @@ def test_a_store_of_the_first_form_is_brought_up_to_date(old: Path, decision: Ca
     assert store.verify(HEAD).problems == ()
     first, erased, night = store.records()
     assert first.readable() == decision()
-    assert first.reviews[0].reason == "too dark"
+    assert first.in_force is not None
+    assert first.in_force.reason == "too dark"
     assert erased.erased == "asked"
     assert night.writer == "night"
     store.append(decision("later.mp4"))

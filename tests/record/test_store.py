@@ -80,11 +80,43 @@ def test_a_review_is_a_row_that_points_at_a_record(store: Store, decision: Make)
     before = store.get(made).readable()
     said = review_of(made)
     assert store.review(said) == said.id
-    assert store.get(made).reviews == (said,)
+    assert store.get(made).in_force == said
+    assert [each.id for each in store.get(made).reviews] == [said.id]
     assert store.get(made).readable() == before
     assert store.head()[0] == 2
     with pytest.raises(StoreError, match="must hold the record"):
         store.review(review_of("f" * 64))
+
+
+def test_a_judgement_is_superseded_by_the_next_and_never_edited(store: Store, decision: Make) -> None:
+    made = store.append(decision())
+    confirm, override = review_of(made), review_of(made, verdict="override", reviewer="r8")
+    first = store.review(confirm)
+    assert store.review(confirm) == first  # said twice in a row, it is one row
+    second = store.review(override)
+    assert store.review(override) == second
+    third = store.review(confirm)  # back again: a judgement of its own, or the second would stay in force
+    entry = store.get(made)
+    assert [each.id for each in entry.reviews] == [first, second, third]
+    told = [each.review for each in entry.reviews if each.review is not None]
+    assert [each.supersedes for each in told] == [None, first, second]
+    assert told[0] == confirm
+    assert entry.in_force == told[2] == replace(confirm, supersedes=second)
+    assert store.head()[0] == 4
+    assert store.verify().ok
+    with pytest.raises(StoreError, match="must supersede the one in force"):
+        store.review(replace(override, supersedes=first))
+    store.erase(third, "free text about a person")
+    assert store.get(made).in_force is None  # and not the one before
+    assert store.get(made).reviews[2].erased == "free text about a person"
+
+
+def test_a_shared_file_stays_until_its_last_record_goes(store: Store, decision: Make) -> None:
+    both = {"w/maps.npz": "d" * 64}
+    first = store.append(decision(files={**both, "w/1.png": "d" * 64}))
+    second = store.append(decision(value=0.8, files=both))
+    assert store.erase(first[:20], "asked") == ("w/1.png",)
+    assert store.erase(second, "asked") == ("w/maps.npz",)
 
 
 def test_a_correction_is_a_record_that_names_another(store: Store, decision: Make) -> None:
@@ -106,7 +138,8 @@ def test_erasing_removes_the_content_and_keeps_the_chain(store: Store, full_reco
     assert store.erase(opinion, "free text about a person") == ()
     entry = store.get(made)
     assert entry.erased == "asked by the person shown"
-    assert (entry.record, entry.reviews, entry.place, entry.fault) == (None, (), {}, None)
+    assert (entry.record, entry.in_force, entry.place, entry.fault) == (None, None, {}, None)
+    assert [(each.review, each.erased) for each in entry.reviews] == [(None, "free text about a person")]
     with pytest.raises(StoreError, match=r"erased \(asked by the person shown\)"):
         entry.readable()
     checked = store.verify(head)
@@ -127,7 +160,7 @@ def test_what_was_erased_is_not_written_again(store: Store, decision: Make) -> N
     assert store.verify().ok
 
 
-@pytest.mark.parametrize(("which", "reason", "said"), [("f" * 64, "asked", "holds no record"), (None, " ", "reason")])
+@pytest.mark.parametrize(("which", "reason", "said"), [("f" * 64, "asked", "found: none"), (None, " ", "reason")])
 def test_an_erasure_needs_a_record_and_a_reason(
     store: Store, decision: Make, which: str | None, reason: str, said: str
 ) -> None:

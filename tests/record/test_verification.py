@@ -169,6 +169,15 @@ def test_a_removed_payload_is_found(store: Store) -> None:
     assert "no later row says that it was erased" in " ".join(store.verify().problems)
 
 
+def test_nothing_is_added_to_a_store_that_does_not_hold_together(store: Store) -> None:
+    store.verify().required()
+    forge(store, "DELETE FROM body")
+    with pytest.raises(
+        StoreError, match=r"row 1 .* its payload is missing.* \(\d+ more problems\) Run: vidence verify"
+    ):
+        store.verify().required()
+
+
 def test_an_erased_payload_that_came_back_is_found(store: Store, decision: Make) -> None:
     erased = decision("2.mp4").id
     forge(store, f"INSERT INTO body VALUES ('{erased}', x'00')")

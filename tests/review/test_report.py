@@ -289,8 +289,49 @@ def test_what_is_done_without_a_person_is_said(
 
 
 def test_a_judgement_is_shown(store: Store, make_alarm: Make) -> None:
-    store.review(Review(record=make_alarm().id, reviewer="r7", verdict="override", reason="tying a shoe"))
-    assert "Overruled by a person (r7): tying a shoe" in report(store)[1]
+    store.review(Review(record=make_alarm().id, reviewer="r7", verdict="confirm", reason="a fall"))
+    said = Review(record=make_alarm().id, reviewer="r8", verdict="override", reason="a <b>shoe</b>", second="r9")
+    store.review(replace(said, contest="letter 4"))
+    later, before = (
+        r"\d{4}-\d\d-\d\d, \d\d:\d\d UTC: " + each for each in (r"a <b>shoe</b> \(objection letter 4\)", "a fall")
+    )
+    tags, words = report(store)
+    assert re.search(f"Overruled by r8 with r9 , {later} Before that: Confirmed by r7 , {before}", words)
+    assert "b" not in {tag for tag, _ in tags.tags}
+
+
+def test_a_judgement_of_what_is_shown_in_a_line_is_shown(store: Store, make_quiet: Make) -> None:
+    store.review(Review(record=make_quiet().id, reviewer="r7", verdict="override", reason="the gate was forced"))
+    assert re.search(r"Overruled by r7 , [\d-]+, [\d:]+ UTC: the gate was forced", report(store)[1])
+
+
+def test_an_erased_judgement_is_not_silently_the_one_before(store: Store, make_alarm: Make) -> None:
+    store.review(Review(record=make_alarm().id, reviewer="r7", verdict="confirm", reason="a fall"))
+    later = store.review(Review(record=make_alarm().id, reviewer="r8", verdict="override", reason="my neighbour"))
+    store.erase(later, "names a person")
+    words = report(store)[1]
+    assert re.search(r"A judgement of .* was erased. Reason given: names a person Before that: Confirmed by r7", words)
+    assert "neighbour" not in words
+
+
+def test_a_judged_record_is_not_replaced_by_a_new_explanation(store: Store, make_alarm: Make) -> None:
+    made = make_alarm()
+    store.review(Review(record=made.id, reviewer="r7", verdict="override", reason="tying a shoe"))
+    again = store.append(replace(made, evidence=(replace(made.evidence[0], explainer="grad-cam"),)))
+    words = report(store)[1]
+    assert "tying a shoe" in words
+    assert made.id in words
+    assert again in words
+
+
+def test_how_many_alarms_wait_is_said(store: Store, make_alarm: Make) -> None:
+    assert "2 alarms wait for a person's judgement" in report(store)[1]
+    first, second, _ = store.records()
+    for record, verdict in ((first, "confirm"), (second, "unclear")):
+        store.review(Review(record=record.id, reviewer="r7", verdict=verdict, reason="seen"))  # type: ignore[arg-type]
+    assert "1 alarm waits for a person's judgement" in report(store)[1]
+    store.review(Review(record=second.id, reviewer="r7", verdict="override", reason="seen again"))
+    assert "A person has judged every alarm" in report(store)[1]
 
 
 def test_the_same_store_gives_the_same_bytes(store: Store) -> None:

@@ -12,11 +12,10 @@ from vidence.errors import StoreError
 from vidence.record.conditions import ModelFacts, Occasion, Outcome, Proposal, Reading
 from vidence.record.evidence import Evidence
 from vidence.record.facts import Detection, Event
-from vidence.record.plain import plain, revive
+from vidence.record.plain import LATER, plain, revive
 from vidence.record.provenance import DIGEST, digest, source_name
 
-SCHEMAS = (1, 2)  # 2: an explanation may hold its short check, `Evidence.trust`
-REVIEW_SCHEMA = 1
+SCHEMAS = (1, 2)  # 2: an explanation may hold its short check, `Evidence.trust`; a review what it `supersedes`
 RESERVED = ("quality", "data_protection", "review")  # methods.md E, lines 14 to 16: null in schemas 1 and 2
 
 
@@ -86,10 +85,7 @@ class DecisionRecord:
     @classmethod
     def from_payload(cls, payload: Any) -> DecisionRecord:
         """Read a payload back. Raises `StoreError` for another schema or for fields that do not fit."""
-        schema = payload.get("schema") if isinstance(payload, Mapping) else None
-        if schema not in SCHEMAS:
-            known = " or ".join(map(str, SCHEMAS))
-            raise StoreError(f"a record must have schema {known}; got {schema!r}. A newer vidence may have written it.")
+        schema = _schema("record", payload)
         facts = dict(_object(payload, "facts"))
         lineage = dict(_object(facts, "lineage"))
         for name in (*RESERVED, "derived", "lineage"):
@@ -111,7 +107,8 @@ VERDICTS = ("confirm", "override", "unclear")
 class Review:
     """A person's judgement of a record. `reviewer` is a pseudonym, `opened_at` when the case was opened (ISO 8601; the
     time of deciding is the chain row's), `seen` what was looked at before judging, `second` the pseudonym of a second
-    reviewer, `contest` the reference of a person's objection.
+    reviewer, `contest` the reference of a person's objection, `supersedes` the id of the judgement that was in force
+    before, which `Store.review` fills in.
     """
 
     record: str
@@ -122,13 +119,18 @@ class Review:
     seen: tuple[str, ...] = ()
     second: str | None = None
     contest: str | None = None
+    supersedes: str | None = field(default=None, metadata=LATER)
 
     def __post_init__(self) -> None:
         _check_digest("review.record", self.record)
+        if self.supersedes is not None:
+            _check_digest("review.supersedes", self.supersedes)
         if self.verdict not in VERDICTS:
             raise StoreError(f"a verdict must be one of {', '.join(VERDICTS)}; got {self.verdict!r}.")
-        if not self.reviewer.strip() or not self.reason.strip():
-            raise StoreError("a review must name its reviewer (a pseudonym will do) and give a reason; one is empty.")
+        if not self.reviewer.strip():
+            raise StoreError("a review must name its reviewer; got an empty name. A pseudonym will do.")
+        if not self.reason.strip():
+            raise StoreError("a review must give its reason; got none. Say in a sentence what was seen.")
 
     @property
     def id(self) -> str:
@@ -137,12 +139,13 @@ class Review:
 
     def payload(self) -> dict[str, Any]:
         """Plain values."""
-        return {"schema": REVIEW_SCHEMA, "review": plain(self)}
+        return {"schema": 1 if self.supersedes is None else 2, "review": plain(self)}
 
     @classmethod
     def from_payload(cls, payload: Any) -> Review:
-        """Read a payload back."""
-        return revive(cls, payload.get("review") if isinstance(payload, Mapping) else None, "review")
+        """Read a payload back. Raises `StoreError` for another schema or for fields that do not fit."""
+        _schema("review", payload)
+        return revive(cls, payload.get("review"), "review")
 
 
 def parsed(body: bytes) -> Any:
@@ -151,6 +154,14 @@ def parsed(body: bytes) -> Any:
         return json.loads(body)
     except ValueError as error:
         raise StoreError(f"a stored payload must be JSON; {error}.") from error
+
+
+def _schema(what: str, payload: Any) -> int:
+    found = payload.get("schema") if isinstance(payload, Mapping) else None
+    if found not in SCHEMAS:
+        known = " or ".join(map(str, SCHEMAS))
+        raise StoreError(f"a {what} must have schema {known}; got {found!r}. A newer vidence may have written it.")
+    return int(found)
 
 
 def _object(payload: Mapping[str, Any], name: str) -> Mapping[str, Any]:

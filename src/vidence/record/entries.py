@@ -16,9 +16,22 @@ from vidence.record.tables import body, chain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reviewed:
+    """A person's judgement as the store holds it: its id, when it was written (UTC, ISO 8601), and the `review`, which
+    is None when it was `erased` (the reason).
+    """
+
+    id: str
+    made_at: str
+    review: Review | None
+    erased: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
     """A record as the store holds it. `record` is None when it was `erased` (the reason) or has a `fault` (altered);
-    `place` says where source and detector lay on the machine that wrote it; `corrected_by` names a later record.
+    `place` says where source and detector lay on the machine that wrote it; `corrected_by` names a later record. Of
+    the `reviews` each supersedes the one before it.
     """
 
     id: str
@@ -27,10 +40,15 @@ class Entry:
     made_at: str
     record: DecisionRecord | None
     place: Mapping[str, str] = field(default_factory=dict)
-    reviews: tuple[Review, ...] = ()
+    reviews: tuple[Reviewed, ...] = ()
     corrected_by: str | None = None
     erased: str | None = None
     fault: str | None = None
+
+    @property
+    def in_force(self) -> Review | None:
+        """The last judgement; None: nobody has judged, or what was said last is erased."""
+        return self.reviews[-1].review if self.reviews else None
 
     def readable(self) -> DecisionRecord:
         """The record, or a `StoreError` that says why it cannot be read."""
@@ -53,9 +71,6 @@ def entry(connection: sql.Connection, held: Any) -> Entry:
             record = DecisionRecord.from_payload(content(connection, held.payload))
         except StoreError as error:
             fault = str(error)
-    about = sql.select(chain).where(chain.c.subject == held.payload, chain.c.kind == "review")
-    told = connection.execute(about.order_by(chain.c.position)).all()
-    reviews = [_review(connection, each.payload) for each in told]
     return Entry(
         id=held.payload,
         position=held.position,
@@ -63,7 +78,7 @@ def entry(connection: sql.Connection, held: Any) -> Entry:
         made_at=held.made_at,
         record=record,
         place=_place(connection, held),
-        reviews=tuple(each for each in reviews if each is not None),
+        reviews=tuple(_reviewed(connection, each) for each in judgements(connection, held.payload)),
         corrected_by=_correction(connection, held),
         erased=erased,
         fault=fault,
@@ -92,6 +107,25 @@ def erasure(connection: sql.Connection, subject: str) -> str | None:
     return None if found is None else str(content(connection, found)["erase"]["reason"])
 
 
+def named(connection: sql.Connection, which: str, *kinds: str) -> Any:
+    """The table row of one of the `kinds` whose id is `which`, or the only one that starts with it."""
+    what = " or ".join(kinds)
+    if len(which) < 4 or set(which) - set("0123456789abcdef"):
+        raise StoreError(f"a {what} is named by at least four digits of its id (0-9, a-f); got {which!r}.")
+    wanted = chain.c.kind.in_(kinds), chain.c.payload >= which, chain.c.payload < which + "g"
+    rows = connection.execute(sql.select(chain).where(*wanted).limit(5)).all()
+    if len(rows) != 1:
+        found = ", ".join(row.payload[: len(which) + 8] for row in rows) or "none"
+        raise StoreError(f"exactly one {what} id must start with {which}; found: {found}.")
+    return rows[0]
+
+
+def judgements(connection: sql.Connection, record: str) -> list[Any]:
+    """The table rows of what people said of a record, in their order."""
+    about = sql.select(chain).where(chain.c.subject == record, chain.c.kind == "review")
+    return list(connection.execute(about.order_by(chain.c.position)))
+
+
 def must_hold(connection: sql.Connection, record: str) -> None:
     """Refuse to write about a record that is not here."""
     wanted = chain.c.payload == record, chain.c.kind == "record"
@@ -108,8 +142,10 @@ def known(connection: sql.Connection, payload: str) -> bool:
     return held is not None
 
 
-def _review(connection: sql.Connection, payload: str) -> Review | None:
-    return None if erasure(connection, payload) is not None else Review.from_payload(content(connection, payload))
+def _reviewed(connection: sql.Connection, held: Any) -> Reviewed:
+    erased = erasure(connection, held.payload)
+    review = None if erased is not None else Review.from_payload(content(connection, held.payload))
+    return Reviewed(id=held.payload, made_at=held.made_at, review=review, erased=erased)
 
 
 def _place(connection: sql.Connection, held: Any) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from vidence.errors import OutputError, StoreError
 from vidence.record import migrate
 from vidence.record.chain import FIRST, Heads, Row, check_key
 from vidence.record.decision import DecisionRecord, Review, parsed
-from vidence.record.entries import Entry, entry, known, must_hold, row_of
+from vidence.record.entries import Entry, entry, judgements, known, must_hold, named, row_of
 from vidence.record.provenance import canonical, digest
 from vidence.record.tables import Connections, body, chain
 from vidence.record.verification import Verification, verified
@@ -71,30 +72,39 @@ class Store:
         return made
 
     def review(self, review: Review) -> str:
-        """Write a person's judgement of a record and return its id; the record stays as it is."""
-        payload = review.payload()
+        """Write a person's judgement of a record and return its id; the record stays as it is.
+
+        The judgement that was in force is superseded: the new one names it. The same one twice in a row is one.
+        """
         with self._connections.writing() as connection:
             must_hold(connection, review.record)
-            if not known(connection, digest(payload)):
-                self._add(connection, "review", review.record, payload)
-        return digest(payload)
+            before: list[str | None] = [None, None]
+            before += [row.payload for row in judgements(connection, review.record)]
+            if review.supersedes not in (None, before[-1]):
+                raise StoreError("a review must supersede the one in force; it names another. Leave it to the store.")
+            again, said = (replace(review, supersedes=each) for each in before[-2:])
+            if again.id == before[-1] and known(connection, again.id):
+                return again.id
+            self._add(connection, "review", review.record, said.payload())
+        return said.id
 
     def erase(self, which: str, reason: str) -> tuple[str, ...]:
-        """Remove the content of a record or review (full id); its digest, and a row with the reason, stay.
+        """Remove the content of a record or review (id or unique prefix); its digest, and a row with the reason, stay.
 
-        Returns the names of files that the record listed: they lie beside the store and are the caller's to delete.
+        Returns the names of its files that no other record lists: they lie beside the store, and are the caller's to
+        delete.
         """
         if not reason.strip():
             raise StoreError("an erasure must give its reason; got none.")
         with self._connections.writing() as connection:
-            row = connection.execute(sql.select(chain).where(chain.c.payload == which, chain.c.kind != "erase")).first()
-            if row is None or not known(connection, which):
-                raise StoreError(f"the store holds no record or review {which[:12]!r} to erase. Give the full id.")
-            content = connection.execute(sql.select(body.c.content).where(body.c.digest == which)).scalar()
-            self._add(connection, "erase", which, {"schema": 1, "erase": {"subject": which, "reason": reason}})
+            row = named(connection, which, "record", "review")
+            known(connection, row.payload)  # refuses what was erased before
+            files = _files(connection, chain.c.payload == row.payload)
+            stone = {"schema": 1, "erase": {"subject": row.payload, "reason": reason}}
+            self._add(connection, "erase", row.payload, stone)
             gone = [each for each in (row.payload, row.place) if each]
             connection.execute(sql.delete(body).where(body.c.digest.in_(gone)))
-        return _files_of(content)
+            return tuple(sorted(files - _files(connection, sql.true()))) if files else ()
 
     def records(self) -> Iterator[Entry]:
         """All records in the order they were written."""
@@ -111,15 +121,8 @@ class Store:
 
     def get(self, which: str) -> Entry:
         """The record with this id, or with the only id that starts with `which` (at least four digits)."""
-        if len(which) < 4 or set(which) - set("0123456789abcdef"):
-            raise StoreError(f"a record is named by at least four digits of its id (0-9, a-f); got {which!r}.")
         with self._connections.reading() as connection:
-            wanted = chain.c.kind == "record", chain.c.payload >= which, chain.c.payload < which + "g"
-            rows = connection.execute(sql.select(chain).where(*wanted).limit(5)).all()
-            if len(rows) != 1:
-                found = ", ".join(row.payload[: len(which) + 8] for row in rows) or "none"
-                raise StoreError(f"exactly one record id must start with {which}; found: {found}.")
-            return entry(connection, rows[0])
+            return entry(connection, named(connection, which, "record"))
 
     def head(self) -> tuple[int, str]:
         """How many rows there are, and the digest that stands for them all: note it where others cannot change it."""
@@ -194,6 +197,8 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _files_of(content: bytes | None) -> tuple[str, ...]:
-    held = parsed(content) if content else {}
-    return tuple(sorted(held.get("files", {})))
+def _files(connection: sql.Connection, which: sql.ColumnElement[bool]) -> set[str]:
+    """The files that some of the records list."""
+    joined = sql.select(body.c.content).join(chain, chain.c.payload == body.c.digest)
+    held = connection.execute(joined.where(chain.c.kind == "record", which)).scalars()
+    return {name for content in held for name in parsed(content).get("files", {})}

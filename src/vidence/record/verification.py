@@ -31,6 +31,13 @@ class Verification:
         """Whether nothing wrong was found."""
         return not self.problems
 
+    def required(self) -> None:
+        """Raise `StoreError` where something wrong was found: nothing is to be added to such a store."""
+        if self.problems:
+            first, rest = self.problems[0], len(self.problems) - 1
+            more = f" ({rest} more problems)" if rest else ""
+            raise StoreError(f"a store must hold together before anything is added; {first}{more} Run: vidence verify")
+
 
 class _Walk:
     """The state of going through the rows in their order."""

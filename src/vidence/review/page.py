@@ -16,6 +16,7 @@ from vidence.record.verification import Verification
 from vidence.review import short_check, wording
 from vidence.review.drawing import Bar, Chart, bars, curve, profile, scale
 from vidence.review.pictures import Embedded, embedded
+from vidence.review.queue import current, excess, waiting
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,8 @@ class Case:
 @dataclass(frozen=True, slots=True)
 class Page:
     """All of a report. `alarms` and `others` (explained without an alarm) are shown in full, `quiet` and `left` (more
-    alarms than fit) in a line each; `gone` are records that were erased or altered.
+    alarms than fit) in a line each; `gone` are records that were erased or altered; `waiting` counts the alarms that
+    nobody has judged.
     """
 
     summary: str
@@ -73,6 +75,7 @@ class Page:
     quiet: tuple[Case, ...]
     left: tuple[Case, ...]
     gone: tuple[Entry, ...]
+    waiting: int
     models: tuple[DecisionRecord, ...]
     checked: Verification
     until: str | None
@@ -80,10 +83,10 @@ class Page:
 
 def page(entries: Sequence[Entry], checked: Verification, *, folder: Path, most: int) -> Page:
     """Sort entries into what is shown in full and what in a line; pictures are read from `folder`."""
-    told = _newest([entry for entry in entries if entry.record is not None])
+    told = current(entries)
     alarms = [entry for entry in told if entry.readable().detection.anomalous]
     calm = [entry for entry in told if not entry.readable().detection.anomalous]
-    strongest = sorted(alarms, key=lambda entry: -_excess(entry.readable()))[:most]
+    strongest = sorted(alarms, key=lambda entry: -excess(entry.readable()))[:most]
     full = {entry.id for entry in strongest} | {entry.id for entry in calm if entry.readable().evidence}
     cases = {entry.id: case(entry, folder=folder if entry.id in full else None) for entry in told}
     sources = len({entry.readable().detection.clip.digest for entry in told})
@@ -95,6 +98,7 @@ def page(entries: Sequence[Entry], checked: Verification, *, folder: Path, most:
         quiet=tuple(cases[entry.id] for entry in calm if entry.id not in full),
         left=tuple(cases[entry.id] for entry in alarms if entry.id not in full),
         gone=tuple(entry for entry in entries if entry.record is None),
+        waiting=len(waiting(told)),
         models=_models(told),
         checked=checked,
         until=max((entry.made_at for entry in entries), default=None),
@@ -142,23 +146,6 @@ def _why(record: DecisionRecord, evidence: Evidence, folder: Path) -> Why:
     )
 
 
-def _newest(entries: Sequence[Entry]) -> list[Entry]:
-    """Without records whose correction is shown too; one per decision of a model on an event: where it is there with
-    and without an explanation (scored, then explained), the explained one.
-    """
-    kept: dict[tuple[str, ...], Entry] = {}
-    present = {entry.id for entry in entries}
-    for entry in entries:
-        record = entry.readable()
-        if entry.corrected_by in present:
-            continue
-        about = record.event or record.detection.clip.digest
-        same = (about, record.detection.weights, str(record.detection.clip.first))
-        if same not in kept or len(record.evidence) >= len(kept[same].readable().evidence):
-            kept[same] = entry
-    return sorted(kept.values(), key=lambda entry: entry.position)
-
-
 def _models(entries: Iterable[Entry]) -> tuple[DecisionRecord, ...]:
     """One record for each model in force with its threshold."""
     held: dict[tuple[str, float], DecisionRecord] = {}
@@ -166,10 +153,6 @@ def _models(entries: Iterable[Entry]) -> tuple[DecisionRecord, ...]:
         record = entry.readable()
         held.setdefault((record.detection.weights, record.detection.threshold), record)
     return tuple(held.values())
-
-
-def _excess(record: DecisionRecord) -> float:
-    return record.detection.value - record.detection.threshold
 
 
 def _stretches(record: DecisionRecord) -> tuple[Event, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
-from vidence.record.decision import DecisionRecord
+from vidence.record.decision import DecisionRecord, Review
 from vidence.record.evidence import Evidence
 from vidence.record.timecode import timecode
 
@@ -33,6 +33,20 @@ GLOSS = {
     "clips": "how many clips were judged",
     "auc": "chance that an anomalous clip scores above a normal one; .5 is guessing",
 }
+
+
+VERDICTS = {"confirm": "Confirmed", "override": "Overruled", "unclear": "Left open"}
+
+
+def verdict(review: Review) -> str:
+    """What was judged, and by whom."""
+    second = f" with {review.second}" if review.second else ""
+    return f"{VERDICTS[review.verdict]} by {review.reviewer}{second}"
+
+
+def moment(written: str) -> str:
+    """A time of writing (ISO 8601, UTC) to the minute."""
+    return f"{written[:10]}, {written[11:16]} UTC"
 
 
 def span(first_s: float, last_s: float) -> str:
