@@ -153,3 +153,25 @@ def test_what_is_said_of_keys_is_said_of_keys_that_exist():
 @pytest.mark.parametrize("key", TABLE)
 def test_works_without_arguments(key):
     assert TABLE[key]() == TABLE[key]()
+
+
+@pytest.mark.parametrize("key", TABLE)
+def test_a_score_pinned_on_a_batch_knows_of_each_clip_what_it_knows_of_one(key):
+    model, x = made(Autoencoder).eval(), torch.rand(2, 3, 5, 14, 12)
+    explainer = TABLE[key].quick()
+    if is_refused(key, model, x) or "reconstruction" in REFUSED_BESIDES.get(key, set()):
+        return
+    score = SquaredError(frame=4, mode="fixed")
+    together = explainer.attribute(model, x, score.pin(model(x), x))
+    flags: list[str] = []
+    for place in range(2):
+        clip = x[place : place + 1]
+        alone = explainer.attribute(model, clip, score.pin(model(clip), clip))
+        scale = float(alone.values.abs().max())
+        torch.testing.assert_close(together.values[place : place + 1], alone.values, rtol=1e-4, atol=1e-4 * scale)
+        flags += alone.certificate.flags
+        for name, value in alone.extra.items():
+            if value is None or isinstance(value, str | tuple | int):
+                assert together.extra[name][place] == value, name
+        assert alone.extra.keys() == together.extra.keys()
+    assert set(together.certificate.flags) == set(flags)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from vidence.errors import ShapeError, SpecError
 from vidence.models.reconstruction import ERRORS, Reconstruction, frame_errors
+from vidence.scoring.score import is_sum_over_pixels, places_of
 from vidence.scoring.scores import SCORES, Pinnable, has_places, pinned
 from vidence.spec import build, line
 
@@ -136,3 +137,43 @@ def test_what_a_score_cannot_be_is_refused() -> None:
             score(wrong)
     with pytest.raises(ShapeError, match="Reconstruction"):
         score("squared-error")(torch.zeros(1, 2), clips(1))
+
+
+def two_heads(x: Tensor) -> Reconstruction:
+    """Reconstructs all frames and predicts from the second on."""
+    prediction = Reconstruction(x[:, :, :-1] * 0.5, first_frame=1)
+    return Reconstruction(x * 0.9, distance=x.mean(dim=(1, 3, 4)), prediction=prediction)
+
+
+def test_a_sum_of_parts_with_other_frames_counts_the_frames_of_each() -> None:
+    x = torch.rand(2, 3, 4, 16, 15)
+    parts = "squared-error(part='prediction'), ssim(frame=0), absolute-error(frame=(1, 3))"
+    added = score(f"sum(of=[{parts}], weights=[2, 1, 1])")
+    output = two_heads(x)
+    assert added.scored(output) == (0, 4)
+    frames = added.frames(output, x)
+    torch.testing.assert_close(frames.sum(dim=1), added(output, x))
+    torch.testing.assert_close(frames[:, 0], score("ssim(frame=0)")(output, x))
+    torch.testing.assert_close(frames[:, 3], 2 * score("squared-error(part='prediction', frame=3)")(output, x))
+    assert score("sum(of=[ssim(frame=1), psnr(frame=2)])").scored(output) == (1, 3)
+
+
+@pytest.mark.parametrize(
+    ("line", "places"),
+    [
+        ("sum(of=[squared-error, ssim])", "all"),
+        ("sum(of=[squared-error, centre-distance])", "some"),
+        ("sum(of=[centre-distance, psnr])", "none"),
+        ("sum(of=[sum(of=[ssim, centre-distance]), psnr])", "some"),
+        ("psnr", "other"),
+    ],
+)
+def test_how_much_of_a_score_its_density_sums_to(line: str, places: str) -> None:
+    asked, x = score(line), torch.rand(2, 3, 4, 16, 15)
+    for each in (asked, asked.pin(two_heads(x), x)):
+        assert places_of(each) == places
+        assert has_places(each) == (places != "none")
+        assert is_sum_over_pixels(each) == (places == "all")
+    if places != "none":
+        found = asked.density(two_heads(x), x).sum(dim=(1, 2, 3))
+        assert torch.allclose(found, asked(two_heads(x), x)) == (places == "all")

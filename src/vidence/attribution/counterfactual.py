@@ -30,7 +30,7 @@ from vidence.models.detector import Detector
 from vidence.models.reconstruction import Reconstruction
 from vidence.record.facts import Certificate
 from vidence.scoring.operating import operating_threshold
-from vidence.scoring.score import ScoreFunction, frames_of, is_sum_over_pixels
+from vidence.scoring.score import ScoreFunction, frames_of, has_frames, is_sum_over_pixels
 
 _WORDS = {
     "reconstruction": "what the network expected",
@@ -138,7 +138,7 @@ class CounterfactualBox(Explainer):
         if self.threshold is not None:
             frames = 1
             if self.per == "frame":
-                if not hasattr(subject.score, "frames"):
+                if not has_frames(subject.score):
                     raise ExplainError("per='frame' needs a score with a value per frame; this one has none.")
                 frames = frames_of(subject.score, subject.output, subject.x).shape[1]
             return self.threshold * frames, flags

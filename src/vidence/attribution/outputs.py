@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vidence.errors import ShapeError
-from vidence.scoring.scores import Pinnable, Placed, ScoreFunction, has_places
+from vidence.scoring.score import Around, Pinnable, ScoreFunction
 
 SHORT = (torch.float16, torch.bfloat16)
 
@@ -35,43 +35,26 @@ def of_clip(score: ScoreFunction, place: int, n: int) -> ScoreFunction:
     """The score of one clip out of n. A score may have been pinned on all n, row-major: it is shown n equal blocks."""
     if n == 1 or isinstance(score, Pinnable):
         return score
-
-    return _OfPlacedClip(score, place, n) if has_places(score) else _OfClip(score, place, n)
-
-
-@dataclass(frozen=True, eq=False)
-class _OfClip:
-    score: ScoreFunction
-    place: int
-    n: int
-
-    def __call__(self, output: Any, x: Tensor) -> Float[Tensor, " rows"]:
-        values = self.score(*_repeated(output, x, self.n))
-        return one_each(values, self.n * len(x))[self.place * len(x) :][: len(x)]
+    return _OfClip(score, place, n)
 
 
 @dataclass(frozen=True, eq=False)
-class _OfPlacedClip:
-    score: Placed
+class _OfClip(Around):
+    """`score` of the clip at `place` out of `n`."""
+
     place: int
     n: int
 
-    def __call__(self, output: Any, x: Tensor) -> Float[Tensor, " rows"]:
-        return _OfClip(self.score, self.place, self.n)(output, x)
+    def shown(self, output: Any, x: Tensor) -> tuple[Any, Tensor]:
+        """`n` equal blocks of rows."""
+        blocks = mapped(output, lambda part: part.repeat(self.n, *[1] * (part.ndim - 1)))
+        return blocks, x.repeat(self.n, *[1] * (x.ndim - 1))
 
-    @property
-    def complete(self) -> bool:
-        """Whether the density over pixels sums to the score."""
-        return getattr(self.score, "complete", True)
-
-    def density(self, output: Any, x: Tensor) -> Float[Tensor, "rows t h w"]:
-        """The score per pixel."""
-        return self.score.density(*_repeated(output, x, self.n))[self.place * len(x) :][: len(x)]
-
-
-def _repeated(output: Any, x: Tensor, n: int) -> tuple[Any, Tensor]:
-    """`n` equal blocks of rows."""
-    return mapped(output, lambda part: part.repeat(n, *[1] * (part.ndim - 1))), x.repeat(n, *[1] * (x.ndim - 1))
+    def own(self, values: Tensor, rows: int) -> Tensor:
+        """One block of them."""
+        if values.shape[:1] != (self.n * rows,):
+            raise ShapeError(f"a score must return one value a clip, {self.n * rows}; got {tuple(values.shape)}.")
+        return values[self.place * rows :][:rows]
 
 
 def one_each(values: Tensor, rows: int) -> Float[Tensor, " rows"]:

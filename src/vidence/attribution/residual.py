@@ -13,7 +13,7 @@ from vidence.attribution.certifying import relative_gap
 from vidence.attribution.explainer import Attributions, Explainer, Price
 from vidence.errors import ExplainError, SpecError
 from vidence.record.facts import Certificate
-from vidence.scoring.score import ScoreFunction, has_places, pinned, scored_by
+from vidence.scoring.score import ScoreFunction, has_places, pinned, places_of, scored_by
 
 COMPLETE = 1e-3  # share of the score that rounding may lose
 ROUNDING = 1e-5  # share of the sizes that were summed: of a signed map the sum itself may be next to nothing
@@ -65,7 +65,7 @@ class Residual(Explainer):
         exact = float(gap.abs()) <= ROUNDING * float(values.abs().sum())
         share: float | None = 0.0 if exact or not whole.any() else relative_gap(float(gap), float(whole), float(whole))
         flag = None
-        if not getattr(held, "complete", True):
+        if places_of(held) == "other":
             share, flag = None, "the map is the squared error; the score, its logarithm, is no sum over places"
         elif share is not None and abs(share) > COMPLETE:
             flag = "the map leaves out a part of the score that has no places"

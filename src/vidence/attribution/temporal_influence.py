@@ -17,7 +17,7 @@ from vidence.attribution.perturb.fills import FILLS, Fill, check_fill, filled_wi
 from vidence.attribution.subject import Subject
 from vidence.errors import ExplainError, SpecError
 from vidence.models.reconstruction import scored_frames
-from vidence.scoring.score import ScoreFunction, frames_of, scored_by
+from vidence.scoring.score import ScoreFunction, frames_of, has_frames, scored_by
 
 HOW = ("hide", "gradient")
 
@@ -70,7 +70,7 @@ class TemporalInfluence(Explainer):
         `errors` (first, last + 1) are the rows that have one: frames that the score counts.
         """
         subject = Subject(model, x, score, chunk=self.chunk)
-        if not hasattr(subject.score, "frames"):
+        if not has_frames(subject.score):
             raise ExplainError(
                 "temporal-influence needs a score with a value per frame, such as squared-error; this one has none. "
                 "Take frame-occlusion."

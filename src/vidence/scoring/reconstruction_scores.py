@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vidence.errors import ShapeError, SpecError
+from vidence.errors import SpecError
 from vidence.models.reconstruction import (
     PLACELESS,
     SUMMING,
@@ -19,6 +19,7 @@ from vidence.models.reconstruction import (
     parts,
     scored_frames,
 )
+from vidence.scoring.score import Around, Places, held_by
 
 Mode = Literal["live", "fixed"]
 Part = Literal["reconstruction", "prediction"]
@@ -42,9 +43,9 @@ class _FrameError(ABC):
     error: ClassVar[str]  # one of `vidence.models.reconstruction.ERRORS`
 
     @property
-    def complete(self) -> bool:
-        """Whether the density over pixels sums to the score."""
-        return self.error in SUMMING
+    def places(self) -> Places:
+        """How much of the score its density sums to."""
+        return "none" if self.error == PLACELESS else "all" if self.error in SUMMING else "other"
 
     def __post_init__(self) -> None:
         """Refuse frames and modes that do not exist."""
@@ -59,11 +60,6 @@ class _FrameError(ABC):
                 f"frame must be a place in the window, counted from 0, or (first, last) with the last one excluded; "
                 f"got {self.frame!r}."
             )
-
-    @property
-    def placed(self) -> bool:
-        """Whether there is a density over pixels."""
-        return self.error != PLACELESS
 
     def __call__(self, output: Any, x: Float[Tensor, "n c t h w"]) -> Float[Tensor, " n"]:
         """Score each clip, (n,)."""
@@ -119,42 +115,14 @@ class _FrameError(ABC):
 
 
 @dataclass(frozen=True, eq=False)
-class _Pinned:
+class _Pinned(Around):
     """An error against the originals `x0` (m, c, t, h, w); it serves outputs whose rows are a multiple of m."""
 
-    score: _FrameError
     x0: Tensor
 
-    def __call__(self, output: Any, x: Tensor) -> Float[Tensor, " n"]:
-        return self.score(output, self._target(x))
-
-    @property
-    def complete(self) -> bool:
-        """Whether the density over pixels sums to the score."""
-        return self.score.complete
-
-    @property
-    def mode(self) -> Mode:
-        """The sub-mode: `fixed`."""
-        return self.score.mode
-
-    def frames(self, output: Any, x: Tensor) -> Float[Tensor, "n s"]:
-        """The error of each frame that counts."""
-        return self.score.frames(output, self._target(x))
-
-    def scored(self, output: Any) -> tuple[int, int]:
-        """The first frame that counts, and the one after the last."""
-        return self.score.scored(output)
-
-    def density(self, output: Any, x: Tensor) -> Float[Tensor, "n t h w"]:
-        """The error per pixel."""
-        return self.score.density(output, self._target(x))
-
-    def _target(self, x: Tensor) -> Tensor:
-        rows, held = len(x), len(self.x0)
-        if rows % held:
-            raise ShapeError(f"a score pinned on {held} clips serves multiples of {held} rows; got {rows}.")
-        return self.x0.repeat_interleave(rows // held, dim=0)
+    def shown(self, output: Any, x: Tensor) -> tuple[Any, Tensor]:
+        """The originals in place of the clips."""
+        return output, held_by(self.x0, len(x))
 
 
 @dataclass(frozen=True)

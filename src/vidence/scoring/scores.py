@@ -10,23 +10,29 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from vidence.errors import ShapeError, SpecError
 from vidence.scoring.reconstruction_scores import PSNR, SSIM, AbsoluteError, CentreDistance, SquaredError
 from vidence.scoring.score import (
+    SUMS,
     Held,
     Pinnable,
     Placed,
+    Places,
+    Reading,
     ScoreFunction,
     frames_of,
+    has_frames,
     has_places,
-    is_sum_over_pixels,
+    held_by,
     pinned,
+    places_of,
     scored_by,
 )
 from vidence.scoring.targets import FrameContrast, NormalisedError, Region
@@ -38,7 +44,6 @@ __all__ = [
 ]  # fmt: skip
 
 Target: TypeAlias = int | str | None
-Reading: TypeAlias = Literal["logits", "probabilities"]
 
 
 def logits_of(output: Any) -> Float[Tensor, "n k"]:
@@ -62,6 +67,11 @@ class _ClassScore(ABC):
     """A score of one class: `class_` is an index, a name (resolved by `named`), or None for the predicted class."""
 
     class_: Target = None
+
+    @property
+    def reading(self) -> Reading:
+        """What the output is taken for."""
+        return "logits"
 
     def named(self, classes: Sequence[str]) -> _ClassScore:
         """Replace class names by their indices."""
@@ -99,10 +109,12 @@ class _Pinned:
 
     def __call__(self, output: Any, x: Tensor) -> Float[Tensor, " n"]:
         logits = logits_of(output)
-        rows, held = len(logits), len(self.target)
-        if rows % held:
-            raise ShapeError(f"a score pinned on {held} clips serves multiples of {held} rows; got {rows}.")
-        return self.score.of_class(logits, self.target.repeat_interleave(rows // held))
+        return self.score.of_class(logits, held_by(self.target, len(logits)))
+
+    @property
+    def reading(self) -> Reading:
+        """What the output is taken for."""
+        return self.score.reading
 
 
 def index_of(target: Target, classes: Sequence[str]) -> int | None:
@@ -148,13 +160,18 @@ class Probability(_ClassScore):
         """Refuse an unknown reading."""
         _check_reading(self.of)
 
+    @property
+    def reading(self) -> Reading:
+        """What the output is taken for."""
+        return self.of
+
     def of_class(self, logits: Float[Tensor, "n k"], target: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
         """p_c, or log p_c."""
         if self.of == "probabilities":
             taken = _pick(logits, target)
             return taken.clamp(min=torch.finfo(taken.dtype).tiny).log() if self.log else taken
         if logits.shape[1] == 1:
-            return torch.nn.functional.logsigmoid(logits[:, 0]) if self.log else logits[:, 0].sigmoid()
+            return F.logsigmoid(logits[:, 0]) if self.log else logits[:, 0].sigmoid()
         return _pick(logits.log_softmax(dim=1) if self.log else logits.softmax(dim=1), target)
 
 
@@ -198,6 +215,7 @@ class Contrast(_ClassScore):
 @dataclass(frozen=True, eq=False)
 class _PinnedContrast:
     flips_at: ClassVar[float] = 0.0
+    reading: ClassVar[Reading] = "logits"
 
     target: Int[Tensor, " n"]
     rival: Int[Tensor, " n"]
@@ -220,6 +238,11 @@ class Anomaly:
         """Refuse an unknown reading."""
         _check_reading(self.of)
 
+    @property
+    def reading(self) -> Reading:
+        """What the output is taken for."""
+        return self.of
+
     def named(self, classes: Sequence[str]) -> Anomaly:
         """Replace class names by their indices."""
         return replace(self, normal=tuple(index_of(target, classes) for target in self.normal))
@@ -236,6 +259,8 @@ class Anomaly:
 @dataclass(frozen=True)
 class Output:
     """A model's only output as it is: a scalar per clip."""
+
+    reading: ClassVar[Reading] = "logits"
 
     def __call__(self, output: Any, x: Tensor) -> Float[Tensor, " n"]:
         """Flatten (n,) or (n, 1) to (n,)."""
@@ -271,23 +296,37 @@ class Sum:
 
     def density(self, output: Any, x: Tensor) -> Float[Tensor, "n t h w"]:
         """What the parts that are sums over pixels say of them; the rest of the score is nowhere."""
-        placed = [(weight, part) for weight, part in self._weighted if is_sum_over_pixels(part)]
+        placed = [(weight, part) for weight, part in self._weighted if places_of(part) in SUMS]
         if not placed:
             raise SpecError("none of the scores that are added is spread over pixels. Ask for a gradient or occlusion.")
         return torch.stack([weight * part.density(output, x) for weight, part in placed]).sum(dim=0)
 
     @property
-    def placed(self) -> bool:
-        """Whether a part is a sum over pixels."""
-        return any(is_sum_over_pixels(part) for part in self.of)
+    def places(self) -> Places:
+        """How much of the score its density sums to."""
+        held = [places_of(part) for part in self.of]
+        if all(each == "all" for each in held):
+            return "all"
+        return "some" if any(each in SUMS for each in held) else "none"
+
+    @property
+    def framed(self) -> bool:
+        """Whether every part has a value per frame."""
+        return all(has_frames(part) for part in self.of)
 
     def frames(self, output: Any, x: Float[Tensor, "n c t h w"]) -> Float[Tensor, "n s"]:
-        """The sum per frame. Raises `SpecError` where a part has no value per frame."""
-        return torch.stack([weight * frames_of(part, output, x) for weight, part in self._weighted]).sum(dim=0)
+        """The sum per frame, 0 of a part that does not count a frame. Raises `SpecError` where one has no frames."""
+        first, last = self.scored(output)
+        found = []
+        for weight, part in self._weighted:
+            start, stop = scored_by(part, output)
+            found.append(weight * F.pad(frames_of(part, output, x), (start - first, last - stop)))
+        return torch.stack(found).sum(dim=0)
 
     def scored(self, output: Any) -> tuple[int, int]:
-        """The first frame that counts, and the one after the last: of every part."""
-        return scored_by(self.of[0], output)
+        """The first frame that counts for any part, and the one after the last."""
+        spans = [scored_by(part, output) for part in self.of]
+        return min(first for first, _ in spans), max(last for _, last in spans)
 
     def pin(self, output: Any, x: Tensor) -> ScoreFunction:
         """Pin every part."""
@@ -305,10 +344,7 @@ class Sum:
 
 def reads(score: Any) -> Reading | None:
     """What a score takes the model's output (n, k) for; None where it is not known to take a row a clip."""
-    held = score.score if isinstance(score, _Pinned) else score
-    if isinstance(held, _ClassScore | _PinnedContrast | Anomaly | Output):
-        return getattr(held, "of", "logits")
-    return None
+    return getattr(score, "reading", None)
 
 
 def probability_of(score: Any) -> ScoreFunction | None:

@@ -19,12 +19,15 @@ from vidence.errors import ShapeError, SpecError
 from vidence.record.provenance import file_digest
 from vidence.scoring.reconstruction_scores import SquaredError
 from vidence.scoring.score import (
+    SUMS,
     Held,
+    Places,
     ScoreFunction,
     frames_of,
-    has_places,
-    is_sum_over_pixels,
+    has_frames,
+    held_by,
     pinned,
+    places_of,
     scored_by,
 )
 
@@ -41,18 +44,13 @@ class _OfError(ABC):
 
     def __post_init__(self) -> None:
         """Refuse what has no values per frame."""
-        if not callable(self.of) or not hasattr(self.of, "frames"):
+        if not callable(self.of) or not has_frames(self.of):
             raise SpecError(f"of= must be an error of a reconstruction, such as squared-error; got {self.of!r}.")
 
     @property
-    def placed(self) -> bool:
-        """Whether there is a density over pixels."""
-        return has_places(self.of)
-
-    @property
-    def complete(self) -> bool:
-        """Whether the density over pixels sums to the score."""
-        return bool(getattr(self.of, "complete", True))
+    def places(self) -> Places:
+        """How much of the score its density sums to."""
+        return places_of(self.of)
 
     @property
     def mode(self) -> str | None:
@@ -90,7 +88,7 @@ class Region(_OfError):
     def __post_init__(self) -> None:
         """Refuse regions that are none, and a mask file that is another one than the line says."""
         super().__post_init__()
-        if not is_sum_over_pixels(self.of):
+        if places_of(self.of) not in SUMS:
             raise SpecError(f"a region needs an error that is a sum over pixels, such as squared-error; got {self.of}.")
         if (self.box is None) == (self.mask is None):
             raise SpecError("a region needs either box=(first, last, top, left, bottom, right) or mask='FILE.npy'.")
@@ -166,13 +164,13 @@ class FrameContrast(_OfError):
                 "frame-contrast needs two frames with an error; this clip has one. Explain the error itself."
             )
         if self.frame is None:
-            return _HeldContrast(self.of, errors[:, 1:].argmax(dim=1) + 1)
+            return _HeldContrast(self.of, at=errors[:, 1:].argmax(dim=1) + 1)
         if not first < self.frame < first + count:
             raise SpecError(
                 f"frame must be one with an error and one before it, {first + 1} to {first + count - 1}; "
                 f"got {self.frame}."
             )
-        return _HeldContrast(self.of, torch.full((len(errors),), self.frame - first, device=errors.device))
+        return _HeldContrast(self.of, at=errors.new_full((len(errors),), self.frame - first, dtype=torch.long))
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,7 +180,7 @@ class _HeldContrast(_OfError):
     Serves multiples of m rows.
     """
 
-    at: Int[Tensor, " m"] | None = None
+    at: Int[Tensor, " m"] = field(kw_only=True)
 
     def frames(self, output: Any, x: Float[Tensor, "n c t h w"]) -> Float[Tensor, "n s"]:
         """The error of the frame, and that of the one before with a minus."""
@@ -196,10 +194,7 @@ class _HeldContrast(_OfError):
         return found * signs[..., None, None].to(found)
 
     def _signs(self, rows: int, count: int) -> Int[Tensor, "n s"]:
-        held = len(self.at) if self.at is not None else 0
-        if self.at is None or rows % held:
-            raise ShapeError(f"a score pinned on {held} clips serves multiples of {held} rows; got {rows}.")
-        each = self.at.repeat_interleave(rows // held)[:, None]
+        each = held_by(self.at, rows)[:, None]
         place = torch.arange(count, device=each.device)
         return (place == each).int() - (place == each - 1).int()
 
