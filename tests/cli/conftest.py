@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,3 +43,17 @@ def explained(call: Call, film: Path, detector_folder: Path, tmp_path_factory: p
 def why(explained: Path, tmp_path: Path) -> Path:
     """A copy of `explained` that a test may damage."""
     return Path(shutil.copytree(explained, tmp_path / "why"))
+
+
+@pytest.fixture(scope="session")
+def damage() -> Callable[..., None]:
+    """Change a store behind its back; triggers that forbid it are dropped, as a forger would."""
+
+    def change(why: Path, statement: str, *values: object) -> None:
+        with sqlite3.connect(why / "records.db") as database:
+            for (name,) in database.execute("select name from sqlite_master where type = 'trigger'").fetchall():
+                database.execute(f'drop trigger "{name}"')
+            assert database.execute(statement, values).rowcount == 1
+        database.close()
+
+    return change

@@ -20,15 +20,6 @@ def records(why: Path) -> list[str]:
     return [entry.id for entry in Store.open(why / "records.db").records()]
 
 
-def damage(why: Path, statement: str, *values: object) -> None:
-    """Change the file behind the store's back; triggers that forbid it are dropped, as a forger would."""
-    with sqlite3.connect(why / "records.db") as database:
-        for (name,) in database.execute("select name from sqlite_master where type = 'trigger'").fetchall():
-            database.execute(f'drop trigger "{name}"')
-        assert database.execute(statement, values).rowcount == 1
-    database.close()
-
-
 def test_an_untouched_store_is_intact(call: Call, explained: Path) -> None:
     done = call("verify", explained / "records.db")
     assert done.exit_code == 0
@@ -36,7 +27,7 @@ def test_an_untouched_store_is_intact(call: Call, explained: Path) -> None:
     assert "unseen" in done.output  # what cannot be seen without head and key
 
 
-def test_a_flipped_byte_is_found(call: Call, why: Path) -> None:
+def test_a_flipped_byte_is_found(call: Call, why: Path, damage: Callable[..., None]) -> None:
     with sqlite3.connect(why / "records.db") as database:
         which, content = database.execute("select digest, content from body order by digest limit 1").fetchone()
     database.close()
@@ -47,14 +38,14 @@ def test_a_flipped_byte_is_found(call: Call, why: Path) -> None:
     assert "PROBLEM" in done.output
 
 
-def test_a_removed_row_is_found(call: Call, why: Path) -> None:
+def test_a_removed_row_is_found(call: Call, why: Path, damage: Callable[..., None]) -> None:
     damage(why, "delete from chain where position = (select min(position) from chain)")
     done = call("verify", why / "records.db")
     assert done.exit_code == 1
     assert "PROBLEM" in done.output
 
 
-def test_a_cut_tail_is_found_with_the_head(call: Call, why: Path) -> None:
+def test_a_cut_tail_is_found_with_the_head(call: Call, why: Path, damage: Callable[..., None]) -> None:
     _, head = Store.open(why / "records.db").head()
     assert call("verify", why / "records.db", "--head", head).exit_code == 0
     damage(why, "delete from chain where position = (select max(position) from chain)")
@@ -127,7 +118,9 @@ def test_a_report_of_one_record(call: Call, explained: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    "command", [("report", "--out", "x.html"), ("verify",), ("replay", "abcd")], ids=lambda each: each[0]
+    "command",
+    [("report", "--out", "x.html"), ("verify",), ("replay", "abcd"), ("review",), ("erase", "abcd", "--reason", "x")],
+    ids=lambda each: each[0],
 )
 def test_a_missing_store_is_told(call: Call, tmp_path: Path, command: tuple[str, ...]) -> None:
     done = call(command[0], tmp_path / "none.db", *command[1:])

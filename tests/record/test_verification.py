@@ -173,7 +173,7 @@ def test_nothing_is_added_to_a_store_that_does_not_hold_together(store: Store) -
     store.verify().required()
     forge(store, "DELETE FROM body")
     with pytest.raises(
-        StoreError, match=r"row 1 .* its payload is missing.* \(\d+ more problems\) Run: vidence verify"
+        StoreError, match=r"row 1 .* its payload is missing.* \(and \d+ more\) Run: vidence verify"
     ):
         store.verify().required()
 

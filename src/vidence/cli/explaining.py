@@ -34,11 +34,13 @@ def explain_all(
     last_s: float | None = None,
     everything: bool = False,
     fps: float | None = None,
+    key: bytes | None = None,
     check: ShortCheck | None = None,
 ) -> None:
     """Explain the sources with every explainer of `lines`, and write records and report to the folder `out`.
 
-    The windows are those above the threshold, or those from `first_s` to `last_s`, or all; `folder` is the detector's.
+    The windows are those above the threshold, or those from `first_s` to `last_s`, or all; `folder` is the detector's,
+    `key` signs the records.
     """
     Reasons(detector, lines, score)  # a wrong line is refused before any work
     limit = threshold_of(detector, threshold)
@@ -47,7 +49,7 @@ def explain_all(
         raise click.UsageError(f"--from must not lie after --to; got {first_s:g} and {last_s:g}.")
     if everything or first_s is not None or last_s is not None:
         span = (-math.inf if first_s is None else first_s, math.inf if last_s is None else last_s)
-    store = Store.open(out / "records.db", create=True)
+    store = Store.open(out / "records.db", key, create=True)
     work = _Work(detector, folder, tuple(lines), score, limit, span, store, out, check)
     try:
         over(sources, work.explain, fps=fps)

@@ -26,6 +26,8 @@ COMMANDS = {
     "recommend": "Choose a detector's default explainer by measurement, or say that none earned it.",
     "trust": "Explain alarms, and measure how far each picture can be trusted.",
     "report": "Write one self-contained HTML page from a store of records.",
+    "review": "Confirm or override an alarm, or list those that wait for a person.",
+    "erase": "Take a record's content out of a store; the chain still holds.",
     "verify": "Check that no record was altered or removed.",
     "replay": "Recompute a record's score and map from its source.",
     "info": "List detectors, explainers, scores and rules, or describe a trained detector.",

@@ -25,6 +25,12 @@ threshold_option = click.option(
 explainer_option = click.option(
     "--explainer", "lines", multiple=True, metavar="SPEC", help="May be repeated [default: the detector's own]."
 )
+key_option = click.option(
+    "--key",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    callback=lambda _, __, file: None if file is None else file.read_bytes(),  # never the key itself: others see it
+    help="File with the signing key, 16 bytes at least: rows are signed with it, and checked by it.",
+)
 fps_option = click.option("--fps", type=float, help="Frame rate of a folder of frames, which has no times of its own.")
 
 
@@ -52,8 +58,9 @@ def comparing_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def explaining_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Which score of which windows is explained."""
+    """Which score of which windows is explained, and what signs the records."""
     for option in (
+        key_option,
         fps_option,
         click.option("--all", "everything", is_flag=True, help="Explain every window."),
         click.option("--to", "last_s", type=float, metavar="SECONDS", help="Explain up to here, alarm or not."),

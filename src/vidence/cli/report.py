@@ -6,12 +6,15 @@ from pathlib import Path
 
 import click
 
+from vidence.cli.options import key_option
+
 
 @click.command("report")
 @click.argument("store", type=click.Path(path_type=Path))
 @click.argument("records", nargs=-1, metavar="[RECORD...]")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The HTML file to write.")
-def command(store: Path, records: tuple[str, ...], out: Path) -> None:
+@key_option
+def command(store: Path, records: tuple[str, ...], out: Path, key: bytes | None) -> None:
     """Write STORE's records, or those named by their ids (the first digits suffice), as one self-contained HTML file.
 
     Pictures are read from beside the store and checked against the digests in the records.
@@ -20,7 +23,8 @@ def command(store: Path, records: tuple[str, ...], out: Path) -> None:
     vidence report why/records.db --out why/report.html
     vidence report why/records.db 3fa91c --out one.html
     """
+    from vidence.record.store import Store
     from vidence.review.report import write_report
 
-    write_report(store, out, records=records)
+    write_report(Store.open(store, key), out, records=records)
     click.echo(f"report  {out}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vidence.cli.options import detector_option, fps_option, out_option, score_option, threshold_option
+from vidence.cli.options import detector_option, fps_option, key_option, out_option, score_option, threshold_option
 
 if TYPE_CHECKING:
     from vidence.cli.sources import Bars
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 @score_option
 @threshold_option
 @fps_option
+@key_option
 def command(
     sources: tuple[str, ...],
     detector: Path,
@@ -40,6 +41,7 @@ def command(
     score: str | None,
     threshold: float | None,
     fps: float | None,
+    key: bytes | None,
 ) -> None:
     """Score each SOURCE: a video, an image, or a folder of frames.
 
@@ -62,7 +64,7 @@ def command(
     model = load_deployed(detector)
     limit = threshold_of(model, threshold)
     beside = Beside(detector, asked, score)
-    store = Store.open(out / "records.db", create=True)
+    store = Store.open(out / "records.db", key, create=True)
     table = Table(out / "scores.csv", getattr(model, "classes", ()))
 
     def do(source: Source, bars: Bars) -> None:

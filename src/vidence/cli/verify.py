@@ -6,12 +6,14 @@ from pathlib import Path
 
 import click
 
+from vidence.cli.options import key_option
+
 
 @click.command("verify")
 @click.argument("store", type=click.Path(path_type=Path))
 @click.option("--head", metavar="DIGEST", help="The head digest noted earlier: finds rows cut off at the end.")
-@click.option("--key", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="File with the signing key.")
-def command(store: Path, head: str | None, key: Path | None) -> None:
+@key_option
+def command(store: Path, head: str | None, key: bytes | None) -> None:
     """Check every row and every payload of STORE against the hash chain; exit code 1 if something is wrong.
 
     Without --head a cut tail cannot be seen, without --key a chain that was rewritten whole; the check says so.
@@ -22,7 +24,7 @@ def command(store: Path, head: str | None, key: Path | None) -> None:
     """
     from vidence.record.store import Store
 
-    found = Store.open(store, key.read_bytes() if key else None).verify(head)
+    found = Store.open(store, key).verify(head)
     for problem in found.problems:
         click.echo(f"PROBLEM  {problem}")
     for unseen in found.unseen:

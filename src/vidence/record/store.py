@@ -124,6 +124,11 @@ class Store:
         with self._connections.reading() as connection:
             return entry(connection, named(connection, which, "record"))
 
+    def named(self, which: str) -> str:
+        """The id of the record or review that `which` is, or is the only one to start with."""
+        with self._connections.reading() as connection:
+            return str(named(connection, which, "record", "review").payload)
+
     def head(self) -> tuple[int, str]:
         """How many rows there are, and the digest that stands for them all: note it where others cannot change it."""
         heads, count = Heads(), 0

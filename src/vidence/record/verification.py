@@ -35,7 +35,7 @@ class Verification:
         """Raise `StoreError` where something wrong was found: nothing is to be added to such a store."""
         if self.problems:
             first, rest = self.problems[0], len(self.problems) - 1
-            more = f" ({rest} more problems)" if rest else ""
+            more = f" (and {rest} more)" if rest else ""
             raise StoreError(f"a store must hold together before anything is added; {first}{more} Run: vidence verify")
 
 
