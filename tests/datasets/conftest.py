@@ -21,9 +21,9 @@ def noise(frames: int = FRAMES, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 255, (frames, *SIZE, 3)).astype(np.uint8)
 
 
-def film(path: Path, frames: int = FRAMES) -> None:
+def film(path: Path, frames: int = FRAMES, seed: int = 0) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    encode(path, noise(frames), rate=10.0)
+    encode(path, noise(frames, seed), rate=10.0)
 
 
 def picture(path: Path, pixels: np.ndarray | None = None) -> None:
@@ -143,15 +143,15 @@ def magnetic_tile(root: Path) -> None:
 
 
 def folder(root: Path) -> None:
-    for label in ("normal", "fight"):
+    for place, label in enumerate(("normal", "fight")):
         for i in range(4):
-            film(root / label / f"{i}.mp4")
+            film(root / label / f"{i}.mp4", seed=4 * place + i)  # copies would be of one group
 
 
 def fight_surv(root: Path) -> None:
     rows = [(f"{kind}/{i}.mp4", kind.lower(), f"source{i}") for kind in ("fight", "noFight") for i in range(6)]
-    for file, _, _ in rows:
-        film(root / file)
+    for seed, (file, _, _) in enumerate(rows):
+        film(root / file, seed=seed)
     with (root / "clips.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("file", "label", "source_video"), *rows])
 

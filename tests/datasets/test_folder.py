@@ -11,7 +11,7 @@ from vidence.errors import DataError
 def classes(tmp_path):
     for name in ("good/a.mp4", "good/b.mp4", "crack/c.mp4", "crack/.hidden", "crack/notes.txt", "crack/frames/1.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_bytes(b"x")
+        (tmp_path / name).write_bytes(name.encode())
     (tmp_path / "README.md").write_text("not a class")
     (tmp_path / ".cache").mkdir()
     return tmp_path
@@ -123,7 +123,7 @@ def test_a_file_that_is_no_table(tmp_path):
 def test_one_normal_class_will_do_for_a_detector_of_the_abnormal(tmp_path):
     (tmp_path / "normal").mkdir()
     for i in range(6):
-        (tmp_path / "normal" / f"{i}.mp4").write_bytes(b"x")
+        (tmp_path / "normal" / f"{i}.mp4").write_bytes(bytes([i]))
     train, val, test = Folder(str(tmp_path)).normal_split()
     assert (len(train), len(val), len(test)) == (5, 1, 0)
     (tmp_path / "normal").rename(tmp_path / "monday")

@@ -29,7 +29,7 @@ def test_own_folders_of_frames_get_their_rate(tmp_path):
     for number in range(4):
         frame = tmp_path / "normal" / str(number) / "frame.png"
         frame.parent.mkdir(parents=True)
-        cv2.imwrite(str(frame), np.zeros((4, 4, 3), np.uint8))
+        cv2.imwrite(str(frame), np.full((4, 4, 3), number, np.uint8))
     made = open_dataset(str(tmp_path), root=None, fps=25.0)
     assert {each.open().fps for part in made.normal_split() for each in part} == {25.0}
     assert {each.fps for each in open_dataset("folder", root=tmp_path, fps=5.0).samples()} == {5.0}

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+from vidence.datasets.copies import copies_together
 from vidence.datasets.dataset import Dataset, Sample, classes_of, digest, normal_classes, split
 from vidence.errors import DataError
 
@@ -31,7 +32,12 @@ class Folder(Dataset):
 
     def samples(self) -> list[Sample]:
         """See `read_folder`; one class will do, since a detector of the abnormal needs normal samples only."""
-        return [replace(sample, fps=self.rate) for sample in read_folder(self.path, group=self.group, least=1)]
+        return list(self._listed)
+
+    @cached_property
+    def _listed(self) -> tuple[Sample, ...]:
+        listed = read_folder(self.path, group=self.group, least=1)
+        return tuple(replace(sample, fps=self.rate) for sample in listed)
 
     @cached_property
     def normal(self) -> tuple[str, ...]:
@@ -44,8 +50,8 @@ def read_folder(path: str | Path, *, group: str | None = None, least: int = 2) -
 
     Folder: the class is the folder's name, each file or folder of frames in it is one sample and its own group. CSV:
     columns `file` and `label`, optionally `mask` and the column named by `group`; relative paths start at the CSV's
-    folder and must stay below it, absolute paths are taken as given. Raises `DataError`, also for fewer than `least`
-    classes.
+    folder and must stay below it, absolute paths are taken as given. Copies of a file under other names are of one
+    group, and so are their groups: see `copies_together`. Raises `DataError`, also for fewer than `least` classes.
     """
     place = Path(path)
     if not place.exists():
@@ -62,7 +68,7 @@ def read_folder(path: str | Path, *, group: str | None = None, least: int = 2) -
         raise DataError(
             f"a classifier needs at least two classes; {str(path)!r} has only {classes[0]!r} ({len(samples)} samples)."
         )
-    return samples
+    return copies_together(samples)
 
 
 def _from_classes(place: Path) -> list[Sample]:
