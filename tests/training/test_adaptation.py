@@ -14,7 +14,7 @@ import torch
 from vidence.datasets.dataset import Sample
 from vidence.datasets.synthetic import encode
 from vidence.errors import DataError, SourceError, SpecError
-from vidence.models import load_detector
+from vidence.models import MotionAttributes, load_detector
 from vidence.models.one_class import OneClass
 from vidence.models.reconstruction import frame_errors
 from vidence.models.reconstruction_detector import ReconstructionDetector
@@ -109,8 +109,9 @@ def test_error_quantiles(films: Path, given: ReconstructionDetector) -> None:
 
 def test_what_cannot_be_adapted(films: Path, given: ReconstructionDetector, detector_folder: Path) -> None:
     samples = footage_at(films)
-    with pytest.raises(SpecError, match="classifier"):
-        adapted(load_detector(detector_folder), samples[:1], samples[1:])
+    for other, key in ((load_detector(detector_folder), "cnn-rnn"), (MotionAttributes().build(), "motion-attributes")):
+        with pytest.raises(SpecError, match=f"this one is {key}"):
+            adapted(other, samples[:1], samples[1:])
     with pytest.raises(DataError, match="0"):
         adapted(given, [], samples)
     with pytest.raises(SourceError):

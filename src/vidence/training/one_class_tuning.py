@@ -16,6 +16,7 @@ from vidence.errors import DataError, SpecError
 from vidence.models.detector import Detector
 from vidence.models.reconstruction_detector import ReconstructionDetector
 from vidence.scoring.thresholds import Quantile, ThresholdRule
+from vidence.spec import parse
 from vidence.training.calibration import HIGH, calibrate, pixel_errors
 from vidence.training.clips import Footage, clips_of
 from vidence.training.frame_cache import FrameCache
@@ -70,5 +71,6 @@ def footages(
 def reconstructing(detector: Detector) -> ReconstructionDetector:
     """The detector, if it is one that reconstructs. Raises `SpecError` for another."""
     if not isinstance(detector, ReconstructionDetector):
-        raise SpecError("the SVDD step needs a detector that reconstructs, such as bcae1; this one is a classifier.")
+        key = parse(detector.spec).key
+        raise SpecError(f"the SVDD step needs a detector that reconstructs, such as bcae1; this one is {key}.")
     return detector
