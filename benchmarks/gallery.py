@@ -62,7 +62,7 @@ def shown_clip(detector: Detector, video: Path | None, at: float | None, label: 
         return clip if len(clip.pixels) == detector.windows.length else _cut(clip, detector.windows.length, made.mask)
     source = open_source(video)
     judged = judge(detector, source, threshold=float("inf"))
-    chosen = judged.peak(None) if at is None else next(each for each in judged.windows if each.overlaps(at, at))
+    chosen = judged.peak if at is None else next(each for each in judged.windows if each.overlaps(at, at))
     return detector.windows.at(source, chosen.ref.first)
 
 

@@ -16,8 +16,9 @@ from vidence.frames.clip import Clip
 from vidence.frames.source import open_source
 from vidence.models.classifier_detector import ClassifierDetector
 from vidence.models.detector import load_detector
-from vidence.pipeline import Reasons, deciding, default_line, explain, write_down
+from vidence.pipeline import Reasons, default_line, explain, write_down
 from vidence.record.facts import ClipRef
+from vidence.scoring.cases import cases
 from vidence.scoring.run import judge
 from vidence.scoring.scores import Contrast, Logit
 from vidence.testing import assert_no_residue
@@ -172,7 +173,7 @@ def test_what_is_explained_outside_every_alarm_gets_a_record_of_its_own(
     detector, source = load_detector(detector_folder), open_source(film)
     judged = judge(detector, source, threshold=0.5)
     assert len(judged.events) == 2
-    alarmed = {window for event in judged.events for window in judged.during(event.first_s, event.last_s)}
+    alarmed = {window for case in cases(judged) for window in case.windows}
     quiet = [window for window in judged.windows if window not in alarmed]
     reasons = Reasons(detector, ("frame-occlusion",))
     reasons.add_all(source, quiet[:1])
@@ -181,20 +182,6 @@ def test_what_is_explained_outside_every_alarm_gets_a_record_of_its_own(
     assert besides.events == ()
     assert besides.detection.clip.first == quiet[0].ref.first
     assert len(besides.evidence) == 1
-
-
-def test_the_windows_that_decide_are_the_highest_of_each_record(film: Path, detector_folder: Path) -> None:
-    judged = judge(load_detector(detector_folder), open_source(film), threshold=0.5)
-    tops = {judged.peak(event).ref.first for event in judged.events}
-    rest = [window for window in judged.windows if window.ref.first not in tops]
-    outside = [window for window in rest if not any(window.overlaps(e.first_s, e.last_s) for e in judged.events)]
-    besides = max(outside, key=lambda window: window.value).ref.first
-    assert deciding(judged, judged.windows) == tops | {besides}
-    assert deciding(judged, judged.anomalous) >= tops
-    second = judged.during(judged.events[1].first_s, judged.events[1].last_s)
-    held = [window for window in second if window.ref.first not in tops]  # the record's window was not chosen
-    assert deciding(judged, held) == {max(held, key=lambda window: window.value).ref.first}
-    assert deciding(judged, ()) == set()
 
 
 def test_what_would_have_changed_the_score_is_in_the_record(film: Path, detector_folder: Path, tmp_path: Path) -> None:

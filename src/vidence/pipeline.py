@@ -33,13 +33,14 @@ from vidence.models.detector import Detector, recommended_line
 from vidence.models.reconstruction import ReconstructionNetwork
 from vidence.record.decision import DecisionRecord
 from vidence.record.evidence import Evidence, Picture
-from vidence.record.facts import Certificate, Event
+from vidence.record.facts import Certificate
 from vidence.record.provenance import digest, file_digest
 from vidence.record.trust import Trust
 from vidence.render.annotate import Page
 from vidence.render.evidence_files import CONTOURS, MAPS, MOVIE, SHEET, PlacedMaps, draw, event_sheet
 from vidence.render.nearest_examples import CAPTION, write_examples
 from vidence.render.side_by_side import BESIDE
+from vidence.scoring.cases import Case, cases
 from vidence.scoring.decisions import record
 from vidence.scoring.run import Judgement, ScoredWindow
 from vidence.scoring.scores import SCORES, ScoreFunction
@@ -229,21 +230,19 @@ class Reasons:
             for line, trust in self._check(self._detector, clip, self._score, told).items():
                 self.by_line[line].trusts[clip.ref.first] = trust
 
-    def evidence(
-        self, source: Source, line: str, event: Event | None, windows: Sequence[ScoredWindow]
-    ) -> Evidence | None:
+    def evidence(self, source: Source, line: str, case: Case) -> Evidence | None:
         """What the explainer `line` says of one case; None where none of its windows was explained."""
         reason = self.by_line[line]
-        explained = [each for each in windows if each.ref.first in reason.certificates]
-        if not explained:
+        case = case.among(reason.certificates)
+        if not case.windows:
             return None
-        first, last = (event.first_s, event.last_s) if event else (explained[0].first_s, explained[-1].last_s)
-        peak = max(explained, key=lambda window: window.value)
+        event, peak = case.event, case.peak
+        span = (event.first_s, event.last_s) if event else (case.windows[0].first_s, case.windows[-1].last_s)
         found = evidence(
             self._detector,
             source,
             reason.maps,
-            span=(first, last),
+            span=span,
             peak=peak.ref,
             explainer=line,
             score=self.score_line,
@@ -253,16 +252,16 @@ class Reasons:
             warnings=cautions(spec.parse(line).key) if line != OWN else (),
             hiding=line != OWN,  # what appears and vanishes moves: hiding would be an anomaly of its own
         )
-        reading = self.reading(line, windows)
+        reading = self.reading(line, case)
         if reading is not None:
             found = replace(found, sentence=reading.sentence)
         return replace(found, trust=reason.trusts.get(peak.ref.first))
 
-    def reading(self, line: str, windows: Sequence[ScoredWindow]) -> Reading | None:
-        """What a detector's own evidence says of the highest of some windows; None of what an explainer explained."""
+    def reading(self, line: str, case: Case) -> Reading | None:
+        """What a detector's own evidence says of a case's highest window; None of what an explainer explained."""
         readings = self.by_line[line].readings
-        explained = [each for each in windows if each.ref.first in readings]
-        return readings[max(explained, key=lambda window: window.value).ref.first] if explained else None
+        told = case.among(readings)
+        return readings[told.peak.ref.first] if told.windows else None
 
     def add_all(
         self,
@@ -294,8 +293,8 @@ def write_down(
 
     Files go below `out`/<source stem>-<digest8>/<explainer key>-<spec digest4>/; records name them with their digests.
     """
-    cases = _cases(judged, {window.ref.first for window in judged.windows if reasons.explained(window)})
-    told: list[list[Evidence]] = [[] for _ in cases]
+    recorded = cases(judged, {window.ref.first for window in judged.windows if reasons.explained(window)})
+    told: list[list[Evidence]] = [[] for _ in recorded]
     files: dict[str, str] = {}
     explained = {line: each for line, each in reasons.by_line.items() if len(each.maps)}
     for line, reason in explained.items():
@@ -308,12 +307,12 @@ def write_down(
         paths = draw(folder, source, placed, replace(page, evidence=line), judged.events)
         named = {path.name: path.relative_to(out).as_posix() for path in paths}
         files |= {named[path.name]: file_digest(path) for path in paths}
-        for number, ((event, windows), each) in enumerate(zip(cases, told, strict=True), 1):
-            found = reasons.evidence(source, line, event, windows)
+        for number, (case, each) in enumerate(zip(recorded, told, strict=True), 1):
+            found = reasons.evidence(source, line, case)
             if found is None:
                 continue
-            pictured = _with_files(found, named, SHEET if event is None else event_sheet(number))
-            reading = reasons.reading(line, windows)
+            pictured = _with_files(found, named, SHEET if case.event is None else event_sheet(number))
+            reading = reasons.reading(line, case)
             if reading is not None and reading.examples is not None:
                 path = write_examples(folder / f"examples-{number}.png", reading.examples)
                 name = path.relative_to(out).as_posix()
@@ -325,28 +324,9 @@ def write_down(
         files[path.relative_to(out).as_posix()] = file_digest(path)
     told = [_with_beside(each, files) for each in told]
     return [
-        record(detector, source, judged, event, windows=windows, evidence=tuple(each), files=files)
-        for (event, windows), each in zip(cases, told, strict=True)
+        record(detector, source, judged, case, evidence=tuple(each), files=files)
+        for case, each in zip(recorded, told, strict=True)
     ]
-
-
-def deciding(judged: Judgement, chosen: Iterable[ScoredWindow]) -> set[int]:
-    """The first frames of those `chosen` windows whose certificates the records will hold: each case's highest."""
-    wanted = {window.ref.first for window in chosen}
-    shown = [[each for each in windows if each.ref.first in wanted] for _, windows in _cases(judged, wanted)]
-    return {max(windows, key=lambda window: window.value).ref.first for windows in shown if windows}
-
-
-def _cases(judged: Judgement, explained: Container[int]) -> list[tuple[Event | None, tuple[ScoredWindow, ...]]]:
-    """What is recorded, with its windows: each alarm; without one the whole source; and what was explained besides."""
-    cases: list[tuple[Event | None, tuple[ScoredWindow, ...]]] = [
-        (event, judged.during(event.first_s, event.last_s)) for event in judged.events
-    ]
-    inside = {window.ref.first for _, windows in cases for window in windows}
-    besides = tuple(each for each in judged.windows if each.ref.first not in inside and each.ref.first in explained)
-    if not cases:
-        return [(None, judged.windows)]
-    return [*cases, (None, besides)] if besides else cases
 
 
 def evidence_folder(out: Path, source: Source, line: str) -> Path:

@@ -18,6 +18,7 @@ from vidence.record.evidence import Evidence
 from vidence.record.plain import plain
 from vidence.record.provenance import file_digest
 from vidence.record.trust import Trust
+from vidence.scoring.cases import Case
 from vidence.scoring.run import ScoredWindow, scored
 
 WORDS = ("flags", "unmeasured")  # of a short check: reasons, which may hold rounded figures
@@ -52,7 +53,8 @@ def replayed(
     decided = next((window for window in windows if window.ref.first == clip.first), None)
     if decided is None:
         raise StoreError(f"the record's window starts at sample {clip.first}; the source has no such window now.")
-    checks = [Check("score", abs(decided.value - record.detection.value))]
+    value = Case((decided,), next(iter(record.events), None)).value
+    checks = [Check("score", abs(value - record.detection.value))]
     checks += [_map(each, record, detector, source, windows, folder) for each in record.evidence if each.map]
     return checks if check is None else checks + _trusts(record.evidence, detector, source, check)
 

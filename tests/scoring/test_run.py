@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from vidence.frames.clip import Clip
 from vidence.frames.source import open_source
 from vidence.models.detector import load_detector
 from vidence.record.facts import ClipRef, Event
-from vidence.scoring.run import ScoredWindow, judge, scored
+from vidence.scoring.run import Judgement, ScoredWindow, curve_of, judge, scored
 from vidence.scoring.timeline import events
 
 
@@ -39,10 +40,7 @@ def test_a_judgement_and_what_its_step_sees(film: Path, detector_folder: Path) -
     assert judged.events == tuple(events(judged.curve, 0.5))
     assert len(judged.events) == 2
     assert judged.anomalous == tuple(one for one in judged.windows if one.value > 0.5)
-    first, second = judged.events
-    assert judged.peak(first).value == first.peak
-    assert judged.peak(second).value == second.peak
-    assert judged.peak(None).value == max(first.peak, second.peak)
+    assert judged.peak.value == max(event.peak for event in judged.events)
 
 
 def test_a_windows_score_is_its_highest_frame() -> None:
@@ -55,10 +53,17 @@ def test_windows_share_their_ends(span: tuple[float, float], shared: bool) -> No
     assert window(0, 0.5).overlaps(*span) is shared
 
 
-def test_the_peak_of_an_event_lies_in_it() -> None:
-    from vidence.scoring.run import Judgement, curve_of
+def test_the_highest_frame_of_a_stretch() -> None:
+    ref = ClipRef("a", "0" * 64, 0, (0.0, 0.1, 0.2, 0.3))
+    every, late = ScoredWindow(ref, (0.9, 0.2, 0.7, 0.1)), ScoredWindow(ref, (0.7, 0.1), times=(0.2, 0.3))
+    assert [each.highest(0.1, 0.3) for each in (every, late)] == [0.7, 0.7]
+    assert [each.highest(0.0, 0.1) for each in (every, late)] == [0.9, -math.inf]
 
+
+def test_windows_that_score_a_frame_of_an_event() -> None:
     windows = (window(0, 0.9), window(20, 0.6), window(22, 0.7))
     judged = Judgement(windows, 0.5, curve_of(windows), ())
-    assert judged.peak(Event(2.0, 2.5, 0.7)) is windows[2]
-    assert judged.peak(None) is windows[0]
+    assert judged.scoring(Event(2.0, 2.1, 0.6)) == windows[1:2]
+    assert judged.scoring(Event(2.2, 2.2, 0.7)) == windows[1:]
+    assert judged.scoring(Event(1.0, 1.9, 0.7)) == ()
+    assert judged.peak is windows[0]

@@ -13,10 +13,11 @@ from vidence.attribution.progress import heard_by
 from vidence.cli.sources import Bars, keep, over
 from vidence.frames.source import Source
 from vidence.models.detector import Detector
-from vidence.pipeline import Reasons, ShortCheck, deciding
+from vidence.pipeline import Reasons, ShortCheck
 from vidence.record.store import Store
 from vidence.review import short_check
 from vidence.review.report import write_report
+from vidence.scoring.cases import deciding
 from vidence.scoring.decisions import threshold_of
 from vidence.scoring.run import judge
 
@@ -99,7 +100,7 @@ class _Work:
         counts = f"{len(judged.events)} alarms, {len(chosen)} of {len(judged.windows)} windows explained"
         click.echo(f"{source.name}: {counts}")
         if not chosen:
-            highest = judged.peak(None)
+            highest = judged.peak
             click.echo(
                 f"  highest score {highest.value:.3f} at {highest.first_s:.1f} s; --all explains it nevertheless"
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from vidence.errors import SpecError
@@ -12,9 +12,10 @@ from vidence.models.detector import Detector
 from vidence.record.conditions import ModelFacts, Outcome, Reading
 from vidence.record.decision import DecisionRecord
 from vidence.record.evidence import Evidence
-from vidence.record.facts import Detection, Event
+from vidence.record.facts import Detection
 from vidence.record.provenance import digest
-from vidence.scoring.run import Judgement, ScoredWindow
+from vidence.scoring.cases import Case
+from vidence.scoring.run import Judgement
 from vidence.scoring.scores import SCORES, Anomaly
 from vidence.spec import line, parse
 from vidence.version import __version__
@@ -43,24 +44,25 @@ def record(
     detector: Detector,
     source: Source,
     judged: Judgement,
-    event: Event | None,
+    case: Case,
     *,
-    windows: Sequence[ScoredWindow] | None = None,
     evidence: tuple[Evidence, ...] = (),
     files: Mapping[str, str] | None = None,
 ) -> DecisionRecord:
-    """The record of one alarm (`event`), of a source that raised none, or of some `windows` of it."""
-    if windows is None:
-        windows = judged.windows if event is None else judged.during(event.first_s, event.last_s)
-    window = max(windows, key=lambda each: each.value)
+    """The record of one case of a judgement."""
     return DecisionRecord(
         detection=Detection(
-            window.ref, detector.spec, detector.weights_digest, line_of_alarms(detector), window.value, judged.threshold
+            case.peak.ref,
+            detector.spec,
+            detector.weights_digest,
+            line_of_alarms(detector),
+            case.value,
+            judged.threshold,
         ),
         reading=_reading(detector, source),
         model=_model(detector),
-        outcome=_outcome(detector, judged, windows, window),
-        events=() if event is None else (event,),
+        outcome=_outcome(detector, judged, case),
+        events=() if case.event is None else (case.event,),
         evidence=evidence,
         files=files or {},
     )
@@ -127,12 +129,12 @@ def _normalisation(detector: Detector) -> dict[str, float] | None:
     return None if held is None else {name: float(held[name]) for name in ("low", "high")}
 
 
-def _outcome(detector: Detector, judged: Judgement, windows: Sequence[ScoredWindow], window: ScoredWindow) -> Outcome:
+def _outcome(detector: Detector, judged: Judgement, case: Case) -> Outcome:
     own = detector.threshold
     known = NO_THRESHOLD | own if own is not None and own["value"] == judged.threshold else NO_THRESHOLD
-    first, last = windows[0].first_s, windows[-1].last_s
+    first, last = case.windows[0].first_s, case.windows[-1].last_s
     shown = (judged.curve.times >= first) & (judged.curve.times <= last)
-    classes = getattr(detector, "classes", ())
+    classes, probabilities = getattr(detector, "classes", ()), case.peak.probabilities
     promised = None if known.get("low") is None else (float(known["low"]), float(known["high"]))
     return Outcome(
         rule=known["rule"],
@@ -141,8 +143,8 @@ def _outcome(detector: Detector, judged: Judgement, windows: Sequence[ScoredWind
         values=tuple(judged.curve.values[shown].tolist()),
         false_alarms=promised,
         warnings=tuple(known.get("warnings", ())),
-        probabilities=dict(zip(classes, window.probabilities, strict=True)) if window.probabilities else {},
-        bounds=(0.0, 1.0) if window.probabilities else None,
+        probabilities=dict(zip(classes, probabilities, strict=True)) if probabilities else {},
+        bounds=(0.0, 1.0) if probabilities else None,
         normalisation=_normalisation(detector),
         smoothing=getattr(detector, "smoothing", "none"),
     )

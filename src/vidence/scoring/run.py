@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from vidence.frames.clip import Clip
@@ -39,6 +40,16 @@ class ScoredWindow:
         """The window's first time in seconds."""
         return self.ref.times[0]
 
+    @property
+    def scored_s(self) -> Sequence[float]:
+        """The scored frames' times in seconds, one per value."""
+        return self.times or self.ref.times
+
+    def highest(self, first_s: float, last_s: float) -> float:
+        """The highest of the frames scored in a stretch of time; minus infinity where it scored none."""
+        inside = (value for time, value in zip(self.scored_s, self.values, strict=True) if first_s <= time <= last_s)
+        return max(inside, default=-math.inf)
+
     def overlaps(self, first_s: float, last_s: float) -> bool:
         """Whether the window shares a moment with a stretch of time."""
         return self.first_s <= last_s and self.last_s >= first_s
@@ -56,7 +67,7 @@ def scored(detector: Detector, source: Source) -> Iterator[tuple[Clip, ScoredWin
 
 def curve_of(windows: Iterable[ScoredWindow]) -> Curve:
     """The windows' scores as one curve over the source's frames."""
-    return curve((window.times or window.ref.times, window.values) for window in windows)
+    return curve((window.scored_s, window.values) for window in windows)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,10 +84,14 @@ class Judgement:
         """The windows above the threshold."""
         return tuple(window for window in self.windows if window.value > self.threshold)
 
-    def peak(self, event: Event | None) -> ScoredWindow:
-        """The window that decided: the highest one of an event, or of the whole source."""
-        inside = self.windows if event is None else self.during(event.first_s, event.last_s)
-        return max(inside, key=lambda window: window.value)
+    @property
+    def peak(self) -> ScoredWindow:
+        """The highest window of the whole source."""
+        return max(self.windows, key=lambda window: window.value)
+
+    def scoring(self, event: Event) -> tuple[ScoredWindow, ...]:
+        """The windows that scored a frame of an event."""
+        return tuple(each for each in self.windows if each.highest(event.first_s, event.last_s) > -math.inf)
 
     def during(self, first_s: float, last_s: float) -> tuple[ScoredWindow, ...]:
         """The windows that share a moment with a stretch of time."""
