@@ -144,7 +144,7 @@ def test_maps_are_compared_place_by_place() -> None:
     rng = np.random.default_rng(5)
     clips = [{"a": rng.random((2, 3, 4)), "b": rng.random((2, 3, 4)), "flat": np.zeros((2, 3, 4))} for _ in range(4)]
     clips.append({"a": rng.random((2, 3, 4))})
-    (found,) = between_maps(clips)
+    (found,) = between_maps(clips, range(len(clips)))
     expected = [spearmanr(maps["a"].ravel(), maps["b"].ravel()).statistic for maps in clips[:4]]
     assert (found.first, found.second, found.n) == ("a", "b", 4)
     assert found.mean == pytest.approx(np.mean(expected))

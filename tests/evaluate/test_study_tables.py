@@ -1,10 +1,12 @@
 """What a study's tables say of two networks whose rows are made by hand."""
 
+import json
 from dataclasses import replace
 
 import pytest
 
 from vidence.errors import DataError
+from vidence.evaluate.comparison import clip_seed
 from vidence.evaluate.measured_rows import Measured, MeasuredRows
 from vidence.evaluate.study_tables import BEGIN, END, Compared, Trained, study_tables, write_study
 
@@ -22,6 +24,9 @@ def network(tmp_path):
     """Two seeds, six clips each, of which one did not learn its clips."""
     for seed in (0, 1):
         rows = MeasuredRows(tmp_path / f"net-{seed}" / "measures.csv")
+        facts = {"weights": str(seed), "seed": 0, "score": "logit"}
+        rows.path.parent.mkdir()
+        (rows.path.parent / "comparison.json").write_text(json.dumps(facts))
         for clip in range(6):
             for name, values in VALUES.items():
                 for measure, value in zip(MEASURES, values, strict=True):
@@ -43,7 +48,7 @@ def made(clip, explainer, measure, value, *, weights):
         measure=measure,
         settings="{}",
         score="logit",
-        seed=0,
+        seed=clip_seed(0, clip, 0),
         weights=weights,
         value=value,
         seconds=0.5,
@@ -51,8 +56,21 @@ def made(clip, explainer, measure, value, *, weights):
 
 
 def test_the_same_clip_counts_once_for_each_detector(network):
-    assert len({row.window for row in network.rows()}) == 12
+    assert len({row.shown for row in network.rows()}) == 12
+    assert len({row.window for row in network.rows()}) == 6  # of six sources, which intervals draw
     assert "| 12 | 12 |" in study_tables([network])
+
+
+def test_rows_of_other_weights_seeds_and_scores_are_not_of_this_comparison(network, tmp_path):
+    rows, before = MeasuredRows(tmp_path / "net-0" / "measures.csv"), study_tables([network])
+    own = made("clip-7", "lrp", MEASURES[0], 99.0, weights="0")
+    rows.add([replace(own, weights="other"), replace(own, seed=5), replace(own, score="contrast")])
+    assert study_tables([network]) == before
+    rows.add([own])
+    assert study_tables([network]) != before
+    (tmp_path / "net-1" / "comparison.json").unlink()
+    with pytest.raises(DataError, match="Compare again"):
+        study_tables([network])
 
 
 def test_a_classifier_below_the_gate_is_named_and_counts_for_no_finding(network):

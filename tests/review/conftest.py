@@ -183,7 +183,7 @@ def compared(tmp_path: Path) -> Path:
     """What `vidence compare` leaves of two explainers and a control; names hold what HTML would take for tags."""
     folder = tmp_path / "compared"
     means = {"gradient": (2.0, "yes"), "smooth(of='<b>')": (0.5, "no"), "random-map": (1.0, "")}
-    blank = {"better": "higher", "n": 4, "seconds": 0.25, "forwards": 3, "gradients": 1, "refused": ""}
+    blank = {"better": "higher", "n": 4, "sources": 3, "seconds": 0.25, "forwards": 3, "gradients": 1, "refused": ""}
     rows = [
         blank | {"explainer": name, "control": int(not said), "measure": "mass-ratio", "beats random-map": said}
         | {"mean": mean, "low": mean - 0.1, "high": mean + 0.1, "mean_rank": 4 - 2 * mean}

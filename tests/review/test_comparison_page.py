@@ -20,7 +20,7 @@ def test_the_page_says_what_the_tables_say(compared: Path) -> None:
     assert "▲ 2" in text
     assert "▼ 0.5" in text
     assert text.count('<span class="tag">control</span>') == 1
-    assert "1.9 to 2.1, 4 clips; place 0.0" in text
+    assert "1.9 to 2.1, 4 clips of 3 sources; place 0.0" in text
     assert 'data-value="4">3 F, 1 G' in text
 
 

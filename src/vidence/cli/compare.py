@@ -68,6 +68,6 @@ def _told(standings: Any) -> str:
                 lines.append(f"  {name:44} {each.refused or 'says nothing of these clips'}")
                 continue
             place = "" if each.rank is None else f"place {each.rank:4.1f}"
-            figures = f"{each.mean:9.3g}  [{each.low:.3g}, {each.high:.3g}]  {place}  {each.n} clips"
+            figures = f"{each.mean:9.3g}  [{each.low:.3g}, {each.high:.3g}]  {place}  {each.n} clips of {each.sources}"
             lines.append(f"  {name:44} {figures}{f' (none of {each.refused})' if each.refused else ''}")
     return "\n".join(lines)

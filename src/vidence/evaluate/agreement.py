@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal, TypeAlias
@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.stats import rankdata
 
-from vidence.evaluate.bootstrap import bounds, draws, interval
+from vidence.evaluate.bootstrap import bounds, draws, interval, means
 from vidence.evaluate.leaderboard import Panel
 from vidence.evaluate.measure import Measure
 
@@ -38,19 +38,21 @@ class Agreement:
     n: int
 
 
-def between_maps(clips: Sequence[Maps], *, seed: int = 0) -> list[Agreement]:
-    """Spearman's correlation of each two explainers' maps on the common grid, the mean over clips that have both."""
-    found: dict[tuple[str, str], list[float]] = {}
-    for maps in clips:
+def between_maps(clips: Sequence[Maps], sources: Sequence[Hashable], *, seed: int = 0) -> list[Agreement]:
+    """Spearman's correlation of each two explainers' maps on the common grid, the mean over clips that have both;
+    `sources` names the source of each clip.
+    """
+    found: dict[tuple[str, str], list[tuple[float, Hashable]]] = {}
+    for maps, source in zip(clips, sources, strict=True):
         ranked = {line: rankdata(values) for line, values in maps.items()}
         for first, second in combinations(ranked, 2):
             if ranked[first].shape == ranked[second].shape:
-                found.setdefault((first, second), []).append(float(pearson(ranked[first], ranked[second])))
-    kept = {pair: [value for value in values if not np.isnan(value)] for pair, values in found.items()}
+                alike = float(pearson(ranked[first], ranked[second]))
+                if not np.isnan(alike):
+                    found.setdefault((first, second), []).append((alike, source))
     return [
-        Agreement("maps", *pair, "spearman", *interval(values, seed=seed), len(values))
-        for pair, values in kept.items()
-        if values
+        Agreement("maps", *pair, "spearman", *interval(*zip(*told, strict=True), seed=seed), len(told))
+        for pair, told in found.items()
     ]
 
 
@@ -63,11 +65,13 @@ def between_measures(panels: Sequence[Panel], explainers: Sequence[str], *, seed
         held = _both(first, second, explainers)
         if held is None:
             continue
-        within = pearson(*(rankdata(values, axis=1) for values in held))
-        kept = within[~np.isnan(within)]
-        if kept.size:
+        *values, sources = held
+        within = pearson(*(rankdata(each, axis=1) for each in values))
+        kept = np.flatnonzero(~np.isnan(within)).tolist()
+        if kept:
             names = first.measure, second.measure
-            found.append(Agreement("measures", *names, "spearman", *interval(kept, seed=seed), len(kept)))
+            figure = interval(within[kept], [sources[clip] for clip in kept], seed=seed)
+            found.append(Agreement("measures", *names, "spearman", *figure, len(kept)))
     return found
 
 
@@ -76,16 +80,17 @@ def reversal(first: Panel, second: Panel, explainers: Sequence[str], *, seed: in
     explainers in opposite order (Li et al., WACV 2021, say so of objective and subjective measures), +1 where in the
     same. Of places, because single clips may have values that outweigh all others.
 
-    None with fewer than three explainers that have both. The interval draws clips anew; explainers stay as they are.
+    None with fewer than three explainers that have both. The interval draws sources and clips anew; explainers stay as
+    they are.
     """
     held = _both(first, second, explainers)
     if held is None:
         return None
-    n = len(held[0])
-    drawn = draws(n, seed=seed)
-    places = [rankdata(values, axis=1) for values in held]
-    means = [np.concatenate([values.mean(axis=0)[None], values[drawn].mean(axis=1)]) for values in places]
-    found = pearson(*(rankdata(each, axis=1) for each in means))
+    *values, sources = held
+    n, drawn = len(sources), draws(sources, seed=seed)
+    places = [rankdata(each, axis=1) for each in values]
+    of_maps = [np.concatenate([each.mean(axis=0)[None], means(each, drawn)]) for each in places]
+    found = pearson(*(rankdata(each, axis=1) for each in of_maps))
     if np.isnan(found[0]):
         return None
     return Agreement("reversal", first.measure, second.measure, "spearman", float(found[0]), *bounds(found[1:]), n)
@@ -114,7 +119,7 @@ def between_clips(panel: Panel, explainers: Sequence[str], *, seed: int = 0) -> 
     if len(maps) < 2 or len(clips) < 2:
         return []
     values = panel.values[clips][:, maps]
-    counts = np.stack([np.bincount(drawn, minlength=len(clips)) for drawn in draws(len(clips), seed=seed)])
+    counts = draws(panel.sources(clips), seed=seed)
     found = []
     rated: dict[Level, Float[np.ndarray, "c m"]] = {"interval": values, "ordinal": rankdata(values, axis=1)}
     for level, ratings in rated.items():
@@ -167,14 +172,16 @@ def pearson(first: Float[np.ndarray, "... m"], second: Float[np.ndarray, "... m"
 
 def _both(
     first: Panel, second: Panel, explainers: Sequence[str]
-) -> tuple[Float[np.ndarray, "c m"], Float[np.ndarray, "c m"]] | None:
-    """Both measures, higher better, of the explainers and clips that have both; None where that is too little."""
+) -> tuple[Float[np.ndarray, "c m"], Float[np.ndarray, "c m"], list[str]] | None:
+    """Both measures, higher better, of the explainers and clips that have both, and the clips' sources; None where that
+    is too little.
+    """
     maps = sorted(set(_places(first, explainers)) & set(_places(second, explainers)))
     clips = sorted(set(first.complete(maps)) & set(second.complete(maps)))
     if len(maps) < LEAST or not clips:
         return None
     one, other = (panel.sign * panel.values[clips][:, maps] for panel in (first, second))
-    return one, other
+    return one, other, first.sources(clips)
 
 
 def _places(panel: Panel, explainers: Sequence[str]) -> list[int]:

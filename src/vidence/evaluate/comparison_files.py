@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vidence.aside import written_aside
+from vidence.errors import DataError
 from vidence.evaluate.agreement import Agreement, between_clips, between_maps, between_measures, reversals
 from vidence.evaluate.comparison import Comparison, clip_seed
 from vidence.evaluate.comparison_pictures import write_ranks
@@ -17,6 +18,7 @@ from vidence.evaluate.measured_rows import Measured, MeasuredRows
 from vidence.evaluate.pooled_maps import PooledMaps
 
 ROWS, MAPS, EXAMPLES = "measures.csv", "maps", "examples"
+OWN_CLASS = "the logit of each clip's own class"  # what is explained where no score is asked for
 FACTS, LEADERBOARD, AGREEMENT, RANKS = "comparison.json", "leaderboard.csv", "agreement.csv", "ranks.svg"
 
 
@@ -38,12 +40,30 @@ def of_comparison(
     )
 
 
+def rows_told(folder: Path) -> list[Measured]:
+    """The rows of the comparison that a folder's facts tell of, and not those of other weights, seeds or scores that
+    its file may hold. Raises `DataError` where no comparison was written.
+    """
+    try:
+        facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{folder} must hold what `vidence compare` wrote; {error}. Compare again.") from error
+    return [
+        row
+        for row in MeasuredRows(folder / ROWS)
+        if row.weights == facts["weights"]
+        and row.seed == clip_seed(facts["seed"], row.clip, row.first)
+        and facts["score"] in (OWN_CLASS, row.score)
+    ]
+
+
 def agreements(rows: Sequence[Measured], asked: Comparison, maps: PooledMaps) -> list[Agreement]:
     """Every kind of agreement between the explainers, without the controls, which would make any two measures agree."""
     explainers = list(asked.explainers)
     held = panels(rows, asked.measures)
     targets = dict.fromkeys((row.window, row.score) for row in rows)
-    found = between_maps([maps.of(window, explainers, score) for window, score in targets], seed=asked.seed)
+    drawn = [maps.of(window, explainers, score) for window, score in targets]
+    found = between_maps(drawn, [window[0] for window, _ in targets], seed=asked.seed)
     found += between_measures(list(held.values()), explainers, seed=asked.seed)
     found += reversals(held, asked.measures, explainers, seed=asked.seed)
     return found + [each for panel in held.values() for each in between_clips(panel, explainers, seed=asked.seed)]
@@ -72,7 +92,7 @@ def comparison_facts(rows: Sequence[Measured], asked: Comparison, **more: Any) -
     return {
         "detector": asked.detector.spec,
         "weights": asked.detector.weights_digest,
-        "score": "the logit of each clip's own class" if asked.score is None else asked.score[0],
+        "score": OWN_CLASS if asked.score is None else asked.score[0],
         "seed": asked.seed,
         "clips": len(windows),
         "clips_with_event": sum(row.event for row in windows.values()),
@@ -94,6 +114,7 @@ def _row(each: Standing, controls: Sequence[str]) -> dict[str, Any]:
         "measure": each.measure,
         "better": each.better,
         "n": each.n,
+        "sources": each.sources,
         "mean": each.mean,
         "low": each.low,
         "high": each.high,

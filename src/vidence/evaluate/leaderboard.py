@@ -15,7 +15,7 @@ from vidence.evaluate.bootstrap import interval
 from vidence.evaluate.measure import Measure
 from vidence.evaluate.measured_rows import Measured
 
-Window: TypeAlias = tuple[str, int]
+Shown: TypeAlias = tuple[str, int, str]  # `Measured.shown`
 Verdict: TypeAlias = Literal["yes", "no", "unclear"]
 FEWEST = 6  # clips: of fewer, even if all agree, chance does as well in more than 5 of 100 cases (2 / 2^n)
 
@@ -28,7 +28,7 @@ class Panel:
 
     measure: str
     sign: int
-    clips: tuple[Window, ...]
+    clips: tuple[Shown, ...]
     maps: tuple[str, ...]
     values: Float[np.ndarray, "c m"]
 
@@ -46,6 +46,10 @@ class Panel:
         """The clips of which each of these maps has a number; none for no maps."""
         held = self.values[:, list(maps)]
         return [clip for clip, row in enumerate(held) if row.size and not np.isnan(row).any()]
+
+    def sources(self, clips: Sequence[int]) -> list[str]:
+        """Where each of these clips is from."""
+        return [self.clips[clip][0] for clip in clips]
 
     def ranks(self, maps: Sequence[int]) -> Float[np.ndarray, "c m"]:
         """Places of these maps, 1 the best, in each clip of which all have a number; equal ones share the mean."""
@@ -74,9 +78,9 @@ class Gain:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """One map under one measure. `n` clips; `rank` the mean place among all maps that are `Panel.measured`, 1 the best,
-    over clips of which each has a number; `gains` by control; `refused` why there is none, or none of how many clips;
-    `seconds` the median of a map, `forwards` and `gradients` the passes its settings promise.
+    """One map under one measure, over `n` clips of so many `sources`. `rank` is the mean place among all maps that are
+    `Panel.measured`, 1 the best, over clips of which each has a number; `gains` by control; `refused` why there is
+    none, or none of how many clips; `seconds` the median of a map, `forwards` and `gradients` what settings promise.
     """
 
     explainer: str
@@ -84,6 +88,7 @@ class Standing:
     measure: str
     better: str
     n: int
+    sources: int
     mean: float | None = None
     low: float | None = None
     high: float | None = None
@@ -97,7 +102,7 @@ class Standing:
 
 def panels(rows: Sequence[Measured], measures: Mapping[str, Measure]) -> dict[str, Panel]:
     """A panel per measure, in the order of `measures`, all with the same clips and maps; controls come last."""
-    clips = tuple(dict.fromkeys(row.window for row in rows))
+    clips = tuple(dict.fromkeys(row.shown for row in rows))
     lines = sorted(dict.fromkeys((row.control, row.explainer) for row in rows), key=lambda each: each[0])
     maps = tuple(line for _, line in lines)
     made = {}
@@ -107,7 +112,7 @@ def panels(rows: Sequence[Measured], measures: Mapping[str, Measure]) -> dict[st
     places = {clip: i for i, clip in enumerate(clips)}, {line: i for i, line in enumerate(maps)}
     for row in rows:
         if row.value is not None and row.measure in made:
-            made[row.measure].values[places[0][row.window], places[1][row.explainer]] = row.value
+            made[row.measure].values[places[0][row.shown], places[1][row.explainer]] = row.value
     return made
 
 
@@ -133,13 +138,14 @@ def _standing(
     panel: Panel, place: int, rows: Sequence[Measured], rank: float | None, controls: set[str], *, seed: int
 ) -> Standing:
     name, values = panel.maps[place], panel.values[:, place]
-    held = values[~np.isnan(values)]
+    clips = np.flatnonzero(~np.isnan(values)).tolist()
+    held, sources = values[clips], panel.sources(clips)
     gains = {
         other: gain(panel, place, panel.maps.index(other), seed=seed)
         for other in panel.maps
         if other in controls and other != name and panel.sign
     }
-    mean, low, high = interval(held, seed=seed) if held.size else (None, None, None)
+    mean, low, high = interval(held, sources, seed=seed) if held.size else (None, None, None)
     seconds = [row.seconds for row in rows if row.seconds is not None]
     prices = [(row.forwards, row.gradients) for row in rows if row.forwards is not None]
     return Standing(
@@ -148,6 +154,7 @@ def _standing(
         measure=panel.measure,
         better={1: "higher", -1: "lower", 0: "neither"}[panel.sign],
         n=len(held),
+        sources=len(set(sources)),
         mean=mean,
         low=low,
         high=high,
@@ -173,4 +180,4 @@ def gain(panel: Panel, place: int, other: int, *, seed: int = 0) -> Gain | None:
     if not clips:
         return None
     found = panel.sign * (panel.values[clips, place] - panel.values[clips, other])
-    return Gain(*interval(found, seed=seed), len(clips))
+    return Gain(*interval(found, panel.sources(clips), seed=seed), len(clips))

@@ -56,6 +56,11 @@ class Measured:
         """The clip among others."""
         return self.clip, self.first
 
+    @property
+    def shown(self) -> tuple[str, int, str]:
+        """The clip as it was shown to one network: source, first sample, weights."""
+        return self.clip, self.first, self.weights
+
 
 NAMES = [field.name for field in fields(Measured)]
 

@@ -143,8 +143,9 @@ def placed(
     kept = np.logical_and.reduce([_has(panel) for panel in usable])
     maps = np.flatnonzero(kept)
     shares = np.stack([_shares(panel, maps) for panel in usable])  # (criteria, clips, maps)
-    drawn = np.concatenate([np.arange(shares.shape[1])[None], draws(shares.shape[1], seed=seed)])
-    means = np.stack([_mean(shares, each) for each in drawn])  # (1 + draws, maps), the clips as they are first
+    sources = usable[0].sources(range(shares.shape[1]))
+    counts = np.concatenate([np.ones((1, len(sources)), int), draws(sources, seed=seed)])
+    means = _means(shares, counts)  # (1 + draws, maps), the clips as they are first
     names = [usable[0].maps[place] for place in maps]
     clips = int((~np.isnan(shares[:, :, 0])).any(axis=0).sum())
     controls = {row.explainer for row in rows if row.control}
@@ -193,16 +194,14 @@ def _shares(panel: Panel, maps: Int[np.ndarray, " m"]) -> Float[np.ndarray, "c m
     return found
 
 
-def _mean(shares: Float[np.ndarray, "k c m"], clips: Int[np.ndarray, " c"]) -> Float[np.ndarray, " m"]:
-    """Over clips within each criterion, then over the criteria that these clips allow."""
-    held = shares[:, clips]
-    counted = ~np.isnan(held[:, :, 0])  # a clip has all maps or none
-    sums = np.where(counted[..., None], held, 0).sum(axis=1)
-    count = counted.sum(axis=1)[:, None]
-    allowed = count[:, 0] > 0
-    if not allowed.any():
-        return np.full(shares.shape[2], np.nan)
-    return np.asarray((sums[allowed] / count[allowed]).mean(axis=0))
+def _means(shares: Float[np.ndarray, "k c m"], counts: Int[np.ndarray, "d c"]) -> Float[np.ndarray, "d m"]:
+    """Over the clips of each draw within each criterion, then over the criteria that these clips allow."""
+    told = ~np.isnan(shares[:, :, 0])  # (k, c): a clip has all maps or none
+    sums = np.einsum("dc,kcm->dkm", counts, np.where(told[..., None], shares, 0), optimize=True)
+    sizes = counts @ told.T  # (d, k)
+    within = sums / np.maximum(sizes, 1)[..., None]
+    allowed = (sizes > 0).sum(axis=1)[:, None]
+    return np.where(allowed > 0, within.sum(axis=1) / np.maximum(allowed, 1), np.nan)
 
 
 def _placed(

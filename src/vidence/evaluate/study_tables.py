@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from vidence import spec
@@ -11,10 +11,10 @@ from vidence.aside import written_aside
 from vidence.errors import DataError
 from vidence.evaluate import MEASURES
 from vidence.evaluate.agreement import reversal
-from vidence.evaluate.comparison_files import ROWS
+from vidence.evaluate.comparison_files import rows_told
 from vidence.evaluate.leaderboard import Panel, Standing, gain, leaderboard, panels
 from vidence.evaluate.measure import Measure
-from vidence.evaluate.measured_rows import Measured, MeasuredRows
+from vidence.evaluate.measured_rows import Measured
 
 BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
 GATE = 0.95  # accuracy on unseen synthetic clips below which a classifier's maps are shown, but count for no finding
@@ -60,8 +60,7 @@ class Compared:
         for trained in self.detectors:
             if counting and self.data == "synthetic" and not trained.able:
                 continue
-            rows = MeasuredRows(Path(trained.comparison) / ROWS)
-            found += [replace(row, clip=f"{row.clip} {trained.seed}") for row in rows if self._asked(row)]
+            found += [row for row in rows_told(Path(trained.comparison)) if self._asked(row)]
         return found
 
     def _asked(self, row: Measured) -> bool:
@@ -99,7 +98,7 @@ def _networks(held: Sequence[tuple[Compared, Sequence[Measured]]]) -> Iterator[S
     for network, rows in held:
         told = [(each.accuracy, "" if each.able else " (below)") for each in network.detectors]
         shown = ", ".join("" if accuracy is None else f"{accuracy:.3f}{below}" for accuracy, below in told)
-        windows = {row.window: row.event for row in rows}
+        windows = {row.shown: row.event for row in rows}
         yield (
             *(network.title, network.data, f"`{network.detector}`", shown or "no classifier"),
             *(str(len(windows)), str(sum(windows.values()))),

@@ -129,7 +129,7 @@ def _cell(row: Row) -> Cell:
         standing = "good" if set(beats.values()) == {"yes"} else "bad" if "no" in beats.values() else ""
     words = {"yes": "above", "no": "below", "unclear": "not told apart from"}
     beside = "; ".join(f"{words[said]} {control}" for control, said in beats.items())
-    interval = f"{_number(row['low'])} to {_number(row['high'])}, {row['n']} clips"
+    interval = f"{_number(row['low'])} to {_number(row['high'])}, {row['n']} clips of {row['sources']} sources"
     rank = f"{float(row['mean_rank']):.1f}" if row["mean_rank"] else ""
     return Cell(float(row["mean"]), _number(row["mean"]), interval, rank, standing, beside)
 
