@@ -100,6 +100,17 @@ def test_a_burst_is_one_alarm_however_many_frames_it_has() -> None:
     assert FalseAlarmBudget(per_hour=1.0).fit([Curve(np.arange(36000) / 5, values)]).value == 0.0
 
 
+def test_a_budget_holds_from_the_maximum_down_to_its_threshold_and_no_further() -> None:
+    """Four peaks merge at their foot, where the count falls again: that is no reason to go so low."""
+    values = np.zeros(3600)
+    values[100:107] = 5, 1, 4, 1, 3, 1, 2
+    curve = Curve(np.arange(3600.0), values)
+    counts = [len(events(curve, score, merge_s=0.0)) for score in (5, 4, 3, 2, 1, 0)]
+    assert counts == [0, 1, 2, 3, 4, 1]
+    assert FalseAlarmBudget(per_hour=2.0, merge_s=0.0).fit([curve]).value == 3
+    assert FalseAlarmBudget(per_hour=4.0, merge_s=0.0).fit([curve]).value == 0, "never below the median"
+
+
 @pytest.mark.parametrize(
     ("rule", "labels"),
     [(BestF1(), None), (GMean(), np.ones(6, bool)), (FalseAlarmBudget(), LABELS), (Quantile(), np.ones(6, bool))],

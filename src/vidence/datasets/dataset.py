@@ -151,8 +151,8 @@ def split(samples: Sequence[Sample], *, parts: Mapping[str, float] = PARTS, seed
     if len(groups) < len(parts):
         raise DataError(
             f"a split into {', '.join(parts)} needs at least {len(parts)} groups, because a group, with all copies of "
-            f"its files, stays on one side; got {len(groups)} with {len(samples)} samples. Add clips, or group them more "
-            "finely."
+            f"its files, stays on one side; got {len(groups)} with {len(samples)} samples. Add clips, or group them "
+            "more finely."
         )
     names = sorted(groups)
     order = np.random.default_rng(seed).permutation(len(names))

@@ -90,10 +90,11 @@ class Quantile(ThresholdRule):
 class FalseAlarmBudget(ThresholdRule):
     """At most `per_hour` alarms in an hour of normal footage, chosen from normal footage alone.
 
-    The threshold is the lowest score at which the footage would have raised no more alarms than the budget allows.
-    Frames above it at most `merge_s` seconds apart are one alarm, so correlated frames count once. The interval of
-    the rate is the exact Poisson one (Garwood 1936) of the alarm count, widened by the counts' dispersion over
-    one-minute blocks. `strict` puts the interval's upper end under the budget.
+    The threshold is the lowest score down to which, from the maximum on, the footage would never have raised more
+    alarms than the budget allows; at least the median, below which alarms merge into few long ones. Frames above it at
+    most `merge_s` seconds apart are one alarm, so correlated frames count once. The interval of the rate is the exact
+    Poisson one (Garwood 1936) of the alarm count, widened by the counts' dispersion over one-minute blocks. `strict`
+    puts the interval's upper end under the budget.
     """
 
     per_hour: float = 1.0
@@ -129,10 +130,7 @@ class FalseAlarmBudget(ThresholdRule):
         return self._alarms(curves, value) <= self.per_hour * hours
 
     def _lowest(self, curves: Sequence[Curve], scores: np.ndarray, hours: float) -> float:
-        """Walk down from the maximum while the budget holds.
-
-        It ends at the median at the latest: below it alarms merge into few long ones, which would look like less.
-        """
+        """Walk down from the maximum to the median while the budget holds."""
         lowest = scores.max()  # which itself raises no alarm
         for value in np.unique(scores[scores >= np.median(scores)])[::-1]:
             if not self._fits(curves, value, hours):
