@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from vidence.evaluate.comparison import Comparison, clip_seed, compare, not_refu
 from vidence.evaluate.comparison_files import of_comparison
 from vidence.evaluate.controls import CONTROLS
 from vidence.evaluate.explained_clips import KnownClip, known_clips, sampled
+from vidence.evaluate.leaderboard import leaderboard
 from vidence.evaluate.measure import Case, Measure
 from vidence.evaluate.measured_rows import MeasuredRows
 from vidence.evaluate.pooled_maps import PooledMaps, pooled
@@ -107,19 +108,53 @@ def test_a_stop_in_the_middle_of_a_line_loses_that_line(
         Held(tmp_path, asked)
 
 
+@dataclass(frozen=True)
 class Broken(Explainer):
+    error: Exception
+
     def explain_clip(self, model: torch.nn.Module, x: torch.Tensor, score: object) -> Attributions:
-        raise RuntimeError("out of memory,\nor worse")
+        raise self.error
+
+
+@dataclass(frozen=True)
+class Unmeasurable(Measure):
+    aspect = "complexity"
+
+    def of(self, case: Case) -> float:
+        raise IndexError("no such cell")
+
+
+def test_whatever_an_explainer_or_a_measure_raises_the_others_go_on(
+    asked: Comparison, clips: list[KnownClip], toys: dict[str, Measure], tmp_path: Path
+) -> None:
+    broken = {"broken": Broken(TypeError("no such argument")), "gradient": Gradient()}
+    trial = Comparison(asked.detector, broken, {**toys, "unmeasurable": Unmeasurable()}, None)
+    held = Held(tmp_path, trial)
+    compare(trial, clips[:1], held.rows, held.maps)
+    said = {(row.explainer, row.measure): row for row in MeasuredRows(held.rows.path)}
+    assert said["broken", "inside"].refused == "failed: TypeError: no such argument"
+    assert said["gradient", "unmeasurable"].refused == "failed: IndexError: no such cell"
+    assert said["gradient", "inside"].value is not None
+    found = leaderboard(held.rows, trial.measures)
+    assert {each.explainer for each in found if each.failed and each.measure == "inside"} == {"broken"}
+    for stop in (MemoryError(), KeyboardInterrupt()):
+        with pytest.raises(type(stop)):
+            compare(replace(trial, explainers={"broken": Broken(stop)}, seed=9), clips[:1], held.rows, held.maps)
 
 
 def test_a_refusal_is_a_row_with_its_reason(
     asked: Comparison, clips: list[KnownClip], toys: dict[str, Measure], tmp_path: Path
 ) -> None:
-    trial = Comparison(asked.detector, {"broken": Broken(), "attention-rollout": AttentionRollout()}, toys, None)
+    trial = Comparison(
+        asked.detector,
+        {"broken": Broken(RuntimeError("out of memory,\nor worse")), "attention-rollout": AttentionRollout()},
+        toys,
+        None,
+    )
     held = Held(tmp_path, trial)
     compare(trial, clips[:1], held.rows, held.maps)
     said = {row.explainer: row.refused for row in MeasuredRows(held.rows.path) if not row.control}
-    assert said["broken"] == "out of memory, or worse"
+    assert said["broken"] == "failed: RuntimeError: out of memory, or worse"
     assert "attention" in said["attention-rollout"]
     assert len([row for row in held.rows if row.value is not None]) == 2 * len(CONTROLS)
     kept, refused = not_refused(trial, clips[0])

@@ -183,7 +183,8 @@ def compared(tmp_path: Path) -> Path:
     """What `vidence compare` leaves of two explainers and a control; names hold what HTML would take for tags."""
     folder = tmp_path / "compared"
     means = {"gradient": (2.0, "yes"), "smooth(of='<b>')": (0.5, "no"), "random-map": (1.0, "")}
-    blank = {"better": "higher", "n": 4, "sources": 3, "seconds": 0.25, "forwards": 3, "gradients": 1, "refused": ""}
+    blank = {"better": "higher", "n": 4, "sources": 3, "seconds": 0.25, "forwards": 3, "gradients": 1, "failed": 0}
+    blank |= {"refused": ""}
     rows = [
         blank | {"explainer": name, "control": int(not said), "measure": "mass-ratio", "beats random-map": said}
         | {"mean": mean, "low": mean - 0.1, "high": mean + 0.1, "mean_rank": 4 - 2 * mean}
@@ -191,6 +192,9 @@ def compared(tmp_path: Path) -> Path:
     ]  # fmt: skip
     rows += [row | {"measure": "flicker", "mean": "", "mean_rank": "", "refused": ""} for row in rows[:1]]
     rows += [rows[0] | {"explainer": "cam", "mean": "", "mean_rank": "", "refused": "it needs <pooling>."}]
+    rows += [
+        rows[0] | {"explainer": "lrp", "mean": "", "mean_rank": "", "failed": 1, "refused": "failed: KeyError: 'x'"}
+    ]
     agreement = [
         {"kind": kind, "first": "gradient", "second": "", "statistic": "spearman", "mean": -0.5, "low": -1, "high": 0}
         | {"n": 4}

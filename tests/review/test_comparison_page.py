@@ -24,6 +24,13 @@ def test_the_page_says_what_the_tables_say(compared: Path) -> None:
     assert 'data-value="4">3 F, 1 G' in text
 
 
+def test_a_failure_stands_out_from_a_refusal(compared: Path) -> None:
+    text = write_comparison_page(compared).read_text()
+    assert text.count('<h3 class="stands bad">Failed</h3>') == 1
+    assert '<li class="stands bad"><code>lrp</code>: failed: KeyError: &#39;x&#39;</li>' in text
+    assert "<li><code>cam</code>: it needs" in text
+
+
 def test_what_was_typed_is_escaped(compared: Path) -> None:
     text = write_comparison_page(compared).read_text()
     for tag in ("<b>", "<i>set", "<pooling>", "<tokens>"):

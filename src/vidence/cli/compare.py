@@ -53,6 +53,8 @@ def command(detector: Path, data: str, out: Path, measures: tuple[str, ...], **a
     standings = write_comparison(out, rows, work.asked, work.maps, facts)
     page = write_comparison_page(out)
     click.echo(_told(standings))
+    for line, said in dict.fromkeys((each.explainer, each.refused) for each in standings if each.failed):
+        click.echo(f"warning: {line} failed, which is no finding about it: {said}", err=True)
     click.echo(f"\nwritten  {page}")
 
 

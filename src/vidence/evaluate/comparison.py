@@ -21,7 +21,7 @@ from vidence.evaluate.controls import controls
 from vidence.evaluate.drawn_maps import DrawnMaps
 from vidence.evaluate.explained_clips import KnownClip
 from vidence.evaluate.measure import Case, Measure
-from vidence.evaluate.measured_rows import Measured, MeasuredRows
+from vidence.evaluate.measured_rows import FAILED, Measured, MeasuredRows
 from vidence.evaluate.pooled_maps import PooledMaps
 from vidence.models.detector import Detector
 from vidence.models.evaluating import evaluating
@@ -29,7 +29,6 @@ from vidence.scoring.score import ScoreFunction, pinned
 from vidence.scoring.scores import SCORES, Logit, logits_of
 
 Map: TypeAlias = Float[np.ndarray, "t h w"]
-FAILURES = (VidenceError, RuntimeError)  # of one map or measure; the others go on
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,8 +87,9 @@ def compare(
 ) -> dict[tuple[str, int], str]:
     """Measure what `rows` do not hold yet, clip by clip, and keep each map, pooled, in `maps`.
 
-    Returns the line of what is explained of each clip, by its window. An explainer that refuses, or fails, leaves rows
-    with the reason. `on_map` is told every map that is drawn, at the size of x.
+    Returns the line of what is explained of each clip, by its window. An explainer that refuses, or fails in whatever
+    way, leaves rows with the reason, and the others go on; only a lack of memory stops all. `on_map` is told every map
+    that is drawn, at the size of x.
     """
     targets = {}
     for known in clips:
@@ -121,34 +121,37 @@ class _Clip:
         if not missing and self._maps.has(self._known.clip.ref, line, self.line):
             return
         try:
-            explainer = explainer.informed(self._asked.detector, self.score)
-            found, seconds = self._attributed(explainer)
-        except FAILURES as error:
-            self._rows.add([replace(row, refused=str(error)) for row in missing.values()])
+            case, facts = self._explained(explainer)
+        except MemoryError:
+            raise
+        except Exception as error:
+            self._rows.add([replace(row, refused=reason(error)) for row in missing.values()])
             self._maps.keep(self._known.clip.ref, line, self.line, None)
             return
-        facts = self._facts(found, explainer, seconds)
-        values = at_size_of(self._known.x, found.values)
-        case = Case(
-            *(self._asked.network, self._known.x, self.score, explainer, values),
-            mask=self._known.mask,
-            seed=self.seed,
-            shared=self._shared,
-        )
         self._rows.add([replace(row, **facts, **self._measured(case, name)) for name, row in missing.items()])
-        self._maps.keep(self._known.clip.ref, line, self.line, values)
-        on_map(self._known, line, values)
+        self._maps.keep(self._known.clip.ref, line, self.line, case.values)
+        on_map(self._known, line, case.values)
 
-    def _attributed(self, explainer: Explainer) -> tuple[Attributions, float]:
-        with getattr(self._asked.detector, "arithmetic", nullcontext)(self._known.x):
-            return self._drawn.attributed(explainer)
+    def _explained(self, explainer: Explainer) -> tuple[Case, dict[str, Any]]:
+        """The map, ready to be measured, and what its rows say of it."""
+        known, network = self._known, self._asked.network
+        explainer = explainer.informed(self._asked.detector, self.score)
+        with getattr(self._asked.detector, "arithmetic", nullcontext)(known.x):
+            found, seconds = self._drawn.attributed(explainer)
+        values = at_size_of(known.x, found.values)
+        case = Case(
+            network, known.x, self.score, explainer, values, mask=known.mask, seed=self.seed, shared=self._shared
+        )
+        return case, self._facts(found, explainer, seconds)
 
     def _measured(self, case: Case, name: str) -> dict[str, Any]:
         try:
             with getattr(self._asked.detector, "arithmetic", nullcontext)(case.x):
                 return {"value": self._asked.measures[name](case)}
-        except FAILURES as error:
-            return {"refused": str(error)}
+        except MemoryError:
+            raise
+        except Exception as error:
+            return {"refused": reason(error)}
 
     def _facts(self, found: Attributions, explainer: Explainer, seconds: float) -> dict[str, Any]:
         price = explainer.price(*self._known.x.shape[2:])
@@ -177,6 +180,11 @@ class _Clip:
             seed=self.seed,
             weights=self._asked.detector.weights_digest,
         )
+
+
+def reason(error: Exception) -> str:
+    """Why there is no number: what an error of ours says, and of any other that it is a failure, and of which kind."""
+    return str(error) if isinstance(error, VidenceError) else f"{FAILED} {type(error).__name__}: {error}"
 
 
 def clip_seed(seed: int, digest: str, first: int) -> int:

@@ -131,7 +131,7 @@ def _row(each: Standing, controls: Sequence[str]) -> dict[str, Any]:
             f"gain over {control} low": None if gain is None else gain.low,
             f"gain over {control} high": None if gain is None else gain.high,
         }
-    return row | {"refused": each.refused}
+    return row | {"failed": int(each.failed), "refused": each.refused}
 
 
 def _write_table(path: Path, rows: Sequence[Mapping[str, Any]], names: Sequence[str] = ()) -> None:

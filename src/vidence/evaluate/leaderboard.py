@@ -13,7 +13,7 @@ from scipy.stats import rankdata
 
 from vidence.evaluate.bootstrap import interval
 from vidence.evaluate.measure import Measure
-from vidence.evaluate.measured_rows import Measured
+from vidence.evaluate.measured_rows import FAILED, Measured
 
 Shown: TypeAlias = tuple[str, int, str]  # `Measured.shown`
 Verdict: TypeAlias = Literal["yes", "no", "unclear"]
@@ -99,6 +99,11 @@ class Standing:
     forwards: int | None = None
     gradients: int | None = None
 
+    @property
+    def failed(self) -> bool:
+        """Whether there is no number, at least of some clips, because of an error that nobody foresaw."""
+        return FAILED in self.refused
+
 
 def panels(rows: Sequence[Measured], measures: Mapping[str, Measure]) -> dict[str, Panel]:
     """A panel per measure, in the order of `measures`, all with the same clips and maps; controls come last."""
@@ -169,6 +174,7 @@ def _standing(
 
 def _refused(rows: Sequence[Measured], *, some: bool) -> str:
     reasons = [row.refused for row in rows if row.refused]
+    reasons.sort(key=lambda each: not each.startswith(FAILED))  # failures first
     if not reasons:
         return ""
     return f"{len(reasons)} of {len(rows)} clips: {reasons[0]}" if some else reasons[0]

@@ -13,6 +13,7 @@ from typing import TypeAlias
 from vidence.errors import DataError
 
 Key: TypeAlias = tuple[str, ...]
+FAILED = "failed:"  # begins a reason that is no refusal, but an error that nobody foresaw
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

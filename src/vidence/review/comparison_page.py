@@ -77,7 +77,8 @@ def write_comparison_page(folder: str | Path) -> Path:
         facts=facts,
         measures=[(line, facts["measures"].get(line, {})) for line in measures],
         lines=_lines(rows, measures),
-        refused=dict.fromkeys((row["explainer"], row["refused"]) for row in rows if row["refused"]),
+        refused=_reasons(rows, failed=False),
+        failed=_reasons(rows, failed=True),
         agreement={kind: [row for row in agreement if row["kind"] == kind] for kind in AGREEMENTS},
         kinds=AGREEMENTS,
         standing=STANDING,
@@ -120,6 +121,12 @@ def _lines(rows: Sequence[Row], measures: Sequence[str]) -> list[Line]:
             Line(name, any_row["control"] == "1", cells, place, seconds, passes, sum(counts) if counts else None)
         )
     return sorted(made, key=lambda line: (line.place is None, line.place or 0.0))
+
+
+def _reasons(rows: Sequence[Row], *, failed: bool) -> list[tuple[str, str]]:
+    """Maps without a number and why, each reason once."""
+    told = [row for row in rows if row["refused"] and (row["failed"] == "1") == failed]
+    return list(dict.fromkeys((row["explainer"], row["refused"]) for row in told))
 
 
 def _cell(row: Row) -> Cell:
