@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
+import numpy as np
 import torch
 from einops import rearrange
 from jaxtyping import Float
@@ -230,8 +231,10 @@ class Reasons:
             for line, trust in self._check(self._detector, clip, self._score, told).items():
                 self.by_line[line].trusts[clip.ref.first] = trust
 
-    def evidence(self, source: Source, line: str, case: Case) -> Evidence | None:
-        """What the explainer `line` says of one case; None where none of its windows was explained."""
+    def evidence(self, source: Source, line: str, case: Case, scored: Float[np.ndarray, " s"]) -> Evidence | None:
+        """What the explainer `line` says of one case; None where none of its windows was explained. `scored` are the
+        times of all the source's frames.
+        """
         reason = self.by_line[line]
         case = case.among(reason.certificates)
         if not case.windows:
@@ -247,6 +250,7 @@ class Reasons:
             explainer=line,
             score=self.score_line,
             certificate=reason.certificates[peak.ref.first],
+            scored=scored,
             mode=getattr(self._score, "mode", None),
             counterfactual=reason.counterfactuals.get(peak.ref.first),
             warnings=cautions(spec.parse(line).key) if line != OWN else (),
@@ -308,7 +312,7 @@ def write_down(
         named = {path.name: path.relative_to(out).as_posix() for path in paths}
         files |= {named[path.name]: file_digest(path) for path in paths}
         for number, (case, each) in enumerate(zip(recorded, told, strict=True), 1):
-            found = reasons.evidence(source, line, case)
+            found = reasons.evidence(source, line, case, judged.curve.times)
             if found is None:
                 continue
             pictured = _with_files(found, named, SHEET if case.event is None else event_sheet(number))

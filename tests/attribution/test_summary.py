@@ -21,6 +21,14 @@ def test_segments_by_hand() -> None:
     np.testing.assert_allclose(profile(values), [0, 4 / 24, 4 / 24, 0, 2 / 24])
 
 
+def test_a_segment_ends_where_a_frame_was_not_explained() -> None:
+    scored = np.array([0.0, 0.1, 0.4, 0.5, 0.6, 3.0])
+    explained = np.array([0.0, 0.1, 0.5, 0.55, 0.6, 3.0])  # not 0.4; 0.55 has a map, but no score
+    found = segments(explained, np.ones((6, 2, 2), np.float32), scored=scored)
+    assert [(each.first_s, each.last_s) for each in found] == [(0.5, 3.0), (0.0, 0.1)]  # the recording has a gap, too
+    assert [each.weight for each in found] == pytest.approx([4 / 6, 2 / 6])
+
+
 def test_a_map_without_positive_evidence_marks_nothing() -> None:
     values = -np.ones((2, 3, 3), np.float32)
     assert not strong(values).any()

@@ -16,7 +16,7 @@ from vidence.frames.clip import Clip
 from vidence.frames.source import Source
 from vidence.frames.transforms import resize_map
 from vidence.models.detector import Detector
-from vidence.record.evidence import Evidence, HiddenScore
+from vidence.record.evidence import Evidence, HiddenScore, Segment
 from vidence.record.facts import Certificate, ClipRef
 from vidence.record.timecode import timecode
 from vidence.spec import parse
@@ -38,23 +38,25 @@ def evidence(
     explainer: str,
     score: str,
     certificate: Certificate,
+    scored: Float[np.ndarray, " s"],
     mode: str | None = None,
     counterfactual: str | None = None,
     warnings: Sequence[str] = (),
     hiding: bool = True,
 ) -> Evidence:
-    """What one explainer says of a stretch of time (`span`, seconds). `peak` is the window that decided, `mode` the
-    sub-mode of an autoencoder's score, `counterfactual` what would have changed it, in words; `warnings` are added to
+    """What one explainer says of a stretch of time (`span`, seconds). `peak` is the window that decided, `scored` are
+    the times of all the source's frames, `mode` the sub-mode of an autoencoder's score, `counterfactual` what would have changed it, in words; `warnings` are added to
     the certificate's; `hiding` measures the score without the marked region. Pictures and files are added by whoever
     writes them.
     """
     times, values = maps.times, maps.values
     inside = (times >= span[0]) & (times <= span[1])
-    strongest = segments(times[inside], values[inside])
+    strongest = segments(times[inside], values[inside], scored=scored)
+    saying = _SAYING.get(parse(explainer).key, "The model looked most")
     return Evidence(
         explainer=explainer,
         score=score,
-        sentence=_sentence(times[inside], values[inside], _SAYING.get(parse(explainer).key, "The model looked most")),
+        sentence=_sentence(times[inside], values[inside], strongest, saying),
         certificate=replace(certificate, flags=(*certificate.flags, *warnings)),
         mode=mode,
         counterfactual=counterfactual,
@@ -88,12 +90,14 @@ def _windows_until(detector: Detector, source: Source, first: int) -> list[Clip]
     return [detector.windows.at(source, first)]  # which says that there is no such window
 
 
-def _sentence(times: Float[np.ndarray, " t"], values: Float[np.ndarray, "t h w"], saying: str) -> str:
-    """When and where the evidence is strongest, in one sentence."""
-    found = segments(times, values, most=1)
+def _sentence(
+    times: Float[np.ndarray, " t"], values: Float[np.ndarray, "t h w"], found: Sequence[Segment], saying: str
+) -> str:
+    """When and where the evidence is strongest, in one sentence, of the strongest of its segments."""
     if not found:
         return "The map shows no evidence towards this score."
-    strongest, weights = found[0], profile(values)
+    strongest = found[0]
+    weights = np.where((times >= strongest.first_s) & (times <= strongest.last_s), profile(values), -np.inf)
     top = timecode(float(times[int(weights.argmax())]))
     span = f"at {timecode(strongest.first_s)}"
     if strongest.last_s > strongest.first_s:

@@ -34,17 +34,23 @@ def carrying(values: Float[np.ndarray, "t h w"]) -> Bool[np.ndarray, "t h w"]:
 
 
 def segments(
-    times: Float[np.ndarray, " t"], values: Float[np.ndarray, "t h w"], *, most: int = 3
+    times: Float[np.ndarray, " t"],
+    values: Float[np.ndarray, "t h w"],
+    *,
+    scored: Float[np.ndarray, " s"] | None = None,
+    most: int = 3,
 ) -> tuple[Segment, ...]:
     """The strongest stretches, strongest first: consecutive frames with a strong region, and the box around it.
 
-    A weight is the share of the whole positive map that lies in those frames inside the box.
+    `scored` are the times of the source's frames, rising: a stretch ends where one of them has no map. A weight is the
+    share of the whole positive map that lies in those frames inside the box.
     """
     region, positive = strong(values), np.clip(values, 0, None)
     total = float(positive.sum(dtype=np.float64))
     held = np.flatnonzero(region.any(axis=(1, 2)))
+    between = np.diff(np.searchsorted(times if scored is None else scored, times[held])) > 1
     found = []
-    for frames in np.split(held, np.flatnonzero(np.diff(held) > 1) + 1) if len(held) else ():
+    for frames in np.split(held, np.flatnonzero((np.diff(held) > 1) | between) + 1) if len(held) else ():
         rows = np.flatnonzero(region[frames].any(axis=(0, 2)))
         columns = np.flatnonzero(region[frames].any(axis=(0, 1)))
         top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
