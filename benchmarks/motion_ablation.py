@@ -1,16 +1,15 @@
 """What each attribute and choice of `motion-attributes` is worth on UCSD Ped2.
 
-    .venv/bin/python benchmarks/motion_ablation.py --root PED2 --out FOLDER [--line "motion-attributes(block=8)" ...]
+    .venv/bin/python benchmarks/motion_ablation.py --root PED2 --weights MOBILENETS --out FOLDER [--test]
 
-Choices are made by the first table, of official training clips alone: every fourth is held out, the scales come from
-two more, the rest is learnt. Anomalies of the kinds in `vidence.motion.staged` are staged in the held-out clips. A
-figure is the frame AUC of one kind's staged frames against all frames of the held-out clips as they are; a row's first
-figure is the mean over kinds. `--test` gives the official test clips' pooled, causal frame AUC in place of it, which
-no choice is made by.
+Choices are made on official training clips alone: every fourth is held out, the scales come from two more, the rest is
+learnt. Anomalies of the kinds in `vidence.motion.staged` are staged in the held-out clips. A figure is the frame AUC of
+one kind's staged frames against all frames of the held-out clips as they are; a row's first figure is the mean over
+kinds. `--test` adds the official test clips' pooled, causal frame AUC, which no choice is made by. Rows that are in
+FOLDER/ablation.json are not measured again. A frame's score is the logarithm of 1 + its highest cell's, smoothed.
 
-Each line is fitted once with all groups; subsets, rules and smoothing are then read off the same distances. A frame's
-score is the logarithm of 1 + its highest cell's, smoothed. `--fuse ONE OTHER` measures two trained detectors on the
-test clips instead, and the mean and the maximum of their live scores.
+`--fuse ONE OTHER` measures two trained detectors on the test clips instead, and the mean and maximum of their live
+scores.
 """
 
 from __future__ import annotations
@@ -21,34 +20,36 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from rich.progress import track
 from sklearn.metrics import roc_auc_score
 
 from vidence import spec
+from vidence.aside import written_aside
 from vidence.datasets.dataset import Sample
 from vidence.datasets.opened import open_dataset
 from vidence.frames.clip import Frame
 from vidence.models import DETECTORS, load_detector
-from vidence.models.motion_attributes import MotionAttributesDetector
+from vidence.models.attribute_memory import GROUPS, AttributeMemory, Cells, CellSample
+from vidence.models.cell_appearance import CellAppearance
+from vidence.models.mobilenet import MobileNetV2
+from vidence.models.motion_attributes import HELD_CELLS, MotionAttributes
+from vidence.models.weights import load_weights
 from vidence.motion.flow import FLOWS
 from vidence.motion.staged import KINDS, staged
 from vidence.scoring.run import judge
 
-SINGLE = ("speed", "direction", "acceleration", "size", "shape", "manner")
-SUBSETS = (
-    *((name,) for name in SINGLE),
-    ("speed", "manner"),
-    ("speed", "direction", "shape"),
-    ("speed", "size", "manner"),
-    ("speed", "acceleration", "manner"),
-    SINGLE,
+DEFAULT = MotionAttributes()
+WITHOUT_WEIGHTS = tuple(name for name in GROUPS if name != "appearance")
+CHOICES = (
+    *("neighbours=1", "neighbours=5", "neighbours=10", "coreset=3000", "coreset=20000"),
+    *("perspective=0", "perspective=2", "local=200", "perspective=0, local=200"),
+    *("span=1", "span=3", "block=10", "block=16", "flow='dis-fast'", "flow='farneback'"),
 )
-SMOOTH = (1, 5, 7)
 DRAWS = 2  # of each kind and clip
-Distances = list[np.ndarray]  # of each frame (m, g), all groups
+Frames = list[np.ndarray]  # of each frame the attributes of its cells (m, a), or their distances (m, g)
 
 
 @dataclass(frozen=True)
@@ -63,9 +64,116 @@ class Shown:
         yield from self.frames
 
 
-def remembered(make: Callable[[], Any]) -> Callable[[], Any]:
-    """The same flow, computed once for each pair of pictures."""
-    between, held = make(), dict[bytes, np.ndarray]()
+@dataclass(frozen=True)
+class Judged:
+    """A source, the kind of what is in it, and which of its frames count as anomalous."""
+
+    source: Any
+    kind: str
+    true: np.ndarray
+
+
+@dataclass(frozen=True)
+class Fold:
+    """What is learnt, what scales are read off, and what is judged."""
+
+    name: str
+    learnt: Sequence[Any]
+    scaled: Sequence[Any]
+    judged: Sequence[Judged]
+
+
+@dataclass(frozen=True)
+class Row:
+    """How distances become a frame's score."""
+
+    groups: tuple[str, ...]
+    rule: str = DEFAULT.rule
+    smooth: int = DEFAULT.smooth
+
+
+def validation(samples: Sequence[Sample]) -> Fold:
+    """The official training clips in three parts, and what is staged in the held-out ones."""
+    ordered = sorted(samples, key=lambda one: one.path)
+    held = ordered[2::4]
+    others = [one for one in ordered if one not in held]
+    plain = [Shown(one.path, list(one.open())) for one in held]
+    judged = [Judged(one, "plain", np.zeros(len(one.frames), bool)) for one in plain]
+    for kind, seed, clip in ((kind, seed, clip) for kind in KINDS for seed in range(DRAWS) for clip in plain):
+        made = staged(np.stack([frame.pixels for frame in clip.frames]), kind, seed=seed)
+        if made is not None:
+            frames = [Frame(pixels, clip.frames[k].time) for k, pixels in enumerate(made.pixels)]
+            true = np.asarray(made.mask.any(axis=(1, 2)))
+            judged.append(Judged(Shown(f"{clip.name} {kind} {seed}", frames), kind, true))
+    return Fold("validation", [one.open() for one in others[:-2]], [one.open() for one in others[-2:]], judged)
+
+
+class Watched:
+    """The cells of a fold's sources, kept for the settings that were asked for last; flows are kept too."""
+
+    def __init__(self, fold: Fold) -> None:
+        self.fold = fold
+        self._key: MotionAttributes | None = None
+        self._kept: tuple[list[Frames], list[Frames], list[Frames]] = ([], [], [])
+
+    def cells(self, settings: MotionAttributes, weights: Path | None) -> tuple[list[Frames], ...]:
+        """Of what is learnt, what scales are read off, and what is judged."""
+        key = replace(settings, rule="sum", neighbours=1, coreset=100, local=0, perspective=0, smooth=1)
+        if key != self._key:
+            looks = CellAppearance(cast(MobileNetV2, load_weights("mobilenet-v2", weights))) if weights else None
+            detector = key.build(looks)
+            parts = (self.fold.learnt, self.fold.scaled, [each.source for each in self.fold.judged])
+            sources = [(k, source) for k, part in enumerate(parts) for source in part]
+            self._key, self._kept = key, ([], [], [])
+            for k, source in track(sources, f"{self.fold.name}: {spec.line(key, DETECTORS)}", transient=True):
+                seen = detector.watched(detector.windows.cut(source))
+                self._kept[k].append([each.cells.attributes for each in seen])
+        return self._kept
+
+    def distances(self, settings: MotionAttributes, weights: Path | None = None) -> list[Frames]:
+        """Of what is judged, in the settings' groups."""
+        learnt, scaled, judged = self.cells(settings, weights)
+        how = {name: getattr(settings, name) for name in ("coreset", "neighbours", "local", "perspective")}
+        memory = AttributeMemory(settings.groups, crop=1, **how)
+        memory.learn(_sample(learnt, settings.coreset), seed=0)
+        memory.calibrate(_sample(scaled, HELD_CELLS).cells)
+        return [[memory.distances(frame) for frame in clip] for clip in judged]
+
+    def figures(self, found: Sequence[Frames], groups: Sequence[str], row: Row) -> dict[str, float]:
+        """The frame AUC of each kind, in per cent, and their mean; of the test clips one."""
+        columns = [groups.index(name) for name in row.groups]
+        curves = [scores([each[:, columns] for each in clip], row) for clip in found]
+        truth = [each.true for each in self.fold.judged]
+        if self.fold.name == "test":
+            return {"test": 100 * float(roc_auc_score(np.concatenate(truth), np.concatenate(curves)))}
+        kinds = [each.kind for each in self.fold.judged]
+        normal = np.concatenate([curve for curve, kind in zip(curves, kinds, strict=True) if kind == "plain"])
+        shown = {}
+        for name in KINDS:
+            odd = np.concatenate([c[true] for c, true, kind in zip(curves, truth, kinds, strict=True) if kind == name])
+            labels = np.repeat([False, True], [len(normal), len(odd)])
+            shown[name] = 100 * float(roc_auc_score(labels, np.concatenate([normal, odd])))
+        return {"mean": float(np.mean(list(shown.values())))} | shown
+
+
+def _sample(clips: Sequence[Frames], room: int) -> CellSample:
+    sample = CellSample(room, seed=0)
+    for values in (values for clip in clips for values in clip):
+        sample.add(Cells(values, np.zeros((len(values), 1, 1), np.uint8)))
+    return sample
+
+
+def scores(clip: Frames, row: Row) -> np.ndarray:
+    """A score for each frame."""
+    ruled = [each.sum(axis=1) if row.rule == "sum" else each.max(axis=1) for each in clip]
+    raw = np.log1p([float(each.max()) if len(each) else 0.0 for each in ruled])
+    weights = np.ones(row.smooth)
+    return np.convolve(raw, weights, "same") / np.convolve(np.ones(len(raw)), weights, "same")
+
+
+def remembered(make: Callable[[], Any], held: dict[bytes, np.ndarray]) -> Callable[[], Any]:
+    """The same flow, computed once for each pair of pictures while it is kept in `held`."""
+    between = make()
 
     def look(now: np.ndarray, other: np.ndarray) -> np.ndarray:
         key = hashlib.blake2b(now.tobytes() + other.tobytes(), digest_size=16).digest()
@@ -76,83 +184,52 @@ def remembered(make: Callable[[], Any]) -> Callable[[], Any]:
     return lambda: look
 
 
-class Validation:
-    """The official training clips in three parts, and what is staged in the held-out ones."""
-
-    def __init__(self, samples: Sequence[Sample]) -> None:
-        ordered = sorted(samples, key=lambda one: one.path)
-        held = ordered[2::4]
-        others = [one for one in ordered if one not in held]
-        self.learnt, self.scaled = others[:-2], others[-2:]
-        self.plain = [Shown(one.path, list(one.open())) for one in held]
-        self.staged: dict[str, list[tuple[Shown, np.ndarray]]] = {kind: [] for kind in KINDS}
-        for kind, seed, clip in ((kind, seed, clip) for kind in KINDS for seed in range(DRAWS) for clip in self.plain):
-            made = staged(np.stack([frame.pixels for frame in clip.frames]), kind, seed=seed)
-            if made is not None:
-                times = [frame.time for frame in clip.frames]
-                frames = [Frame(pixels, times[k]) for k, pixels in enumerate(made.pixels)]
-                self.staged[kind].append((Shown(f"{clip.name} {kind} {seed}", frames), made.mask.any(axis=(1, 2))))
-
-    def distances(self, detector: MotionAttributesDetector) -> dict[str, list[tuple[Distances, np.ndarray]]]:
-        """By kind, the distances of each clip's frames, and which frames count as anomalous (of plain ones none)."""
-        _learn(detector, self.learnt, self.scaled)
-        found = {"plain": [(watched(detector, one), np.zeros(len(one.frames), bool)) for one in self.plain]}
-        for kind, clips in track(self.staged.items(), detector.spec, transient=True):
-            found[kind] = [(watched(detector, one), true) for one, true in clips]
-        return found
+def lines(weights: Path | None) -> Iterator[tuple[str, MotionAttributes, list[Row], Path | None]]:
+    """What is measured, by name: settings, and the rows that are read off their distances."""
+    chosen = DEFAULT.groups
+    rows = [Row(chosen), *(Row(chosen, smooth=smooth) for smooth in (1, 5)), Row(chosen, rule="max")]
+    rows += [Row((name,)) for name in WITHOUT_WEIGHTS]
+    rows += [Row(tuple(each for each in chosen if each != name)) for name in chosen]
+    rows += [Row((*chosen, name)) for name in WITHOUT_WEIGHTS if name not in chosen]
+    yield "groups", replace(DEFAULT, groups=WITHOUT_WEIGHTS), rows, None
+    for choice in CHOICES:
+        settings = spec.build(f"motion-attributes({choice})", DETECTORS)
+        yield choice, settings, [Row(chosen, smooth=settings.smooth)], None
+    if weights:
+        looking = replace(DEFAULT, groups=(*chosen, "appearance"))
+        yield "appearance", looking, [Row(("appearance",)), Row(looking.groups)], weights
 
 
-def _learn(detector: MotionAttributesDetector, samples: Sequence[Sample], val: Sequence[Sample]) -> None:
-    windows = detector.windows
-    detector.learn((clip for one in samples for clip in windows.cut(one.open())), seed=0)
-    detector.measure_scales(clip for one in val for clip in windows.cut(one.open()))
-
-
-def watched(detector: MotionAttributesDetector, source: Any) -> Distances:
-    """The distances of the moving cells of every frame."""
-    return [seen.distances for seen in detector.watched(detector.windows.cut(source))]
-
-
-def scores(clip: Distances, groups: Sequence[str], rule: str, smooth: int) -> np.ndarray:
-    """A score for each frame."""
-    columns = [SINGLE.index(name) for name in groups]
-    ruled = [each[:, columns].sum(axis=1) if rule == "sum" else each[:, columns].max(axis=1) for each in clip]
-    raw = np.log1p([float(each.max()) if len(each) else 0.0 for each in ruled])
-    weights = np.ones(smooth)
-    return np.convolve(raw, weights, "same") / np.convolve(np.ones(len(raw)), weights, "same")
-
-
-def by_kind(found: Mapping[str, Any], *how: Any) -> dict[str, float]:
-    """The frame AUC of each kind, in per cent."""
-    normal = np.concatenate([scores(clip, *how) for clip, _ in found["plain"]])
-    figures = {}
-    for kind in KINDS:
-        odd = np.concatenate([scores(clip, *how)[true] for clip, true in found[kind]])
-        truth = np.repeat([False, True], [len(normal), len(odd)])
-        figures[kind] = 100 * float(roc_auc_score(truth, np.concatenate([normal, odd])))
-    return {"mean": float(np.mean(list(figures.values())))} | figures
-
-
-def on_test(found: Sequence[Distances], truth: Sequence[np.ndarray], *how: Any) -> dict[str, float]:
-    """Pooled over the clips, in per cent."""
-    whole = np.concatenate([scores(clip, *how) for clip in found])
-    return {"test": 100 * float(roc_auc_score(np.concatenate(truth), whole))}
-
-
-def rows(line: str, figures: Callable[..., dict[str, float]]) -> Iterator[dict[str, Any]]:
-    """The figures of every subset, rule and smoothing."""
-    for groups in SUBSETS:
-        for rule in ("sum", "max") if len(groups) > 1 else ("sum",):
-            for smooth in SMOOTH:
-                row = {"line": line, "groups": " + ".join(groups), "rule": rule if len(groups) > 1 else "-"}
-                yield row | {"smooth": smooth} | figures(groups, rule, smooth)
+def measured(fold: Fold, weights: Path | None, out: Path) -> dict[str, list[dict[str, Any]]]:
+    """The figures of every line, those that `out` holds as they are."""
+    path = out / f"{fold.name}.json"
+    found: dict[str, list[dict[str, Any]]] = json.loads(path.read_text()) if path.is_file() else {}
+    held: dict[bytes, np.ndarray] = {}
+    kinds = dict(FLOWS)
+    watched, flow = Watched(fold), ""
+    for name, settings, rows, given in lines(weights):
+        if name in found:
+            continue
+        if settings.flow != flow:
+            held.clear()
+            flow = settings.flow
+            FLOWS[flow] = remembered(kinds[flow], held)
+        distances = watched.distances(settings, given)
+        found[name] = [
+            {"choice": name, "groups": " + ".join(row.groups), "rule": row.rule, "smooth": row.smooth}
+            | watched.figures(distances, settings.groups, row)
+            for row in rows
+        ]
+        with written_aside(path) as aside:
+            aside.write_text(json.dumps(found, indent=1) + "\n")
+    return found
 
 
 def shown(found: Sequence[Mapping[str, Any]]) -> str:
     """Rows as a table."""
     names = list(found[0])
-    lines = [[f"{each:.1f}" if isinstance(each, float) else str(each) for each in row.values()] for row in found]
-    return "\n".join(f"| {' | '.join(each)} |" for each in (names, ["---"] * len(names), *lines))
+    cells = [[f"{each:.1f}" if isinstance(each, float) else str(each) for each in row.values()] for row in found]
+    return "\n".join(f"| {' | '.join(each)} |" for each in (names, ["---"] * len(names), *cells))
 
 
 def fused(folders: Sequence[Path], samples: Sequence[Sample], truths: list[np.ndarray]) -> str:
@@ -167,11 +244,11 @@ def fused(folders: Sequence[Path], samples: Sequence[Sample], truths: list[np.nd
 
 
 def main() -> None:
-    """Print a table for each line, and write them to `out`/ablation.json."""
+    """Print the table, and write its rows as they come."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, required=True)
+    parser.add_argument("--weights", type=Path)
     parser.add_argument("--out", type=Path, default=Path("runs/motion-ablation"))
-    parser.add_argument("--line", action="append")
     parser.add_argument("--test", action="store_true")
     parser.add_argument("--fuse", type=Path, nargs=2)
     asked = parser.parse_args()
@@ -181,23 +258,14 @@ def main() -> None:
     if asked.fuse:
         print(fused(asked.fuse, test, truths))
         return
-    FLOWS.update({name: remembered(make) for name, make in FLOWS.items()})  # type: ignore[attr-defined]
-    validation = None if asked.test else Validation([*learnt, *val])
     asked.out.mkdir(parents=True, exist_ok=True)
-    everything: list[dict[str, Any]] = []
-    for line in asked.line or ["motion-attributes"]:
-        settings = spec.build(line, DETECTORS)
-        detector = replace(settings, groups=SINGLE, smooth=1, stride=1).build()
-        if validation is not None:
-            found = validation.distances(detector)
-            made = list(rows(line, lambda *how, found=found: by_kind(found, *how)))
-        else:
-            _learn(detector, learnt, val)
-            clips = [watched(detector, one.open()) for one in test]
-            made = list(rows(line, lambda *how, clips=clips: on_test(clips, truths, *how)))
-        everything += made
-        print(shown(made), flush=True)
-        (asked.out / "ablation.json").write_text(json.dumps(everything, indent=1) + "\n")
+    rows = [row for rows in measured(validation([*learnt, *val]), asked.weights, asked.out).values() for row in rows]
+    if asked.test:
+        judged = [Judged(one.open(), "test", truth) for one, truth in zip(test, truths, strict=True)]
+        fold = Fold("test", [one.open() for one in learnt], [one.open() for one in val], judged)
+        after = [row for rows in measured(fold, asked.weights, asked.out).values() for row in rows]
+        rows = [row | {"test": later["test"]} for row, later in zip(rows, after, strict=True)]
+    print(shown(rows))
 
 
 if __name__ == "__main__":

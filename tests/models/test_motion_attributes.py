@@ -16,6 +16,7 @@ from vidence.errors import DataError, SpecError
 from vidence.frames.clip import Clip
 from vidence.frames.source import open_source
 from vidence.models import DETECTORS, Detector, load_detector
+from vidence.models.attribute_memory import ATTRIBUTES
 from vidence.models.mobilenet import MobileNetV2
 from vidence.models.motion_attributes import MotionAttributesDetector
 from vidence.models.motion_evidence import Observation
@@ -70,7 +71,7 @@ def test_scores_do_not_depend_on_what_comes_more_than_the_delay_later(
 def test_every_frame_is_scored_once_and_no_later_than_the_delay(
     detector: MotionAttributesDetector, rush: Path, line: str
 ) -> None:
-    made = build(f"motion-attributes(coreset=300, neighbours=2, {line})", DETECTORS).build()
+    made = replace(build(f"motion-attributes({line})", DETECTORS), groups=TINY.groups, coreset=TINY.coreset).build()
     made.known.load_state_dict(detector.known.state_dict())
     assert made.delay <= 5
     for stop in (1, 2, 11, 13, 14, 24, 40):  # some of them fill the last window
@@ -164,11 +165,12 @@ def test_nothing_to_learn_from_is_told(clips: list[Sample], tmp_path: Path) -> N
     with pytest.raises(DataError, match="moving cells"):
         fit_motion(TINY, [still], [still], out=tmp_path / "out", progress=False)
     with pytest.raises(DataError, match="train this detector"):
-        TINY.build().known.nearest("speed", np.zeros((1, 14), np.float32), np.zeros((1, 2), np.float32))
+        TINY.build().known.nearest("speed", np.zeros((1, len(ATTRIBUTES)), np.float32))
 
 
 @pytest.mark.parametrize(
-    "text", ["flow='none'", "groups=['mood']", "span=9", "stride=4", "smooth=4", "filled=1.0", "coreset=1"]
+    "text",
+    ["flow='none'", "groups=['mood']", "span=9", "stride=4", "smooth=4", "filled=1.0", "coreset=1", "perspective=-1"],
 )
 def test_settings_that_cannot_be_are_refused(text: str) -> None:
     with pytest.raises(SpecError, match="motion-attributes"):

@@ -129,21 +129,21 @@ def test_boxes_of_the_user_are_objects(films: list[Sample], loiterer: Path, tmp_
 def cells(values: np.ndarray, places: np.ndarray) -> Cells:
     held = np.zeros((len(values), len(ATTRIBUTES)), np.float32)
     held[:, ATTRIBUTES.index("size")] = 1
-    for name in ("speed", "burst"):
-        held[:, ATTRIBUTES.index(name)] = values
-    return Cells(held, places.astype(np.float32), np.zeros((len(values), 4, 4), np.uint8))
+    held[:, ATTRIBUTES.index("peak")] = values
+    held[:, [ATTRIBUTES.index(name) for name in ("row", "column")]] = places
+    return Cells(held, np.zeros((len(values), 4, 4), np.uint8))
 
 
 @pytest.mark.parametrize("local", [0, 20])
 def test_what_is_fast_for_its_neighbourhood_is_far_only_where_that_is_asked_for(local: int) -> None:
     rng = np.random.default_rng(0)
     places = np.stack([rng.uniform(0, 1, 400), np.repeat([0.1, 0.9], 200)], axis=1)  # slow on the left, fast right
-    memory = AttributeMemory(("speed",), coreset=400, neighbours=2, local=local, crop=4)
+    memory = AttributeMemory(("speed",), coreset=400, neighbours=2, local=local, perspective=0, crop=4)
     sample = CellSample(400, seed=0)
     sample.add(cells(np.repeat([10.0, 40.0], 200) + rng.uniform(-1, 1, 400), places))
     memory.learn(sample, seed=0)
     asked = cells(np.array([40.0, 40.0, 40.0]), np.array([[0.5, 0.1], [0.5, 0.9], [0.5, 0.5]]))
-    left, right, empty = memory.distances(asked.attributes, asked.places)[:, 0]
+    left, right, empty = memory.distances(asked.attributes)[:, 0]
     top, alone = memory.highest("speed", np.array([0.5, 0.1]))
     assert right < 0.1
     assert empty < 0.1  # nothing is known of the middle, so all of the picture counts
@@ -153,8 +153,34 @@ def test_what_is_fast_for_its_neighbourhood_is_far_only_where_that_is_asked_for(
     else:
         assert left < 0.1
         assert (alone, float(top[0])) == (False, pytest.approx(41, abs=0.2))
-    kept = memory.nearest("speed", asked.attributes, asked.places)
+    kept = memory.nearest("speed", asked.attributes)
     assert (memory.cells().places[kept[0], 1] < 0.5).all() == bool(local)
+
+
+@pytest.mark.parametrize("perspective", [0.0, 1.0])
+def test_what_is_fast_for_its_distance_from_the_camera_is_far_where_rows_count(perspective: float) -> None:
+    rng = np.random.default_rng(0)
+    places = np.stack([np.repeat([0.1, 0.9], 200), rng.uniform(0, 1, 400)], axis=1)  # slow above, fast below
+    memory = AttributeMemory(("speed",), coreset=400, neighbours=2, local=0, perspective=perspective, crop=4)
+    sample = CellSample(400, seed=0)
+    sample.add(cells(np.repeat([10.0, 40.0], 200) + rng.uniform(-1, 1, 400), places))
+    memory.learn(sample, seed=0)
+    asked = cells(np.array([40.0, 40.0]), np.array([[0.1, 0.5], [0.9, 0.5]]))
+    above, below = memory.distances(asked.attributes)[:, 0]
+    assert below < 0.1
+    assert (above > 1) == bool(perspective)
+
+
+def test_where_nothing_moves_is_far_in_the_group_of_the_place() -> None:
+    rng = np.random.default_rng(0)
+    memory = AttributeMemory(("speed", "place"), coreset=400, neighbours=2, local=0, perspective=0, crop=4)
+    sample = CellSample(400, seed=0)
+    sample.add(cells(np.full(400, 10.0), rng.uniform(0.5, 1, (400, 2))))
+    memory.learn(sample, seed=0)
+    memory.calibrate(cells(np.full(400, 10.0), rng.uniform(0.5, 1, (400, 2))))
+    path, lawn = memory.distances(cells(np.array([10.0, 10.0]), np.array([[0.7, 0.7], [0.2, 0.7]])).attributes)
+    assert path.max() < 1
+    assert lawn[0] < 1 < 3 < lawn[1]
 
 
 def test_without_objects_nothing_is_learnt_of_them(films: list[Sample], tmp_path: Path) -> None:

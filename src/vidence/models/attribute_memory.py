@@ -20,24 +20,28 @@ from vidence.motion.object_tracks import OF_OBJECT
 _SIDES = ("right", "left", "down", "up")
 _EDGES = tuple(name for name in CHANNELS if name.startswith("edge"))
 _LOOKS = tuple(f"look {k}" for k in range(LOOKS))
-ATTRIBUTES = ("speed", "burst", *_SIDES, "turn", *_EDGES, "peak", "size", "crowd", *_LOOKS, *OF_OBJECT)
+_PLACE = ("row", "column")
+_OF_CELL = ("peak", *_SIDES, "turn", "unevenness", "agreement", *_EDGES, "size", "crowd", *_LOOKS)
+ATTRIBUTES = (*_OF_CELL, *_PLACE, *OF_OBJECT)
 GROUPS: Mapping[str, tuple[str, ...]] = {
-    "speed": ("speed", "burst"),
+    "speed": ("peak",),
     "direction": _SIDES,
     "acceleration": ("turn",),
+    "gait": ("unevenness", "agreement"),
+    "shape": (*_EDGES, "size"),
     "size": ("size", "crowd"),
-    "shape": _EDGES,
-    "manner": ("speed", *_SIDES, *_EDGES, "peak"),
     "appearance": _LOOKS,
+    "place": _PLACE,
     "object": ("width", "height", "area", "aspect", "pace"),
     "dwell": ("dwell",),
 }
-"""Each attribute group has a density of its own; `manner` is how something of a shape moves, all at once; `appearance`
-is what a MobileNetV2 sees in a cell that moves. `object` and
-`dwell` are of the tracked object that covers a cell.
+"""Each attribute group has a density of its own; `gait` is how unlike each other the motions within a cell are, which
+is little for what is rigid; `appearance` is what a MobileNetV2 sees in a cell that moves. `object` and `dwell` are of
+the tracked object that covers a cell.
 """
 OBJECT_GROUPS = tuple(name for name, held in GROUPS.items() if set(held) <= set(OF_OBJECT))
 ENOUGH = 50  # normal cells that a scale is read off at least
+FLOOR = 0.1  # standard deviations that a distance of 1 stands for at least, where normal cells lie upon each other
 USUAL = 0.999  # the quantile of normal cells' distances that a distance of 1 stands for
 TILES = 8  # the picture's height and width are divided by this; a tile and those around it are a neighbourhood
 ROUGH = 0.3  # neighbours may be this much further than the nearest ones: twice as quick, and exact enough
@@ -45,27 +49,30 @@ ROUGH = 0.3  # neighbours may be this much further than the nearest ones: twice 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cells:
-    """Moving cells: `attributes` (m, a) in the order of ATTRIBUTES, `places` (m, 2) as shares of height and width,
-    `crops` (m, s, s), what they looked like in gray.
+    """Moving cells: `attributes` (m, a) in the order of ATTRIBUTES, and `crops` (m, s, s), what they looked like in
+    gray.
     """
 
     attributes: Float32[np.ndarray, "m a"]
-    places: Float32[np.ndarray, "m 2"]
     crops: UInt8[np.ndarray, "m s s"]
 
     def __len__(self) -> int:
         return len(self.attributes)
 
+    @property
+    def places(self) -> Float32[np.ndarray, "m 2"]:
+        """Row and column of each, as shares of the picture's height and width."""
+        return places(self.attributes)
+
     def take(self, chosen: Int[np.ndarray, " k"]) -> Cells:
         """Some of them."""
-        return Cells(self.attributes[chosen], self.places[chosen], self.crops[chosen])
+        return Cells(self.attributes[chosen], self.crops[chosen])
 
     @staticmethod
     def joined(parts: Sequence[Cells]) -> Cells:
         """One after another."""
         return Cells(
             np.concatenate([each.attributes for each in parts]),
-            np.concatenate([each.places for each in parts]),
             np.concatenate([each.crops for each in parts]),
         )
 
@@ -97,7 +104,7 @@ class CellSample:
     def cells(self) -> Cells:
         """The sample; its crops are empty where nothing was added."""
         if not self._parts:
-            return Cells(np.empty((0, len(ATTRIBUTES)), np.float32), np.empty((0, 2), np.float32), np.empty((0, 1, 1)))
+            return Cells(np.empty((0, len(ATTRIBUTES)), np.float32), np.empty((0, 1, 1), np.uint8))
         self._thin()
         return self._parts[0]
 
@@ -115,18 +122,25 @@ def attributes(
     filled: float,
 ) -> np.ndarray:
     """(i, j, a) of every cell from its channels, the share that moves in its wider surrounding, what it looks like, and
-    the values of the object that covers it. Those of objects are 0 where there is none, all others where no more than a
-    share `filled` moves.
+    the values of the object that covers it. Those of objects are 0 where there is none, all others but the place 0
+    where no more than a share `filled` moves. Speeds are means over what moves in the cell.
     """
     held = dict(zip(CHANNELS, np.moveaxis(cells, -1, 0), strict=True))
-    moving = np.maximum(held["moving"], 1e-3)
-    found = {name: held[name] for name in ("speed", *_SIDES, *_EDGES, "peak")}
-    found |= {"burst": np.sqrt(held["square"]), "turn": held["turn"] / moving}
+    moving, speed = np.maximum(held["moving"], 1e-3), np.maximum(held["speed"], 1e-3)
+    found = {name: held[name] for name in ("peak", *_EDGES)} | {name: held[name] / moving for name in (*_SIDES, "turn")}
+    found["unevenness"] = np.sqrt(np.maximum(held["square"] * moving / speed**2 - 1, 0))
+    found["agreement"] = np.hypot(held["right"] - held["left"], held["down"] - held["up"]) / speed
     found |= {"size": held["moving"], "crowd": surrounding}
     found |= dict(zip(_LOOKS, np.moveaxis(looks, -1, 0), strict=True))
     counts = held["moving"] > filled
-    motion = [np.where(counts, found[name], np.float32(0)) for name in ATTRIBUTES if name not in OF_OBJECT]
-    return np.concatenate([np.stack(motion, axis=-1), objects], axis=-1)
+    motion = np.stack([np.where(counts, found[name], np.float32(0)) for name in _OF_CELL], axis=-1)
+    at = (np.moveaxis(np.indices(counts.shape, np.float32), 0, -1) + 0.5) / np.array(counts.shape, np.float32)
+    return np.concatenate([motion, at, objects], axis=-1)
+
+
+def places(values: Float[np.ndarray, "m a"]) -> np.ndarray:
+    """(m, 2): row and column of cells, as shares of the picture's height and width."""
+    return values[:, [ATTRIBUTES.index(name) for name in _PLACE]]
 
 
 def has(group: str, values: Float[np.ndarray, "m a"]) -> Bool[np.ndarray, " m"]:
@@ -147,18 +161,20 @@ class _Normal(NamedTuple):
 
 
 class AttributeMemory(nn.Module):
-    """`held` (m, a), `places` (m, 2) and `crops` (m, s, s) of normal cells, of which the first `count` are set, a
+    """`held` (m, a) and `crops` (m, s, s) of normal cells, of which the first `count` are set, a
     random sample of the `seen` ones; `mean` and `spread` (a,) standardise, `scale` (g,) is each group's usual
     distance and `top` (i, j, a) the highest value that was ever seen in each tile of the picture.
 
     `appearance` is what sees what cells look like, None without its group.
+
+    In every group but that of the place, cells whose rows in the picture differ by a standard deviation are
+    `perspective` apart: what is far from the camera is compared with what is.
 
     With `local` above 0, a cell is compared with the normal ones of its neighbourhood alone, its tile and those around
     it, where at least so many are kept there.
     """
 
     held: Tensor
-    places: Tensor
     crops: Tensor
     count: Tensor
     seen: Tensor
@@ -174,15 +190,15 @@ class AttributeMemory(nn.Module):
         coreset: int,
         neighbours: int,
         local: int,
+        perspective: float,
         crop: int,
         appearance: CellAppearance | None = None,
     ) -> None:
         super().__init__()
-        self.groups, self.neighbours, self.local = tuple(groups), neighbours, local
+        self.groups, self.neighbours, self.local, self.perspective = tuple(groups), neighbours, local, perspective
         self.appearance = appearance
         width = len(ATTRIBUTES)
         self.register_buffer("held", torch.zeros(coreset, width))
-        self.register_buffer("places", torch.zeros(coreset, 2))
         self.register_buffer("crops", torch.zeros(coreset, crop, crop, dtype=torch.uint8))
         self.register_buffer("count", torch.zeros((), dtype=torch.int64))
         self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
@@ -196,7 +212,7 @@ class AttributeMemory(nn.Module):
     def cells(self) -> Cells:
         """Those that are kept."""
         n = int(self.count)
-        return Cells(self.held[:n].numpy(), self.places[:n].numpy(), self.crops[:n].numpy())
+        return Cells(self.held[:n].numpy(), self.crops[:n].numpy())
 
     def learn(self, sample: CellSample, *, seed: int) -> None:
         """Take normal cells in; every cell ever seen is kept with the same chance. Raises `DataError` for too few."""
@@ -211,7 +227,6 @@ class AttributeMemory(nn.Module):
     def _keep(self, chosen: Cells, total: int) -> None:
         n = len(chosen)
         self.held[:n] = torch.from_numpy(chosen.attributes)
-        self.places[:n] = torch.from_numpy(chosen.places)
         self.crops[:n] = torch.from_numpy(chosen.crops)
         self.count.fill_(n)
         self.seen.fill_(total)
@@ -228,12 +243,12 @@ class AttributeMemory(nn.Module):
         """Set each group's scale on normal cells that were not learnt. Raises `DataError` where there are too few."""
         _check("held-out normal footage", self.groups, normal)
         self.scale.fill_(1)
-        distances = self.distances(normal.attributes, normal.places)
+        distances = self.distances(normal.attributes)
         for k, name in enumerate(self.groups):
             usual = np.quantile(distances[has(name, normal.attributes), k], USUAL)
-            self.scale[k] = max(float(usual), 1e-6)
+            self.scale[k] = max(float(usual), FLOOR)
 
-    def distances(self, values: Float[np.ndarray, "m a"], places: Float[np.ndarray, "m 2"]) -> np.ndarray:
+    def distances(self, values: Float[np.ndarray, "m a"]) -> np.ndarray:
         """(m, g): the mean distance to the nearest normal cells in each group, 1 being what is usual at most; 0 where
         a group says nothing of a cell.
         """
@@ -241,12 +256,12 @@ class AttributeMemory(nn.Module):
         for k, name in enumerate(self.groups):
             there = has(name, values)
             if there.any():
-                found[there, k] = self._nearest(name, values[there], places[there])[0].mean(axis=1)
+                found[there, k] = self._nearest(name, values[there])[0].mean(axis=1)
         return found / self.scale.numpy()
 
-    def nearest(self, group: str, values: Float[np.ndarray, "m a"], places: Float[np.ndarray, "m 2"]) -> np.ndarray:
-        """(m, k): the places in `cells` of the nearest normal ones in a group, the nearest first."""
-        return self._nearest(group, values, places)[1]
+    def nearest(self, group: str, values: Float[np.ndarray, "m a"]) -> np.ndarray:
+        """(m, k): the indices in `cells` of the nearest normal ones in a group, the nearest first."""
+        return self._nearest(group, values)[1]
 
     def highest(self, group: str, place: Float[np.ndarray, " 2"]) -> tuple[Float32[np.ndarray, " a"], bool]:
         """The highest values ever learnt of what a cell at a place is compared with, and whether that is its
@@ -257,11 +272,13 @@ class AttributeMemory(nn.Module):
             return top.max(axis=(0, 1)), False
         return top[max(0, i - 1) : i + 2, max(0, j - 1) : j + 2].max(axis=(0, 1)), True
 
-    def _nearest(self, group: str, values: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _nearest(self, group: str, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if not self.count:
             raise DataError("motion-attributes must learn from normal footage first: train this detector.")
         coordinates = self._coordinates(group, values)
-        tiles = _tiles(places) if self.local else np.zeros((len(values), 2), int)  # without neighbourhoods all is one
+        tiles = (
+            _tiles(places(values)) if self.local else np.zeros((len(values), 2), int)
+        )  # without neighbourhoods all is one
         parts = []
         for tile in np.unique(tiles, axis=0):
             here = np.flatnonzero((tiles == tile).all(axis=1))
@@ -276,9 +293,9 @@ class AttributeMemory(nn.Module):
     def _compared(self, group: str, tile: tuple[int, int]) -> _Normal:
         """What a cell in a tile is compared with in a group."""
         if (group, tile) not in self._trees:
-            places = self.places[: int(self.count)].numpy()
-            rows = np.flatnonzero(has(group, self.cells().attributes))
-            near = rows[(np.abs(_tiles(places[rows]) - tile) <= 1).all(axis=1)]
+            kept = self.cells()
+            rows = np.flatnonzero(has(group, kept.attributes))
+            near = rows[(np.abs(_tiles(kept.places[rows]) - tile) <= 1).all(axis=1)]
             alone = 0 < self.local <= len(near)
             self._trees[group, tile] = self._normal(group, near, alone=True) if alone else self._all(group, rows)
         return self._trees[group, tile]
@@ -292,8 +309,11 @@ class AttributeMemory(nn.Module):
         return _Normal(KDTree(self._coordinates(group, self.cells().attributes[rows])), rows, alone)
 
     def _coordinates(self, group: str, values: np.ndarray) -> np.ndarray:
-        columns = [ATTRIBUTES.index(name) for name in GROUPS[group]]
-        return np.asarray((values[:, columns] - self.mean.numpy()[columns]) / self.spread.numpy()[columns])
+        standard = (values - self.mean.numpy()) / self.spread.numpy()
+        found = standard[:, [ATTRIBUTES.index(name) for name in GROUPS[group]]]
+        if group == "place" or not self.perspective:
+            return np.asarray(found)
+        return np.concatenate([found, self.perspective * standard[:, [ATTRIBUTES.index("row")]]], axis=1)
 
 
 def _check(what: str, groups: Sequence[str], cells: Cells) -> None:

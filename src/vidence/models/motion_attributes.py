@@ -38,15 +38,16 @@ CROP = 24  # pixels a side of the pictures that are kept of normal cells
 
 @dataclass(frozen=True, kw_only=True)
 class MotionAttributes:
-    """How fast, where to and in what manner something moves in each cell, against the nearest normal cells.
+    """How fast, where to and how what moves in a cell moves, and its shape, against the nearest normal cells.
 
     `flow` is how motion is found: dis, dis-fast or farneback; pictures higher than `height` are shrunk to it. A pixel
     moves if it is displaced by more than `least` pixels a frame; cells of 3 x 3 blocks of `block` pixels count where a
     share `filled` of them moves. Their attributes are means over `span` frames. Each of the `groups` has a density,
     the mean distance to the `neighbours` nearest of at most `coreset` normal cells, on a scale where 1 is the .999
-    quantile of held-out normal cells; with `local` above 0, only the cells of the neighbourhood in the picture are
-    compared with, where at least `local` are kept there. For the groups `object` and `dwell`, connected regions that
-    move, or came less than `absorb` seconds ago, are tracked, or else the boxes in the folder `boxes`. A cell's score
+    quantile of held-out normal cells; cells whose rows differ by a standard deviation are `perspective` apart; with
+    `local` above 0, only the cells of the neighbourhood in the picture are compared with, where at least `local` are
+    kept there. For the groups `object` and `dwell`, connected regions that move, or came less than `absorb` seconds
+    ago, are tracked, or else the boxes in the folder `boxes`. A cell's score
     is the `rule` over its groups, a frame's the logarithm of 1 + its highest cell's, averaged over `smooth` frames.
     `stride` frames are scored at a time, of every frame or of `rate` a second; that a score waits for at most 5 later
     frames bounds `span`, `smooth` and `stride` together. `scale` is metres per pixel of the source, for what is said.
@@ -59,10 +60,11 @@ class MotionAttributes:
     filled: float = 0.1
     span: int = 5
     smooth: int = 7
-    groups: tuple[str, ...] = ("speed", "manner")
+    groups: tuple[str, ...] = ("speed", "direction", "gait", "shape")
     rule: Rule = "sum"
     neighbours: int = 3
     coreset: int = 8000
+    perspective: float = 1.0
     local: int = 0
     boxes: str | None = None
     absorb: float = 60.0
@@ -90,6 +92,8 @@ class MotionAttributes:
                 f"stride - 1, the later frames that a score waits for, at most {MOST}; got span {self.span}, smooth "
                 f"{self.smooth} and stride {self.stride}."
             )
+        if not 0 <= self.perspective <= MOST:
+            raise SpecError(f"motion-attributes: perspective must lie between 0 and {MOST}; got {self.perspective!r}.")
         if not 0 < self.filled < 1 or min(self.least, self.absorb, 1.0 if self.scale is None else self.scale) <= 0:
             raise SpecError(
                 "motion-attributes: filled must lie between 0 and 1, least, absorb and scale above 0; got "
@@ -145,13 +149,14 @@ class MotionAttributes:
             raise SpecError(
                 "motion-attributes: the group appearance and the weights of a MobileNetV2 go together; got "
                 f"{given} and the groups {', '.join(self.groups)}. Train with both, as in "
-                "\"motion-attributes(groups=['speed', 'manner', 'appearance'])\" and --weights, or with neither."
+                "\"motion-attributes(groups=['speed', 'direction', 'appearance'])\" and --weights, or with neither."
             )
         memory = AttributeMemory(
             self.groups,
             coreset=self.coreset,
             neighbours=self.neighbours,
             local=self.local,
+            perspective=self.perspective,
             crop=CROP,
             appearance=appearance,
         )

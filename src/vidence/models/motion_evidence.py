@@ -19,14 +19,16 @@ if TYPE_CHECKING:
     from vidence.models.motion_session import MotionSession, Seen
 
 _WORDS = {
-    "speed": "mean speed",
-    "burst": "root-mean-square speed",
     "right": "speed to the right",
     "left": "speed to the left",
     "down": "speed downwards",
     "up": "speed upwards",
     "turn": "change of motion",
     "peak": "highest speed",
+    "unevenness": "unevenness of speed",
+    "agreement": "agreement in direction",
+    "row": "height in the picture",
+    "column": "place across the picture",
     "size": "moving share of the cell",
     "crowd": "moving share of the surroundings",
     "width": "width",
@@ -37,7 +39,7 @@ _WORDS = {
     "dwell": "time near one place",
 }
 _EDGE_WORDS = ("upright edges", "rising edges", "level edges", "falling edges")
-_SHARES = ("size", "crowd")
+_SHARES = ("size", "crowd", "unevenness", "agreement", "row", "column")
 SHOWN = 96  # pixels a side of a picture of a cell
 COMPLETE = "the map is the score of each cell; the frame's is read off its highest cell"
 
@@ -66,6 +68,11 @@ class Observation:
         """In words: beyond all that was learnt, unlike what is nearest to it, or far from it as a whole."""
         if self.group == "appearance":
             seen = "it looks unlike anything seen here" if self.distance > 1 else "it looks as usual"
+            return f"{seen}, {_number(self.distance)} times as far from the nearest normal examples as is usual at most"
+        if self.group == "place":
+            seen = (
+                "things hardly ever move near this place" if self.distance > 1 else "things move at this place as usual"
+            )
             return f"{seen}, {_number(self.distance)} times as far from the nearest normal examples as is usual at most"
         said = f"its {self.attribute}, {_number(self.value)}{self.unit}"
         here = "in this part of the picture" if self.near else "here"
@@ -116,7 +123,7 @@ def observations(
         if not has(group, value)[0]:
             continue
         top, local = memory.highest(group, place[0])
-        near = kept.attributes[memory.nearest(group, value, place)[0]]
+        near = kept.attributes[memory.nearest(group, value)[0]]
         columns = [ATTRIBUTES.index(name) for name in GROUPS[group]]
         beyond = np.maximum(near.min(axis=0) - value[0], value[0] - near.max(axis=0)) / memory.spread.numpy()
         column = max(columns, key=lambda one: float(beyond[one]))  # below 0: inside the range of the nearest
@@ -176,8 +183,8 @@ def _number(value: float) -> str:
 def _examples(detector: MotionAttributesDetector, seen: Seen, cell: int, group: str) -> UInt8[np.ndarray, "h w 3"]:
     """The cell, and after a white bar the nearest normal ones in a group."""
     memory = detector.known
-    value, place = seen.cells.attributes[cell : cell + 1], seen.cells.places[cell : cell + 1]
-    near = memory.cells().crops[memory.nearest(group, value, place)[0]]
+    value = seen.cells.attributes[cell : cell + 1]
+    near = memory.cells().crops[memory.nearest(group, value)[0]]
     large = [
         cv2.resize(each, (SHOWN, SHOWN), interpolation=cv2.INTER_CUBIC) for each in (seen.cells.crops[cell], *near)
     ]

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from vidence.frames.clip import Clip
-from vidence.models.attribute_memory import ATTRIBUTES, Cells, attributes
+from vidence.models.attribute_memory import ATTRIBUTES, Cells, attributes, places
 from vidence.models.cell_appearance import LOOKS
 from vidence.models.detector import FrameScores
 from vidence.models.motion_objects import ObjectFinder
@@ -181,13 +181,12 @@ class MotionSession:
         every = attributes(channels, surrounding, looks, objects, filled=detector.settings.filled)
         at = np.argwhere((every[..., _SUBJECTS] > 0).any(axis=-1))
         values = every[at[:, 0], at[:, 1]]
-        places = ((at + 0.5) / moving.shape).astype(np.float32)
         crop = detector.known.crops.shape[1]
-        cells = Cells(values, places, crops(frame.gray, places, side=3 * detector.settings.block, size=crop))
+        cells = Cells(values, crops(frame.gray, places(values), side=3 * detector.settings.block, size=crop))
         scores = np.zeros(moving.shape, np.float32)
         distances = np.zeros((len(at), len(detector.settings.groups)), np.float32)
         if len(at) and detector.known.count:
-            distances = detector.known.distances(values, places).astype(np.float32)
+            distances = detector.known.distances(values).astype(np.float32)
             ruled = distances.sum(axis=1) if detector.settings.rule == "sum" else distances.max(axis=1)
             scores[at[:, 0], at[:, 1]] = ruled
         return Seen(frame.time, cells, at, distances, scores)

@@ -105,9 +105,11 @@ def _pasted(
     gait: bool = True,
     turn: bool = False,
     box: bool = False,
+    astray: bool = False,
 ) -> Staged | None:
-    """Somebody of the footage once more, elsewhere, at `pace` times their speed and `size` times as large; without
-    `gait` they glide as they stand, with `turn` they move across their way, as a `box` they are a textured one.
+    """Somebody of the footage once more, beside their way, at `pace` times their speed and `size` times as large;
+    without `gait` they glide as they stand, with `turn` they move across their way, as a `box` they are a textured one,
+    and `astray` they walk as far from where anybody is as they can.
     """
     for _ in range(TRIES):
         walker = followed(pixels, int(rng.integers(MARGIN, len(pixels) - MARGIN - SHORTEST)), rng)
@@ -128,7 +130,8 @@ def _pasted(
     high, wide = walker.sprites[0].shape[:2]
     texture = _texture(rng, round(0.9 * high), round(1.5 * high)) if box else None
     largest = size * np.array([1.5 * high if box else 1.2 * wide, high])
-    start = np.clip(start, 4 - path.min(axis=0), np.array([w, h]) - 4 - largest - path.max(axis=0))
+    low, top = 4 - path.min(axis=0), np.array([w, h]) - 4 - largest - path.max(axis=0)
+    start = _deserted(pixels, path + largest / 2, low, top) if astray else np.clip(start, low, top)
     first = walker.first - MARGIN
     section = pixels[first : walker.first + count + MARGIN].copy()
     mask = np.zeros(section.shape[:3], bool)
@@ -143,6 +146,17 @@ def _pasted(
         section[MARGIN + k] = np.rint(frame * (1 - cover) + shown * cover).astype(np.uint8)
         mask[MARGIN + k] = cover[..., 0] > 0.5
     return Staged(section, mask, first)
+
+
+def _deserted(pixels: UInt8[np.ndarray, "t h w 3"], path: np.ndarray, low: np.ndarray, top: np.ndarray) -> np.ndarray:
+    """Where, between `low` and `top`, a path (k, 2) begins that is furthest from all that ever is somewhere."""
+    usual = _usual(pixels)
+    taken = np.max([cv2.GaussianBlur(_apart(frame, usual), (5, 5), 0) for frame in pixels[::5]], axis=0) > DIFFERENT
+    away = cv2.distanceTransform(1 - taken.astype(np.uint8), cv2.DIST_L2, 5)
+    grid = np.stack(np.meshgrid(*(np.linspace(a, max(a, b), 24) for a, b in zip(low, top, strict=True))), axis=-1)
+    x, y = np.moveaxis(np.rint(grid[:, :, None] + path).astype(int), -1, 0)
+    nearest = away[y.clip(0, len(away) - 1), x.clip(0, away.shape[1] - 1)].min(axis=2)
+    return np.asarray(grid[np.unravel_index(nearest.argmax(), nearest.shape)])
 
 
 def _texture(rng: np.random.Generator, high: int, wide: int) -> tuple[np.ndarray, np.ndarray]:
@@ -187,10 +201,12 @@ KINDS: Mapping[str, Callable[[UInt8[np.ndarray, "t h w 3"], np.random.Generator]
     "large 1.5": partial(_pasted, pace=1.0, size=1.5),
     "across": partial(_pasted, pace=1.0, gait=False, turn=True),
     **{f"cart {pace}": partial(_pasted, pace=pace, box=True) for pace in (1.0, 1.5)},
+    "elsewhere": partial(_pasted, pace=1.0, astray=True),
 }
 """What can be staged: the whole scene too fast; one of its people running, gliding like a skater, too large (and so
-moving further), across the others' way; a box that glides. The number is how many times the speed, or the size. Nobody
-runs at half a step more, nor walks across with their steps: such poses jerk, and what jerks is found by that alone.
+moving further), across the others' way; a box that glides; one of the people walking where nobody does. The number is
+how many times the speed, or the size. Nobody runs at half a step more, nor walks across with their steps: such poses
+jerk, and what jerks is found by that alone.
 """
 
 
