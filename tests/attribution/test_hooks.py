@@ -1,7 +1,6 @@
 """Nothing is left behind, and few files look inside a model."""
 
 import re
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ from torch import nn
 import vidence.attribution
 from vidence.attribution.hooks import frozen, last_convolution, module_at, recorded, replaced
 from vidence.errors import ExplainError
+from vidence.models.evaluating import evaluating
 from vidence.testing import assert_no_residue
 
 
@@ -91,33 +91,45 @@ def test_few_files_touch_the_models_inside():
     assert not holding(r"\.backward\(")
 
 
-def test_cudnn_is_off_in_recurrent_layers_alone_and_the_users_settings_stay():
-    """Its backward pass of a recurrent layer needs a forward pass in training mode; convolutions need nothing."""
-    cudnn, seen = torch.backends.cudnn, []
-
-    def flags():
-        return cudnn.enabled, cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32
-
-    net = nn.Sequential(nn.Conv1d(2, 3, 1), nn.GRU(4, 3), nn.Identity())
-    for layer in net:
-        layer.register_forward_pre_hook(lambda *_: seen.append(flags()))
-        layer.forward = partial(called, layer.forward, lambda: seen.append(flags()))
-    kept = cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32
-    cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32 = own = (True, True, False)
-    try:
-        with frozen(net):
-            net[:1](torch.rand(1, 2, 4))
-            net[1](torch.rand(5, 1, 4))
-            assert flags() == (True, *own)
-            with pytest.raises(RuntimeError):
-                net[1](torch.rand(5, 1, 9))
-            assert flags() == (True, *own)
-    finally:
-        cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32 = kept
-    on, off = (True, *own), (False, *own)
-    assert seen == [on, on, on, off, on, off]
+def test_recurrent_layers_compute_what_they_do_in_eval_mode_and_cudnn_is_never_turned_off():
+    """cuDNN's backward pass needs a forward pass in training mode; the switch is the process's, scoring has it, too."""
+    torch.manual_seed(0)
+    net = nn.ModuleDict({"rnn": nn.LSTM(4, 3, 2, dropout=0.9), "drop": nn.Dropout(0.9), "bent": Bent(4, 3)}).eval()
+    x, seen = torch.rand(5, 2, 4), []
+    before = net["rnn"](x)[0]
+    for layer in net.values():
+        layer.register_forward_pre_hook(lambda layer, _: seen.append((layer.training, torch.backends.cudnn.enabled)))
+    with assert_no_residue(net), frozen(net):
+        torch.testing.assert_close(net["rnn"](x)[0], before, rtol=0, atol=0)
+        torch.testing.assert_close(net["drop"](x), x, rtol=0, atol=0)
+        net["bent"](x)
+        with pytest.raises(RuntimeError):
+            net["rnn"](torch.rand(5, 2, 9))
+    assert seen == [(True, True), (False, True), (False, True), (True, True)]
 
 
-def called(forward, before, *args):
-    before()
-    return forward(*args)
+class Bent(nn.GRU):
+    """A layer whose own forward may do anything in training mode."""
+
+    def forward(self, x):
+        return super().forward(x.square() if self.training else x)
+
+
+def test_float32_is_float32_while_a_model_is_looked_at_and_looks_that_overlap_leave_the_switches():
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+
+    def precisions():
+        return cudnn.conv.fp32_precision, cudnn.rnn.fp32_precision, matmul.fp32_precision, cudnn.allow_tf32
+
+    before = precisions()
+    assert before[-1]  # as torch has it: convolutions lose 13 bits
+    one, other = frozen(model()), evaluating(model())
+    for look in (one, other):
+        look.__enter__()
+        assert not {"tf32", True} & set(precisions())
+        with cudnn.flags(enabled=False):  # as a model of the user's may
+            assert not cudnn.enabled
+    one.__exit__(None, None, None)
+    assert not {"tf32", True} & set(precisions())  # the other one still looks
+    other.__exit__(None, None, None)
+    assert precisions() == before

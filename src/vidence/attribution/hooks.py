@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeGuard
 from weakref import WeakSet
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from vidence.attribution.outputs import SHORT, full, mapped
 from vidence.errors import ExplainError
+from vidence.models.evaluating import NO_TF32
 
 CALLS = ("forward", "encode", "decide", "embed")  # what explainers call of a model
 _IN_16_BIT: WeakSet[nn.Module] = WeakSet()  # models that are inside `at_its_calls`, and change there
@@ -22,44 +23,34 @@ def frozen(model: nn.Module) -> Iterator[None]:
     """The model in eval mode, none of its parameters asking for a gradient; all restored, also after an error.
 
     A gradient is then built only below a tensor that was marked. Flags are set module by module: a `train` or `eval` of
-    the user's own may do more than that. An autocast that is on around this is the model's alone, see `at_its_calls`.
+    the user's own may do more than that. Recurrent layers are in training mode without dropout, which computes the
+    same: cuDNN refuses the backward pass of one that ran in eval mode. An autocast that is on around this is the
+    model's alone, see `at_its_calls`.
     """
     training = {module: module.training for module in model.modules()}
     asking = {parameter: parameter.requires_grad for parameter in model.parameters()}
+    recurrent = {module: module.dropout for module in training if _is_recurrent(module)}
     try:
         for module in training:
-            module.training = False
+            module.training = module in recurrent
+        for layer in recurrent:
+            layer.dropout = 0.0
         for parameter in asking:
             parameter.requires_grad_(False)
-        with without_cudnn([module for module in training if isinstance(module, nn.RNNBase)]), at_its_calls(model):
+        with NO_TF32, at_its_calls(model):
             yield
     finally:
         for module, flag in training.items():
             module.training = flag
+        for layer, rate in recurrent.items():
+            layer.dropout = rate
         for parameter, flag in asking.items():
             parameter.requires_grad_(flag)
 
 
-@contextmanager
-def without_cudnn(layers: Sequence[nn.Module]) -> Iterator[None]:
-    """No cuDNN while these recurrent layers run: it refuses the backward pass of one that ran in eval mode."""
-    before, cudnn = torch.backends.cudnn.enabled, torch.backends.cudnn
-    handles = []
-
-    def off(*_: Any) -> None:
-        cudnn.enabled = False
-
-    def as_before(*_: Any) -> None:
-        cudnn.enabled = before
-
-    try:
-        for layer in layers:
-            handles += [layer.register_forward_pre_hook(off), layer.register_forward_hook(as_before, always_call=True)]
-        yield
-    finally:
-        as_before()
-        for handle in handles:
-            handle.remove()
+def _is_recurrent(module: nn.Module) -> TypeGuard[nn.RNNBase]:
+    """Whether a module is torch's own recurrent layer, or one of the user's that computes what torch's does."""
+    return isinstance(module, nn.RNNBase) and type(module).forward in (nn.RNN.forward, nn.GRU.forward, nn.LSTM.forward)
 
 
 @contextmanager
