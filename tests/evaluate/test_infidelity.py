@@ -6,7 +6,7 @@ import torch
 
 from linear_clip import Linear
 from vidence.attribution import Gradient
-from vidence.errors import SpecError
+from vidence.errors import DataError, SpecError
 from vidence.evaluate.infidelity import Infidelity
 from vidence.evaluate.measure import Case
 from vidence.scoring.scores import Logit
@@ -71,7 +71,23 @@ def test_the_chunk_changes_nothing():
 
 
 def test_a_score_that_stands_still_says_nothing():
-    assert Infidelity()(case(NOISE, Linear(torch.zeros(4, 6, 6)))) is None
+    barely = Linear(torch.zeros(4, 6, 6))
+    for perturbation in ("boxes", "gaussian"):
+        with pytest.raises(DataError, match="more than rounding"):
+            Infidelity(perturbation)(case(NOISE, barely))
+
+
+def test_rounding_is_no_change():
+    class Lifted(Linear):
+        """Moves by far less than its score, in 32 bit."""
+
+        def forward(self, x):
+            return super().forward(x) * 1e-6 + 10
+
+    for perturbation in ("boxes", "gaussian"):
+        with pytest.raises(DataError, match="change 10 by"):
+            Infidelity(perturbation)(case(NOISE, Lifted(WORTH)))
+    assert Infidelity(fill=0.3)(case(NOISE, Squashed(WORTH))) <= 1
 
 
 def test_settings_that_mean_nothing_are_refused():

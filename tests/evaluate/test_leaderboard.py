@@ -9,6 +9,7 @@ from vidence.evaluate.bootstrap import bounds, interval
 from vidence.evaluate.leaderboard import FEWEST, Gain, leaderboard, panels
 from vidence.evaluate.measure import Measure
 from vidence.evaluate.measured_rows import Measured
+from vidence.evaluate.sanity import CascadingRandomisation
 
 NAN = float("nan")
 
@@ -100,6 +101,15 @@ def test_a_measure_without_a_better_side_ranks_nothing(toys: dict[str, Measure])
         assert each.rank is None
         assert not each.gains
         assert each.mean is not None
+
+
+def test_likeness_is_ranked_by_its_size() -> None:
+    measures: dict[str, Measure] = {"cascading-randomisation": CascadingRandomisation()}
+    values = {"flipped": [-0.95, -0.9], "free": [0.1, -0.1], "random-map": [1.0, 1.0]}
+    found = leaderboard(table("cascading-randomisation", values), measures)
+    assert [(each.explainer, each.mean) for each in found] == [
+        ("free", pytest.approx(0.1)), ("flipped", pytest.approx(0.925)), ("random-map", 1.0),
+    ]  # fmt: skip
 
 
 def test_a_measure_that_says_nothing_ranks_nothing(toys: dict[str, Measure]) -> None:

@@ -78,6 +78,13 @@ def test_a_map_that_needs_no_weights_is_out() -> None:
         recommendation_facts(alone, [], score="logit", explained="", weights="w", seed=0)
 
 
+def test_a_map_that_is_turned_upside_down_needs_no_weights_either() -> None:
+    maps = {"flipped": (0.9, -0.97, 1), "fair": (0.6, 0.1, 1), "random-map": (0.1, 0.0, 0)}
+    found = recommend(rows(maps), ASKED)
+    assert found.line == "fair"
+    assert {each.explainer: each.alike for each in found.tried}["flipped"] == pytest.approx(0.97)
+
+
 def test_a_map_whose_check_failed_has_not_passed_it() -> None:
     held = rows({"edges": (0.9, 0.1, 1), "fair": (0.6, 0.1, 1), "random-map": (0.1, 1.0, 0)})
     unchecked = [

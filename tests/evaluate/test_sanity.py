@@ -84,6 +84,26 @@ def test_a_flag_in_plain_words():
     assert insensitive(case, limit=1.1) is None
 
 
+@dataclass(frozen=True)
+class UpsideDown(Explainer):
+    """Large where the picture is dark, once the weights are not the ones it was made for."""
+
+    trained: float
+
+    def explain_clip(self, model, x, score):
+        own = float(next(model.parameters()).detach().flatten()[0]) == self.trained
+        grey = x.mean(dim=1)
+        return Attributions(grey if own else 1 - grey)
+
+
+def test_a_map_that_is_turned_upside_down_is_as_dependent():
+    torch.manual_seed(0)
+    model = Folded().eval()
+    case = case_of(UpsideDown(float(next(model.parameters()).detach().flatten()[0])), model=model)
+    assert CascadingRandomisation(stages=1)(case) == pytest.approx(-1)
+    assert "turned upside down when the network's weights are random (rank correlation -1.00)" in insensitive(case)
+
+
 def test_a_class_agnostic_map_is_told():
     said = class_agnostic(case_of(CentreMap()), Logit(1))
     assert said is not None

@@ -12,9 +12,8 @@ from jaxtyping import Bool
 from vidence.errors import SpecError
 from vidence.evaluate.cells import pooled
 from vidence.evaluate.measure import Case
+from vidence.evaluate.references import RESOLVED
 from vidence.evaluate.removal import Removal
-
-SAME = 1e-6  # of a score's size: changes that a float32 model does not resolve
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class _Correlated(Removal):
 
 
 def _flat(values: np.ndarray, size: float) -> bool:
-    return bool(np.ptp(values) <= SAME * size)
+    return bool(np.ptp(values) <= RESOLVED * size)
 
 
 @dataclass(frozen=True)

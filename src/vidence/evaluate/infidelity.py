@@ -11,9 +11,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vidence.attribution.perturb.fills import Fill
-from vidence.errors import SpecError
+from vidence.errors import DataError, SpecError
 from vidence.evaluate.measure import Case, Measure
-from vidence.evaluate.references import Scale, asked, check_reference, concealed_of, subject_of
+from vidence.evaluate.references import RESOLVED, Scale, asked, check_reference, concealed_of, subject_of
 
 Perturbation: TypeAlias = Literal["boxes", "gaussian"]
 SIDES = (1 / 8, 1 / 2)  # shortest and longest side of a box, as shares of the clip's
@@ -27,7 +27,7 @@ class Infidelity(Measure):
     of standard deviation `noise` is subtracted, and the map's product with it is its word, as of a gradient. `scaled`:
     the map is first multiplied by the best factor, which is never negative: a map of the wrong sign is not turned
     round. `relative`: as a share of the mean squared change, so that 0 is exact and 1 a map of zeros (with `scaled`
-    nothing is worse). None where the score does not change.
+    nothing is worse). Raises `DataError` where the score changes by no more than rounding.
     """
 
     perturbation: Perturbation = "boxes"
@@ -55,17 +55,21 @@ class Infidelity(Measure):
 
     def of(self, case: Case) -> float | None:
         """The mean squared difference."""
-        said, changes = self._hidden(case) if self.perturbation == "boxes" else self._noisy(case)
+        said, changes, whole = self._hidden(case) if self.perturbation == "boxes" else self._noisy(case)
+        largest = float(np.abs(changes).max())
+        if largest <= RESOLVED * max(abs(whole), largest):
+            raise DataError(
+                f"infidelity needs a score that changes by more than rounding; {self.samples} perturbations change "
+                f"{whole:.6g} by {largest:.2g} at most. Take another fill, or more noise."
+            )
         size = float(np.square(changes).mean())
-        if size == 0:
-            return None
         own = float(np.square(said).mean())
         factor = max(0.0, float((said * changes).mean()) / own) if self.scaled and own > 0 else 1.0
         missed = float(np.square(factor * said - changes).mean())
         return missed / size if self.relative else missed
 
-    def _hidden(self, case: Case) -> tuple[Float[np.ndarray, " v"], Float[np.ndarray, " v"]]:
-        """What the map says of each box, and what the score loses by it."""
+    def _hidden(self, case: Case) -> tuple[Float[np.ndarray, " v"], Float[np.ndarray, " v"], float]:
+        """What the map says of each box, what the score loses by it, and the score."""
         along = [
             _stretches(side, self.samples, rng) for side, rng in zip(case.values.shape, case.rng.spawn(3), strict=True)
         ]
@@ -77,10 +81,10 @@ class Infidelity(Measure):
             self.samples,
             label="boxes hidden",
         )
-        return said, clip.whole - scores
+        return said, clip.whole - scores, clip.whole
 
-    def _noisy(self, case: Case) -> tuple[Float[np.ndarray, " v"], Float[np.ndarray, " v"]]:
-        """What the map says of each noise, and what the score loses by it; drawn in turn, whatever the chunk."""
+    def _noisy(self, case: Case) -> tuple[Float[np.ndarray, " v"], Float[np.ndarray, " v"], float]:
+        """The same of each noise; drawn in turn, whatever the chunk."""
         subject, rng = subject_of(case, self.scale), case.rng
         said: list[float] = []
 
@@ -90,7 +94,8 @@ class Infidelity(Measure):
             return subject.x - torch.from_numpy(drawn).to(subject.x)[:, None]
 
         scores = asked(subject, rows, self.samples, label="noises")
-        return np.array(said), float(subject.whole) - scores
+        whole = float(subject.whole)
+        return np.array(said), whole - scores, whole
 
 
 def _stretches(side: int, count: int, rng: np.random.Generator) -> Bool[np.ndarray, "v s"]:

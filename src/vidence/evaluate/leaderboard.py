@@ -106,7 +106,10 @@ class Standing:
 
 
 def panels(rows: Sequence[Measured], measures: Mapping[str, Measure]) -> dict[str, Panel]:
-    """A panel per measure, in the order of `measures`, all with the same clips and maps; controls come last."""
+    """A panel per measure, in the order of `measures`, all with the same clips and maps; controls come last.
+
+    Of measures `by_size` it holds sizes.
+    """
     clips = tuple(dict.fromkeys(row.shown for row in rows))
     lines = sorted(dict.fromkeys((row.control, row.explainer) for row in rows), key=lambda each: each[0])
     maps = tuple(line for _, line in lines)
@@ -117,7 +120,8 @@ def panels(rows: Sequence[Measured], measures: Mapping[str, Measure]) -> dict[st
     places = {clip: i for i, clip in enumerate(clips)}, {line: i for i, line in enumerate(maps)}
     for row in rows:
         if row.value is not None and row.measure in made:
-            made[row.measure].values[places[0][row.shown], places[1][row.explainer]] = row.value
+            value = abs(row.value) if measures[row.measure].by_size else row.value
+            made[row.measure].values[places[0][row.shown], places[1][row.explainer]] = value
     return made
 
 

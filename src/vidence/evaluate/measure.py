@@ -78,12 +78,14 @@ class Case:
 class Measure(ABC):
     """A frozen dataclass of settings that gives a map one number; its line and settings are stored beside the number.
 
-    `better` says which way is good (None: neither), `needs_truth` whether it asks for a mask with an event in it.
+    `better` says which way is good (None: neither), `needs_truth` whether it asks for a mask with an event in it,
+    `by_size` whether maps are ranked by the number's size (-.9 is as strong a likeness as .9).
     """
 
     aspect: ClassVar[Aspect]
     better: ClassVar[Literal["higher", "lower"] | None] = "higher"
     needs_truth: ClassVar[bool] = False
+    by_size: ClassVar[bool] = False
 
     @abstractmethod
     def of(self, case: Case) -> float | None:

@@ -32,8 +32,9 @@ TIE = 0.01  # of the share of maps that are beaten: nearer than that, the cheape
 @dataclass(frozen=True, slots=True)
 class Placed:
     """A map on some clips: the mean share of the other maps that it beats (1: all, 0: none), over `CRITERIA`, with its
-    interval over clips; what it is better than each control; `alike`, how much of the map is left without the
-    network's weights (None: not known); the passes that its settings promise, a backward pass counted twice.
+    interval over sources and clips; what it is better than each control; `alike`, how much of the map is left without
+    the network's weights, the mean size of the correlation (None: not known); the passes that its settings promise, a
+    backward pass counted twice.
     """
 
     explainer: str
@@ -48,7 +49,7 @@ class Placed:
     @property
     def passed(self) -> bool:
         """Whether the map was not found to be independent of the weights."""
-        return self.alike is None or self.alike < SAME
+        return self.alike is None or self.alike < SAME  # a size
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +216,7 @@ def _placed(
 ) -> Placed:
     name = names[place]
     mine = [row for row in rows if row.explainer == name]
-    alike = [row.value for row in mine if row.measure == RANDOMISED and row.value is not None]
+    alike = [abs(row.value) for row in mine if row.measure == RANDOMISED and row.value is not None]
     gains = {
         other: Gain(float(gap[0]), *bounds(gap[1:]), clips)
         for i, other in enumerate(names)

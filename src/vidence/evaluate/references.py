@@ -23,6 +23,7 @@ from vidence.scoring.scores import is_probability, probability_of
 Scale: TypeAlias = Literal["auto", "score", "probability"]
 LEAST = 0.05  # fall of a score, as a share of its sizes: shares of a smaller one would be mostly noise
 LEAST_PROBABILITY = 0.1
+RESOLVED = 1e-6  # of a score's size: smaller changes are a float32 model's rounding
 Masks: TypeAlias = Callable[[int, int], Bool[np.ndarray, "v t h w"]]  # (first, last) -> what each variant hides
 IMPUTED = ("road", "road-frames")
 REFERENCES = (*FILLS, "frozen", *IMPUTED)

@@ -34,6 +34,7 @@ class _Randomisation(Measure):
     signed: bool = False
     aspect = "sanity"
     better = "lower"
+    by_size = True
 
     def __post_init__(self) -> None:
         """Refuse settings that are none."""
@@ -92,6 +93,7 @@ class LabelRandomisation(Measure):
     signed: bool = False
     aspect = "sanity"
     better = "lower"
+    by_size = True
 
     def __post_init__(self) -> None:
         """Refuse settings that are none."""
@@ -144,13 +146,15 @@ def insensitive(case: Case, *, limit: float = SAME) -> str | None:
     """Why the map says nothing of the network, in plain words; None where it changes with the weights.
 
     The sizes of the map are compared with those of the same method on a copy that keeps no weight; a rank correlation
-    of `limit` or more is too much. None also where that cannot be asked: a constant map, a model without parameters.
+    of `limit` or more, or of -`limit` or less, is too much: a map turned upside down depends on the weights as little.
+    None also where that cannot be asked: a constant map, a model without parameters.
     """
     alike = CascadingRandomisation(stages=1)(case)
-    if alike is None or alike < limit:
+    if alike is None or abs(alike) < limit:
         return None
+    changes = "hardly changes" if alike > 0 else "is only turned upside down"
     return (
-        f"this map hardly changes when the network's weights are random (rank correlation {alike:.2f}): it shows the "
+        f"this map {changes} when the network's weights are random (rank correlation {alike:.2f}): it shows the "
         "picture, not the network"
     )
 
@@ -158,7 +162,8 @@ def insensitive(case: Case, *, limit: float = SAME) -> str | None:
 def class_agnostic(case: Case, other: ScoreFunction, *, limit: float = SAME) -> str | None:
     """Why the map does not say why this class, in plain words; None where `other`, another class's score, has another.
 
-    Signed maps are compared; a rank correlation of `limit` or more is too much. None also for a constant map.
+    Signed maps are compared; a rank correlation of `limit` or more is too much. One of -1 is not: of two classes, what
+    speaks for one speaks against the other. None also for a constant map.
     """
     alike = similarity(case.values, replace(case, score=other).again())
     if alike is None or alike < limit:
