@@ -1,4 +1,5 @@
 import re
+from pathlib import Path
 
 import pytest
 
@@ -130,3 +131,27 @@ def test_one_normal_class_will_do_for_a_detector_of_the_abnormal(tmp_path):
     with pytest.raises(DataError, match=r"the classes are: monday.*--normal"):
         Folder(str(tmp_path)).normal_split()
     assert len(Folder(str(tmp_path), calm=("monday",)).normal_split()[0]) == 5
+
+
+def test_a_folder_of_videos_is_normal_footage(tmp_path):
+    for i in range(6):
+        (tmp_path / f"{i}.avi").write_bytes(bytes([i]))
+    (tmp_path / "notes.txt").write_text("monday")
+    (tmp_path / "detector").mkdir()
+    for name in ("detector.json", "model.safetensors"):
+        (tmp_path / "detector" / name).write_text("ours")
+    made = Folder(str(tmp_path))
+    assert [(Path(s.path).name, s.label, s.group) for s in made.samples()[:2]] == [
+        ("0.avi", "normal", "0.avi"),
+        ("1.avi", "normal", "1.avi"),
+    ]
+    assert [len(part) for part in made.normal_split()] == [5, 1, 0]
+    (tmp_path / "fight").mkdir()
+    (tmp_path / "fight" / "a.avi").write_bytes(b"a")
+    assert [s.label for s in read_folder(tmp_path, least=1)] == ["fight"]  # what has class folders is labelled by them
+
+
+def test_a_folder_of_pictures_is_no_footage(tmp_path):
+    (tmp_path / "1.png").write_bytes(b"x")
+    with pytest.raises(DataError, match="one folder per class"):
+        read_folder(tmp_path, least=1)

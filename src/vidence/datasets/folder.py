@@ -11,18 +11,18 @@ from pathlib import Path
 from vidence.datasets.copies import copies_together
 from vidence.datasets.dataset import Dataset, Sample, classes_of, digest, normal_classes, split
 from vidence.errors import DataError
+from vidence.frames.footage import footage_in, videos_at
 
 __all__ = ["Folder", "digest", "normal_classes", "read_folder", "split"]
 
 SHOWN = 5  # names in a message
-# what lies beside media in many folders, and is not a sample
-_IGNORED = {".csv", ".txt", ".md", ".json", ".npz", ".npy", ".xml", ".db", ".ini", ".yaml", ".yml", ".pdf", ".html"}
 
 
 @dataclass(frozen=True)
 class Folder(Dataset):
-    """A folder of class folders, or a CSV with the columns file,label; `group` names a column of the CSV, `calm` the
-    normal classes (None: by their names, see `normal_classes`), `rate` the frame rate of folders of frames.
+    """A folder of class folders, a folder of videos that are all normal, or a CSV with the columns file,label; `group`
+    names a column of the CSV, `calm` the normal classes (None: by their names, see `normal_classes`), `rate` the frame
+    rate of folders of frames.
     """
 
     path: str
@@ -46,9 +46,10 @@ class Folder(Dataset):
 
 
 def read_folder(path: str | Path, *, group: str | None = None, least: int = 2) -> list[Sample]:
-    """List the samples of a folder of class folders, or of a CSV.
+    """List the samples of a folder of class folders, of a folder of normal videos, or of a CSV.
 
-    Folder: the class is the folder's name, each file or folder of frames in it is one sample and its own group. CSV:
+    Folder: the class is the folder's name, each file or folder of frames in it is one sample and its own group; videos
+    that lie in no class folder are the class `normal`, where no class folder lies beside them. CSV:
     columns `file` and `label`, optionally `mask` and the column named by `group`; relative paths start at the CSV's
     folder and must stay below it, absolute paths are taken as given. Copies of a file under other names are of one
     group, and so are their groups: see `copies_together`. Raises `DataError`, also for fewer than `least` classes.
@@ -72,24 +73,18 @@ def read_folder(path: str | Path, *, group: str | None = None, least: int = 2) -
 
 
 def _from_classes(place: Path) -> list[Sample]:
-    folders = [one for one in sorted(place.iterdir()) if one.is_dir() and not one.name.startswith(".")]
-    samples, empty = [], []
-    for folder in folders:
-        inside = [
-            one
-            for one in sorted(folder.iterdir())
-            if not one.name.startswith(".") and one.suffix.lower() not in _IGNORED
-        ]
-        samples += [Sample(str(one), folder.name, one.relative_to(place).as_posix()) for one in inside]
-        if not inside:
-            empty.append(folder.name)
+    folders = sorted(one for one in footage_in(place) if one.is_dir())
+    held = {folder.name: sorted(footage_in(folder)) for folder in folders}
+    samples = [Sample(str(one), name, f"{name}/{one.name}") for name, inside in held.items() for one in inside]
+    empty = [name for name, inside in held.items() if not inside]
+    if samples and empty:
+        raise DataError(f"each class folder must hold at least one video; empty: {_named(empty)}.")
+    samples = samples or [Sample(str(one), "normal", one.name) for one in videos_at(place)]
     if not samples:
         raise DataError(
-            f"a data folder must hold one folder per class with videos in it; {str(place)!r} holds "
-            f"{len(folders)} folders and no video."
+            f"a data folder must hold one folder per class with videos in it, or normal videos; {str(place)!r} holds "
+            f"{len(folders)} folders and no video. The frames of a clip are a folder in its class folder."
         )
-    if empty:
-        raise DataError(f"each class folder must hold at least one video; empty: {_named(empty)}.")
     return samples
 
 

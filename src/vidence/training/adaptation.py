@@ -14,6 +14,7 @@ from vidence import spec
 from vidence.datasets.dataset import Sample, digest
 from vidence.datasets.folder import Folder
 from vidence.errors import DataError
+from vidence.frames.footage import footage_in, videos_at
 from vidence.frames.images import IMAGE_SUFFIXES
 from vidence.models.detector import Detector
 from vidence.models.one_class import OneClass
@@ -26,7 +27,6 @@ from vidence.training.svdd_step import TUNINGS, Tuning
 
 HELD = 0.2  # share of new footage that is kept from tuning, to calibrate on
 QUANTILES = (0.5, 0.9, 0.99)
-BESIDE = frozenset((".txt", ".csv", ".json", ".md", ".npz", ".npy"))  # what lies beside videos and is none
 
 
 def adapted(
@@ -88,11 +88,10 @@ def footage_at(path: str | Path, *, fps: float | None = None) -> list[Sample]:
     class folders or of a CSV. `fps` is the frame rate of folders of frames. Raises `DataError` if there are none.
     """
     place = Path(path)
-    inside = [one for one in sorted(place.iterdir()) if not one.name.startswith(".")] if place.is_dir() else []
-    files = [one for one in inside if one.is_file() and one.suffix.lower() not in BESIDE]
-    if files and not any(one.suffix.lower() in IMAGE_SUFFIXES for one in files):
-        return [_normal(one, fps) for one in files]
-    if files or (place.is_file() and place.suffix.lower() != ".csv"):
+    if videos := videos_at(place):
+        return [_normal(one, fps) for one in videos]
+    frames = place.is_dir() and any(one.suffix.lower() in IMAGE_SUFFIXES for one in footage_in(place) if one.is_file())
+    if frames or (place.is_file() and place.suffix.lower() != ".csv"):
         return [_normal(place, fps)]
     dataset = Folder(str(place), rate=fps)
     return [sample for sample in dataset.samples() if sample.label in dataset.normal]
