@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -16,6 +17,7 @@ from vidence.frames.clip import Clip
 from vidence.frames.source import open_source
 from vidence.models.classifier_detector import ClassifierDetector
 from vidence.models.detector import load_detector
+from vidence.models.trivial import MeanFrame
 from vidence.pipeline import Reasons, default_line, explain, write_down
 from vidence.record.facts import ClipRef
 from vidence.scoring.cases import cases
@@ -182,6 +184,32 @@ def test_what_is_explained_outside_every_alarm_gets_a_record_of_its_own(
     assert besides.events == ()
     assert besides.detection.clip.first == quiet[0].ref.first
     assert len(besides.evidence) == 1
+
+
+def test_what_is_explained_beside_an_alarm_says_nothing_of_it(tmp_path: Path) -> None:
+    (tmp_path / "film").mkdir()
+    for second in range(48):
+        picture = np.full((64, 64, 3), 127, np.uint8)
+        if 20 <= second <= 23:
+            picture[:32, :32] = 255  # the alarm: upper left
+        if second == 4:
+            picture[56:60, 56:60] = 150  # faint, lower right
+        cv2.imwrite(str(tmp_path / "film" / f"{second:03}.png"), picture)
+    detector, source = MeanFrame(size=64, length=8, smooth=1).build(), open_source(tmp_path / "film")
+    judged = judge(detector, source, threshold=20)
+    assert [(event.first_s, event.last_s) for event in judged.events] == [(20, 23)]
+    reasons = Reasons(detector, ("residual",))
+    reasons.add_all(source, judged.windows)
+    alarm, besides = write_down(detector, source, judged, reasons, out=tmp_path / "out")
+    assert alarm.detection.value == max(alarm.outcome.values) == judged.events[0].peak
+    assert besides.detection.value < max(besides.outcome.values) + 1e-9 < 20
+    (told,) = besides.evidence
+    for times in (besides.outcome.times, told.profile_times, [each.first_s for each in told.segments]):
+        assert times
+        assert not any(20 <= time <= 23 for time in times)
+    assert "lower right" in told.sentence
+    assert [(each.first_s, each.last_s) for each in told.segments] == [(4, 4)]
+    assert [picture.file.split("/")[-1] for picture in told.pictures] == ["besides.jpg", "beside-besides.png"]
 
 
 def test_what_would_have_changed_the_score_is_in_the_record(film: Path, detector_folder: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Explained frames beside what a network expected instead: from a detector and its judgement to two files."""
+"""Explained frames beside what a network expected instead: from a detector and its judgement to a movie and sheets."""
 
 from __future__ import annotations
 
@@ -10,23 +10,34 @@ from vidence.frames.source import Source
 from vidence.models.detector import Detector
 from vidence.models.reconstruction_detector import ReconstructionDetector
 from vidence.render.side_by_side import Row, draw_beside, pictures
-from vidence.scoring.run import Judgement, ScoredWindow
+from vidence.scoring.cases import Case
+from vidence.scoring.run import Judgement
 
 STRONGEST = 4  # windows whose strongest frame the sheet shows
 
 
 def beside_files(
-    detector: Detector, source: Source, judged: Judgement, windows: Sequence[ScoredWindow], folder: Path
+    detector: Detector, source: Source, judged: Judgement, cases: Sequence[Case], folder: Path
 ) -> list[Path]:
-    """Draw the frames of some `windows` into `folder`, a sheet and a movie; nothing for a network that reconstructs
-    nothing, or without a window.
+    """Draw the frames of some `cases` into `folder`: a movie, and of each case a sheet called `beside_of(case)`;
+    nothing for a network that reconstructs nothing, or without a window.
     """
-    if not windows or not isinstance(detector, ReconstructionDetector) or not detector.network.reconstructs:
+    firsts = {window.ref.first for case in cases for window in case.windows}
+    if not firsts or not isinstance(detector, ReconstructionDetector) or not detector.network.reconstructs:
         return []
-    strongest = sorted(windows, key=lambda window: -window.value)[:STRONGEST]
-    wanted = {max(zip(window.values, window.times, strict=True))[1] for window in strongest}
-    rows = _rows(detector, source, judged, {window.ref.first for window in windows})
-    return draw_beside(folder, rows, wanted, title=Path(source.name).name)
+    sheets = {beside_of(case): _strongest(case) for case in cases if case.windows}
+    return draw_beside(folder, _rows(detector, source, judged, firsts), sheets, title=Path(source.name).name)
+
+
+def beside_of(case: Case) -> str:
+    """The file name of a case's sheet."""
+    return f"beside-{case.name}.png"
+
+
+def _strongest(case: Case) -> set[float]:
+    """The times of a case's strongest frame in each of its strongest windows."""
+    windows = sorted(case.windows, key=case.highest, reverse=True)[:STRONGEST]
+    return {max(scores, key=scores.__getitem__) for scores in map(case.scores, windows)}
 
 
 def _rows(detector: ReconstructionDetector, source: Source, judged: Judgement, firsts: set[int]) -> Iterator[Row]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
@@ -22,11 +22,9 @@ from vidence import spec
 from vidence.attribution import COMBINE, EXPLAINERS, default_for
 from vidence.attribution.entrance import check_layers, no_clip
 from vidence.attribution.explainer import Attributions, Explainer
-from vidence.attribution.frame_maps import FrameMaps
 from vidence.attribution.own_evidence import OWN, Reading, check_own, explains_itself
-from vidence.attribution.reasons import evidence
-from vidence.attribution.track_record import cautions
-from vidence.beside import beside_files
+from vidence.attribution.reasons import Reason
+from vidence.beside import beside_files, beside_of
 from vidence.errors import ExplainError, SpecError
 from vidence.frames.clip import Clip
 from vidence.frames.source import Source
@@ -34,13 +32,11 @@ from vidence.models.detector import Detector, recommended_line
 from vidence.models.reconstruction import ReconstructionNetwork
 from vidence.record.decision import DecisionRecord
 from vidence.record.evidence import Evidence, Picture
-from vidence.record.facts import Certificate
 from vidence.record.provenance import digest, file_digest
 from vidence.record.trust import Trust
 from vidence.render.annotate import Page
-from vidence.render.evidence_files import CONTOURS, MAPS, MOVIE, SHEET, PlacedMaps, draw, event_sheet
+from vidence.render.evidence_files import CONTOURS, MAPS, MOVIE, PlacedMaps, draw, sheet_of
 from vidence.render.nearest_examples import CAPTION, write_examples
-from vidence.render.side_by_side import BESIDE
 from vidence.scoring.cases import Case, cases
 from vidence.scoring.decisions import record
 from vidence.scoring.run import Judgement, ScoredWindow
@@ -158,20 +154,6 @@ def _scaled(score: ScoreFunction, model: Any) -> ScoreFunction:
     return calibrated(getattr(model, "facts", {}).get("calibration")) if calibrated else score
 
 
-@dataclass(frozen=True, slots=True)
-class Reason:
-    """One explainer's maps of one source: averaged per frame; and by a window's first frame its certificate, its short
-    check where one was made, what would have changed its score, from explainers that say so, and what a detector's own
-    evidence says.
-    """
-
-    maps: FrameMaps = field(default_factory=FrameMaps)
-    certificates: dict[int, Certificate] = field(default_factory=dict)
-    trusts: dict[int, Trust] = field(default_factory=dict)
-    counterfactuals: dict[int, str] = field(default_factory=dict)
-    readings: dict[int, Reading] = field(default_factory=dict)
-
-
 class Reasons:
     """Explains windows of one source as they come, with every explainer asked for.
 
@@ -235,37 +217,10 @@ class Reasons:
         """What the explainer `line` says of one case; None where none of its windows was explained. `scored` are the
         times of all the source's frames.
         """
-        reason = self.by_line[line]
-        case = case.among(reason.certificates)
-        if not case.windows:
-            return None
-        event, peak = case.event, case.peak
-        span = (event.first_s, event.last_s) if event else (case.windows[0].first_s, case.windows[-1].last_s)
-        found = evidence(
-            self._detector,
-            source,
-            reason.maps,
-            span=span,
-            peak=peak.ref,
-            explainer=line,
-            score=self.score_line,
-            certificate=reason.certificates[peak.ref.first],
-            scored=scored,
-            mode=getattr(self._score, "mode", None),
-            counterfactual=reason.counterfactuals.get(peak.ref.first),
-            warnings=cautions(spec.parse(line).key) if line != OWN else (),
-            hiding=line != OWN,  # what appears and vanishes moves: hiding would be an anomaly of its own
+        mode = getattr(self._score, "mode", None)
+        return self.by_line[line].evidence(
+            self._detector, source, case, explainer=line, score=self.score_line, scored=scored, mode=mode
         )
-        reading = self.reading(line, case)
-        if reading is not None:
-            found = replace(found, sentence=reading.sentence)
-        return replace(found, trust=reason.trusts.get(peak.ref.first))
-
-    def reading(self, line: str, case: Case) -> Reading | None:
-        """What a detector's own evidence says of a case's highest window; None of what an explainer explained."""
-        readings = self.by_line[line].readings
-        told = case.among(readings)
-        return readings[told.peak.ref.first] if told.windows else None
 
     def add_all(
         self,
@@ -297,36 +252,40 @@ def write_down(
 
     Files go below `out`/<source stem>-<digest8>/<explainer key>-<spec digest4>/; records name them with their digests.
     """
-    recorded = cases(judged, {window.ref.first for window in judged.windows if reasons.explained(window)})
+    explained = {window.ref.first for window in judged.windows if reasons.explained(window)}
+    recorded = cases(judged, explained)
+    shown = [case.among(explained) for case in recorded]
     told: list[list[Evidence]] = [[] for _ in recorded]
     files: dict[str, str] = {}
-    explained = {line: each for line, each in reasons.by_line.items() if len(each.maps)}
-    for line, reason in explained.items():
+    for line, reason in reasons.by_line.items() if explained else ():
         folder = evidence_folder(out, source, line)
         placed = _placed(detector, source, reason)
         times, scores = judged.curve.times.tolist(), judged.curve.values.tolist()
         page = Page(
             Path(source.name).name, times, scores, placed.peak, judged.threshold, judged.events, signed=placed.signed
         )
-        paths = draw(folder, source, placed, replace(page, evidence=line), judged.events)
+        paths = draw(folder, source, placed, replace(page, evidence=line), shown)
         named = {path.name: path.relative_to(out).as_posix() for path in paths}
         files |= {named[path.name]: file_digest(path) for path in paths}
-        for number, (case, each) in enumerate(zip(recorded, told, strict=True), 1):
+        for case, each in zip(shown, told, strict=True):
             found = reasons.evidence(source, line, case, judged.curve.times)
             if found is None:
                 continue
-            pictured = _with_files(found, named, SHEET if case.event is None else event_sheet(number))
-            reading = reasons.reading(line, case)
+            pictured = _with_files(found, named, sheet_of(case))
+            reading = reason.reading(case)
             if reading is not None and reading.examples is not None:
-                path = write_examples(folder / f"examples-{number}.png", reading.examples)
+                path = write_examples(folder / f"examples-{case.name}.png", reading.examples)
                 name = path.relative_to(out).as_posix()
                 files[name] = file_digest(path)
                 pictured = replace(pictured, pictures=(*pictured.pictures, Picture(file=name, caption=CAPTION)))
             each.append(pictured)
-    shown = [window for window in judged.windows if reasons.explained(window)]
-    for path in beside_files(detector, source, judged, shown, source_folder(out, source)):
+    beside = source_folder(out, source)
+    for path in beside_files(detector, source, judged, shown, beside):
         files[path.relative_to(out).as_posix()] = file_digest(path)
-    told = [_with_beside(each, files) for each in told]
+    told = [
+        _with_beside(each, (beside / beside_of(case)).relative_to(out).as_posix(), files)
+        for case, each in zip(shown, told, strict=True)
+    ]
     return [
         record(detector, source, judged, case, evidence=tuple(each), files=files)
         for case, each in zip(recorded, told, strict=True)
@@ -349,23 +308,21 @@ def _placed(detector: Detector, source: Source, reason: Reason) -> PlacedMaps:
     return PlacedMaps(reason.maps.times, values, affine, source.size, tuple(sorted(reason.certificates)))
 
 
-def _with_beside(told: list[Evidence], files: Mapping[str, str]) -> list[Evidence]:
+def _with_beside(told: list[Evidence], name: str, files: Mapping[str, str]) -> list[Evidence]:
     """The picture of what was expected goes with the first explanation of a case."""
-    drawn = [name for name in files if name.endswith(f"/{BESIDE}")]
-    if not told or not drawn:
+    if not told or name not in files:
         return told
     caption = "each strongest frame beside what the network expected instead, and the difference between the two"
-    first = replace(told[0], pictures=(*told[0].pictures, Picture(file=drawn[0], caption=caption)))
+    first = replace(told[0], pictures=(*told[0].pictures, Picture(file=name, caption=caption)))
     return [first, *told[1:]]
 
 
 def _with_files(found: Evidence, named: Mapping[str, str], sheet: str) -> Evidence:
     caption = _CAPTIONS.get(spec.parse(found.explainer).key, "where the model looked, coloured and outlined")
-    picture = Picture(file=named[sheet], caption=caption) if sheet in named else None
     return replace(
         found,
         map=named[MAPS],
         contours=named[CONTOURS],
         movie=named[MOVIE],
-        pictures=() if picture is None else (picture,),
+        pictures=(Picture(file=named[sheet], caption=caption),),
     )

@@ -105,20 +105,18 @@ def test_the_map_marks_the_flash_and_hiding_it_ends_the_alarm(why: Path) -> None
         assert hidden.control > 0.5 * record.detection.value
 
 
-def test_frames_are_shown_beside_what_was_expected(why: Path, film: Path) -> None:
-    place = f"{film.stem}-{file_digest(film)[:8]}"
-    sheet = cv2.imread(str(why / place / "beside.png"))
-    assert sheet is not None
-    with av.open(str(why / place / "beside.mp4")) as movie:
-        shown = sum(1 for _ in movie.decode(video=0))
+def test_frames_are_shown_beside_what_was_expected(why: Path) -> None:
     records = [entry.readable() for entry in Store.open(why / "records.db").records()]
     explained = np.load(why / (records[0].evidence[0].map or ""))["times"]
-    assert shown == len(explained)
-    for record in records:
-        assert {f"{place}/beside.png", f"{place}/beside.mp4"} <= set(record.files)
+    for number, record in enumerate(records, 1):
         assert all(file_digest(why / name) == held for name, held in record.files.items())
         first, second = record.evidence
-        assert [picture.file for picture in first.pictures][-1] == f"{place}/beside.png"
+        sheet = first.pictures[-1].file
+        assert sheet.endswith(f"/beside-event-{number}.png")
+        assert cv2.imread(str(why / sheet)) is not None
+        (movie,) = (name for name in record.files if name.endswith("/beside.mp4"))
+        with av.open(str(why / movie)) as held:
+            assert sum(1 for _ in held.decode(video=0)) == len(explained)
         assert all("beside" not in picture.file for picture in second.pictures)
     report = (why / "report.html").read_text()
     assert "beside what the network expected" in report

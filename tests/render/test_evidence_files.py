@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 
 from vidence.frames.source import open_source
-from vidence.record.facts import Event
+from vidence.record.facts import ClipRef, Event
 from vidence.render.annotate import Page
-from vidence.render.evidence_files import CONTOURS, MAPS, MOVIE, SHEET, PlacedMaps, draw, event_sheet
+from vidence.render.evidence_files import CONTOURS, MAPS, MOVIE, SHEET, PlacedMaps, draw, sheet_of
+from vidence.scoring.cases import Case
+from vidence.scoring.run import ScoredWindow
 
 AFFINE = np.array([[12.0, 0, 5.5], [0, 8.0, 3.5]])  # 4 x 4 cells on 32 x 48 pixels
 
@@ -32,8 +34,9 @@ def page(events: tuple[Event, ...]) -> Page:
 
 def test_the_files(film: Path, placed: PlacedMaps, tmp_path: Path) -> None:
     events = (Event(1.1, 1.3, 0.9), Event(5.0, 5.2, 0.9))  # the second was not explained
-    made = draw(tmp_path, open_source(film), placed, page(events), events)
-    assert [path.name for path in made] == [MAPS, CONTOURS, MOVIE, SHEET, event_sheet(1)]
+    cases = [Case((), event, name=f"event-{number}") for number, event in enumerate(events, 1)]
+    made = draw(tmp_path, open_source(film), placed, page(events), cases)
+    assert [path.name for path in made] == [MAPS, CONTOURS, MOVIE, SHEET, "event-1.jpg"]
     assert {path.name for path in tmp_path.iterdir()} == {path.name for path in made}
     with np.load(tmp_path / MAPS, allow_pickle=False) as held:
         np.testing.assert_array_equal(held["values"], placed.values)
@@ -42,8 +45,20 @@ def test_the_files(film: Path, placed: PlacedMaps, tmp_path: Path) -> None:
         assert held["values"].dtype == np.float32
         assert held["size"].tolist() == [32, 48]
         assert held["windows"].tolist() == [10]
-    for name in (SHEET, event_sheet(1)):
+    for name in (SHEET, "event-1.jpg"):
         assert cv2.imread(str(tmp_path / name)) is not None
+
+
+def test_the_sheet_of_a_case_shows_its_frames(placed: PlacedMaps) -> None:
+    late = ScoredWindow(ClipRef("a", "0" * 64, 3, (1.3, 1.4)), (0.1, 0.1))
+    event = Event(1.2, 1.3, 0.9)
+    besides, whole = Case((late,), None, (event,), "besides"), Case((late,))
+    assert placed.shown(besides) == [1.4]  # the strongest frame, 1.2, and 1.3 are an alarm's
+    assert placed.shown(whole) == [1.3, 1.4]
+    assert placed.shown(Case((), event)) == placed.shown(None) == pytest.approx([1.0, 1.1, 1.2, 1.3, 1.4])
+    assert [sheet_of(case) for case in (besides, whole, Case((), event, name="event-3"))] == [
+        *("besides.jpg", SHEET, "event-3.jpg")
+    ]
 
 
 def test_the_movie_shows_two_seconds_around(film: Path, placed: PlacedMaps, tmp_path: Path) -> None:

@@ -15,10 +15,9 @@ from vidence.render.lettering import GROUND
 from vidence.render.ramp import TOWARDS
 from vidence.render.side_by_side import (
     ATTENTION,
-    BESIDE,
-    BESIDE_MOVIE,
     DIFFERENCE,
     FULL,
+    MOVIE,
     SEEN,
     Row,
     draw_beside,
@@ -80,7 +79,7 @@ def test_wide_pictures_are_reduced() -> None:
     assert made.shape[1] == 2 * (400 + 8) + 8
 
 
-def test_a_movie_of_all_rows_and_a_sheet_of_the_wanted_ones(tmp_path: Path) -> None:
+def test_a_movie_of_all_rows_and_sheets_of_the_wanted_ones(tmp_path: Path) -> None:
     taken = []
 
     def rows() -> Iterator[Row]:
@@ -88,13 +87,15 @@ def test_a_movie_of_all_rows_and_a_sheet_of_the_wanted_ones(tmp_path: Path) -> N
             taken.append(t)
             yield row(t / 10, seed=t)
 
-    paths = draw_beside(tmp_path, rows(), {0.1, 0.4}, title="a.mp4")
-    assert [path.name for path in paths] == [BESIDE, BESIDE_MOVIE]
-    with av.open(str(tmp_path / BESIDE_MOVIE)) as movie:
+    paths = draw_beside(tmp_path, rows(), {"a.png": {0.1, 0.4}, "b.png": {0.1}}, title="a.mp4")
+    assert [path.name for path in paths] == [MOVIE, "a.png", "b.png"]
+    with av.open(str(tmp_path / MOVIE)) as movie:
         times = [frame.time for frame in movie.decode(video=0)]
     assert times == pytest.approx([0, 0.1, 0.2, 0.3, 0.4, 0.5])
-    one, sheet = side_by_side(row(0.1, seed=1)), cv2.imread(str(tmp_path / BESIDE))
+    one, sheet, other = side_by_side(row(0.1, seed=1)), *(cv2.imread(str(tmp_path / f"{name}.png")) for name in "ab")
     assert sheet is not None
+    assert other is not None
+    assert one.shape[0] < other.shape[0] < 2 * one.shape[0]
     assert 2 * one.shape[0] < sheet.shape[0] < 3 * one.shape[0]
     held = sheet[..., ::-1]
     places = [y for y in range(len(held)) if np.array_equal(held[y, 20 : 20 + one.shape[1]], one[60])]
@@ -104,5 +105,5 @@ def test_a_movie_of_all_rows_and_a_sheet_of_the_wanted_ones(tmp_path: Path) -> N
 
 def test_without_a_row_nothing_is_written(tmp_path: Path) -> None:
     with pytest.raises(ShapeError, match="at least one"):
-        draw_beside(tmp_path, [], set(), title="a.mp4")
+        draw_beside(tmp_path, [], {}, title="a.mp4")
     assert list(tmp_path.iterdir()) == []

@@ -76,6 +76,23 @@ def test_what_was_explained_outside_every_alarm_is_a_case_of_its_own() -> None:
     assert counted > 3
 
 
+def test_no_case_tells_of_another_records_alarm() -> None:
+    for judged in judgements():
+        times = judged.curve.times
+        for case in cases(judged, {window.ref.first for window in judged.windows[::2]}):
+            of_it = {time for window in case.windows for time in window.ref.times}
+            others = [event for event in judged.events if event != case.event]
+            free = [all(not event.first_s <= time <= event.last_s for event in others) for time in times]
+            around = np.array([time in of_it for time in times]) & free
+            np.testing.assert_array_equal(case.around(times), around)
+            if case.event is None:
+                np.testing.assert_array_equal(case.holds(times), around)
+            else:
+                assert judged.curve.values[case.around(times)].max() == case.value
+                held = times[case.holds(times)]
+                assert (held[0], held[-1]) == (case.event.first_s, case.event.last_s)
+
+
 def test_the_windows_that_decide_are_the_highest_chosen_of_each_case() -> None:
     for judged in judgements():
         chosen = judged.windows[1::2]

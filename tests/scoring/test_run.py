@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import numpy as np
@@ -53,11 +52,12 @@ def test_windows_share_their_ends(span: tuple[float, float], shared: bool) -> No
     assert window(0, 0.5).overlaps(*span) is shared
 
 
-def test_the_highest_frame_of_a_stretch() -> None:
+def test_the_scored_frames_of_a_stretch() -> None:
     ref = ClipRef("a", "0" * 64, 0, (0.0, 0.1, 0.2, 0.3))
     every, late = ScoredWindow(ref, (0.9, 0.2, 0.7, 0.1)), ScoredWindow(ref, (0.7, 0.1), times=(0.2, 0.3))
-    assert [each.highest(0.1, 0.3) for each in (every, late)] == [0.7, 0.7]
-    assert [each.highest(0.0, 0.1) for each in (every, late)] == [0.9, -math.inf]
+    assert every.within(0.1, 0.2) == {0.1: 0.2, 0.2: 0.7}
+    assert late.within(0.1, 0.2) == {0.2: 0.7}
+    assert late.within(0.0, 0.1) == {}
 
 
 def test_windows_that_score_a_frame_of_an_event() -> None:

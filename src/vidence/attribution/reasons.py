@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Float
 
 from vidence.attribution.frame_maps import FrameMaps
 from vidence.attribution.hiding import distinct, hidden_score
+from vidence.attribution.own_evidence import OWN, Reading
 from vidence.attribution.summary import carrying, place, profile, segments
+from vidence.attribution.track_record import cautions
 from vidence.frames.clip import Clip
 from vidence.frames.source import Source
 from vidence.frames.transforms import resize_map
@@ -19,6 +21,8 @@ from vidence.models.detector import Detector
 from vidence.record.evidence import Evidence, HiddenScore, Segment
 from vidence.record.facts import Certificate, ClipRef
 from vidence.record.timecode import timecode
+from vidence.record.trust import Trust
+from vidence.scoring.cases import Case
 from vidence.spec import parse
 
 _SAYING = {
@@ -28,43 +32,63 @@ _SAYING = {
 }
 
 
-def evidence(
-    detector: Detector,
-    source: Source,
-    maps: FrameMaps,
-    *,
-    span: tuple[float, float],
-    peak: ClipRef,
-    explainer: str,
-    score: str,
-    certificate: Certificate,
-    scored: Float[np.ndarray, " s"],
-    mode: str | None = None,
-    counterfactual: str | None = None,
-    warnings: Sequence[str] = (),
-    hiding: bool = True,
-) -> Evidence:
-    """What one explainer says of a stretch of time (`span`, seconds). `peak` is the window that decided, `scored` are
-    the times of all the source's frames, `mode` the sub-mode of an autoencoder's score, `counterfactual` what would have changed it, in words; `warnings` are added to
-    the certificate's; `hiding` measures the score without the marked region. Pictures and files are added by whoever
-    writes them.
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One explainer's maps of one source: averaged per frame; and by a window's first sample its certificate, its short
+    check where one was made, what would have changed its score, from explainers that say so, and what a detector's own
+    evidence says.
     """
-    times, values = maps.times, maps.values
-    inside = (times >= span[0]) & (times <= span[1])
-    strongest = segments(times[inside], values[inside], scored=scored)
-    saying = _SAYING.get(parse(explainer).key, "The model looked most")
-    return Evidence(
-        explainer=explainer,
-        score=score,
-        sentence=_sentence(times[inside], values[inside], strongest, saying),
-        certificate=replace(certificate, flags=(*certificate.flags, *warnings)),
-        mode=mode,
-        counterfactual=counterfactual,
-        hidden_score=_hidden(detector, source, maps, peak) if hiding else None,
-        segments=strongest,
-        profile_times=tuple(times[inside].tolist()),
-        profile=tuple(profile(values[inside]).tolist()),
-    )
+
+    maps: FrameMaps = field(default_factory=FrameMaps)
+    certificates: dict[int, Certificate] = field(default_factory=dict)
+    trusts: dict[int, Trust] = field(default_factory=dict)
+    counterfactuals: dict[int, str] = field(default_factory=dict)
+    readings: dict[int, Reading] = field(default_factory=dict)
+
+    def reading(self, case: Case) -> Reading | None:
+        """What a detector's own evidence says of a case's highest window; None of what an explainer explained."""
+        told = case.among(self.readings)
+        return self.readings[told.peak.ref.first] if told.windows else None
+
+    def evidence(
+        self,
+        detector: Detector,
+        source: Source,
+        case: Case,
+        *,
+        explainer: str,
+        score: str,
+        scored: Float[np.ndarray, " s"],
+        mode: str | None = None,
+    ) -> Evidence | None:
+        """What the maps say of a case in numbers and words; None where none of its windows was explained.
+
+        `explainer` and `score` are spec lines, `scored` the times of all the source's frames, `mode` is the sub-mode of
+        an autoencoder's score. Pictures and files are added by whoever writes them.
+        """
+        case = case.among(self.certificates)
+        if not case.windows:
+            return None
+        peak, own, key = case.peak.ref, explainer == OWN, parse(explainer).key
+        inside = case.holds(self.maps.times)
+        times, values = self.maps.times[inside], self.maps.values[inside]
+        strongest, reading = segments(times, values, scored=scored), self.reading(case)
+        saying = _SAYING.get(key, "The model looked most")
+        certificate, warnings = self.certificates[peak.first], () if own else cautions(key)
+        return Evidence(
+            explainer=explainer,
+            score=score,
+            sentence=_sentence(times, values, strongest, saying) if reading is None else reading.sentence,
+            certificate=replace(certificate, flags=(*certificate.flags, *warnings)),
+            mode=mode,
+            counterfactual=self.counterfactuals.get(peak.first),
+            # what appears and vanishes moves: hiding would be an anomaly of its own evidence
+            hidden_score=None if own else _hidden(detector, source, self.maps, peak),
+            segments=strongest,
+            profile_times=tuple(times.tolist()),
+            profile=tuple(profile(values).tolist()),
+            trust=self.trusts.get(peak.first),
+        )
 
 
 def _hidden(detector: Detector, source: Source, maps: FrameMaps, peak: ClipRef) -> HiddenScore | None:

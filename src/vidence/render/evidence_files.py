@@ -1,4 +1,4 @@
-"""The files of one explanation of one source: maps.npz, contours.json, overlay.mp4, sheet.png and a sheet per alarm."""
+"""The files of one explanation of one source: maps.npz, contours.json, overlay.mp4, sheet.png and a sheet per case."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from jaxtyping import Float, UInt8
 from vidence.aside import written_aside
 from vidence.frames.source import Source
 from vidence.frames.transforms import resize_map
-from vidence.record.facts import Event
 from vidence.record.timecode import timecode
 from vidence.render.annotate import Explained, Page, annotated
 from vidence.render.contours import LEVELS, Contour, contours, to_json
@@ -24,6 +23,7 @@ from vidence.render.legend import legend
 from vidence.render.lettering import number
 from vidence.render.movie import write_movie
 from vidence.render.sheet import pick_frames, write_sheet
+from vidence.scoring.cases import Case
 
 AROUND_S = 2.0  # the movie shows this much before and after what was explained
 MAPS, CONTOURS, MOVIE, SHEET = "maps.npz", "contours.json", "overlay.mp4", "sheet.png"
@@ -64,25 +64,23 @@ class PlacedMaps:
             return None
         return resize_map(self.values[nearest : nearest + 1], self.affine, self.size)[0]
 
-    def during(self, event: Event) -> bool:
-        """Whether a frame of the event was explained."""
-        return bool(np.any((self.times >= event.first_s) & (self.times <= event.last_s)))
-
-    def shown(self, event: Event | None) -> list[float]:
-        """The times that a contact sheet shows of an event, or of everything explained."""
+    def shown(self, case: Case | None) -> list[float]:
+        """The times that a contact sheet shows of a case, or of everything explained."""
         weights = np.clip(self.values, 0, None).sum(axis=(1, 2))
-        return [float(self.times[at]) for at in pick_frames(self.times.tolist(), weights.tolist(), event=event)]
+        if case is None or case.event is not None:
+            picked = pick_frames(self.times.tolist(), weights.tolist(), event=case.event if case else None)
+            return self.times[picked].tolist()
+        held = case.holds(self.times)  # nothing around it: that may be an alarm's
+        return self.times[held][pick_frames(self.times[held].tolist(), weights[held].tolist())].tolist()
 
 
-def draw(folder: Path, source: Source, placed: PlacedMaps, page: Page, events: Sequence[Event]) -> list[Path]:
-    """Write all files into `folder` and return them; the sheet of an explained event is called
-    `event_sheet(number)`.
+def draw(folder: Path, source: Source, placed: PlacedMaps, page: Page, cases: Sequence[Case]) -> list[Path]:
+    """Write all files into `folder` and return them; the sheet of an explained case is called `sheet_of(case)`.
 
     The source is decoded once; memory does not grow with its length. Each file is written aside and then renamed.
     """
-    sheets: dict[str, Event | None] = {SHEET: None}
-    sheets |= {event_sheet(i): each for i, each in enumerate(events, 1) if placed.during(each)}
-    shown = {name: placed.shown(event) for name, event in sheets.items()}
+    shown = {SHEET: placed.shown(None)}
+    shown |= {sheet_of(case): placed.shown(case) for case in cases if case.holds(placed.times).any()}
     kept: dict[float, UInt8[np.ndarray, "h w 3"]] = {}
     _save_maps(folder / MAPS, placed)
     _save_contours(folder / CONTOURS, placed)
@@ -100,9 +98,9 @@ def draw(folder: Path, source: Source, placed: PlacedMaps, page: Page, events: S
     return [folder / name for name in (MAPS, CONTOURS, MOVIE, *shown)]
 
 
-def event_sheet(number: int) -> str:
-    """The file name of an event's contact sheet; events count from 1."""
-    return f"event-{number}.jpg"
+def sheet_of(case: Case) -> str:
+    """The file name of a case's contact sheet: that of everything where the case is the whole source."""
+    return f"{case.name}.jpg" if case.event is not None or case.others else SHEET
 
 
 def _explained(

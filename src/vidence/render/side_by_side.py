@@ -18,7 +18,7 @@ from vidence.render.lettering import FAINT, GROUND, INK, blank, number, shortene
 from vidence.render.movie import write_movie
 from vidence.render.sheet import write_sheet
 
-BESIDE, BESIDE_MOVIE = "beside.png", "beside.mp4"
+MOVIE = "beside.mp4"
 FULL = 0.3  # of the full range: a difference drawn at full intensity, the same in every picture of every source
 SEEN, DIFFERENCE, ATTENTION = "input", f"difference, brightest at {FULL}", "input attention, its own scale"
 _NARROWEST, _WIDEST, _MARGIN, _TEXT = 240, 400, 8, 13
@@ -49,17 +49,18 @@ def pictures(
     return shown
 
 
-def draw_beside(folder: Path, rows: Iterable[Row], wanted: Container[float], *, title: str) -> list[Path]:
-    """Write `beside.mp4` of all rows, and `beside.png` of those at a `wanted` time, into `folder`; return both.
+def draw_beside(folder: Path, rows: Iterable[Row], sheets: Mapping[str, Container[float]], *, title: str) -> list[Path]:
+    """Write `beside.mp4` of all rows into `folder`, and `sheets` by name, each of the rows at its times; return all.
 
     Rows are taken as they come and let go. Their times must rise, their pictures keep captions and sizes.
     """
-    kept: dict[float, UInt8[np.ndarray, "h w 3"]] = {}
-    with closing(_composed(rows, wanted, kept)) as frames:
+    kept: dict[str, list[UInt8[np.ndarray, "h w 3"]]] = {name: [] for name in sheets}
+    with closing(_composed(rows, sheets, kept)) as frames:
         composed, times = tee(frames)  # read in step, so that one frame is held
-        write_movie(folder / BESIDE_MOVIE, (picture for picture, _ in composed), (time for _, time in times))
-    write_sheet(folder / BESIDE, list(kept.values()), [""] * len(kept), title=title, columns=1)
-    return [folder / BESIDE, folder / BESIDE_MOVIE]
+        write_movie(folder / MOVIE, (picture for picture, _ in composed), (time for _, time in times))
+    for name, held in kept.items():
+        write_sheet(folder / name, held, [""] * len(held), title=title, columns=1)
+    return [folder / name for name in (MOVIE, *sheets)]
 
 
 def side_by_side(row: Row) -> UInt8[np.ndarray, "H W 3"]:
@@ -82,12 +83,13 @@ def side_by_side(row: Row) -> UInt8[np.ndarray, "H W 3"]:
 
 
 def _composed(
-    rows: Iterable[Row], wanted: Container[float], kept: dict[float, np.ndarray]
+    rows: Iterable[Row], sheets: Mapping[str, Container[float]], kept: Mapping[str, list[np.ndarray]]
 ) -> Generator[tuple[UInt8[np.ndarray, "H W 3"], float]]:
     for row in rows:
         picture = side_by_side(row)
-        if row.time in wanted:
-            kept[row.time] = picture
+        for name, wanted in sheets.items():
+            if row.time in wanted:
+                kept[name].append(picture)
         yield picture, row.time
 
 

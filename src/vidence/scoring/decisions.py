@@ -132,8 +132,7 @@ def _normalisation(detector: Detector) -> dict[str, float] | None:
 def _outcome(detector: Detector, judged: Judgement, case: Case) -> Outcome:
     own = detector.threshold
     known = NO_THRESHOLD | own if own is not None and own["value"] == judged.threshold else NO_THRESHOLD
-    first, last = case.windows[0].first_s, case.windows[-1].last_s
-    shown = (judged.curve.times >= first) & (judged.curve.times <= last)
+    shown = case.around(judged.curve.times)
     classes, probabilities = getattr(detector, "classes", ()), case.peak.probabilities
     promised = None if known.get("low") is None else (float(known["low"]), float(known["high"]))
     return Outcome(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -45,10 +44,10 @@ class ScoredWindow:
         """The scored frames' times in seconds, one per value."""
         return self.times or self.ref.times
 
-    def highest(self, first_s: float, last_s: float) -> float:
-        """The highest of the frames scored in a stretch of time; minus infinity where it scored none."""
-        inside = (value for time, value in zip(self.scored_s, self.values, strict=True) if first_s <= time <= last_s)
-        return max(inside, default=-math.inf)
+    def within(self, first_s: float, last_s: float) -> dict[float, float]:
+        """The frames scored in a stretch of time: score by second."""
+        scores = zip(self.scored_s, self.values, strict=True)
+        return {time: value for time, value in scores if first_s <= time <= last_s}
 
     def overlaps(self, first_s: float, last_s: float) -> bool:
         """Whether the window shares a moment with a stretch of time."""
@@ -91,7 +90,7 @@ class Judgement:
 
     def scoring(self, event: Event) -> tuple[ScoredWindow, ...]:
         """The windows that scored a frame of an event."""
-        return tuple(each for each in self.windows if each.highest(event.first_s, event.last_s) > -math.inf)
+        return tuple(each for each in self.windows if each.within(event.first_s, event.last_s))
 
     def during(self, first_s: float, last_s: float) -> tuple[ScoredWindow, ...]:
         """The windows that share a moment with a stretch of time."""
