@@ -3,14 +3,28 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from scipy.stats import spearmanr
 from torch import nn
 
 from vidence.attribution import Gradient
-from vidence.evaluate.consistency import CentroidJerk, ExcessFlicker, Flicker, WarpedFlicker, flicker, warped_flicker
+from vidence.errors import SpecError
+from vidence.evaluate import consistency
+from vidence.evaluate.consistency import (
+    CentroidJerk,
+    ExcessFlicker,
+    Flicker,
+    TopJaccard,
+    WarpedFlicker,
+    WarpedSpearman,
+    flicker,
+    top_jaccard,
+    warped_flicker,
+    warped_spearman,
+)
 from vidence.evaluate.measure import Case
 from vidence.scoring.scores import Logit
 
-ALL = (Flicker(), WarpedFlicker(), ExcessFlicker(), CentroidJerk())
+ALL = (Flicker(), WarpedFlicker(), ExcessFlicker(), CentroidJerk(), WarpedSpearman(), TopJaccard())
 
 
 def case(values, x=None):
@@ -71,6 +85,48 @@ def test_a_map_that_follows_the_picture_flickers_less_along_the_flow():
     follows = case(blob(h=48, w=64, step=2), x)
     assert WarpedFlicker()(follows) < Flicker()(follows) / 4
     assert ExcessFlicker()(case(frames, x)) == pytest.approx(1)
+
+
+def test_ranks_along_the_exact_flow_are_the_same():
+    values, rng = np.random.default_rng(1).normal(size=(3, 9, 40)), np.random.default_rng(2)
+    moving = np.stack([np.roll(values[0], 3 * i, axis=1) for i in range(3)])[:, :, 6:34]
+    forward = torch.zeros(2, 2, 9, 28)
+    forward[:, 1] = 3
+    assert warped_spearman(moving, forward, -forward) == pytest.approx(1)
+    assert warped_spearman(np.exp(moving) * np.array([1, 5, 9])[:, None, None], forward, -forward) == pytest.approx(1)
+    assert abs(warped_spearman(moving, 0 * forward, 0 * forward)) < 0.3
+    assert warped_spearman(moving, forward, forward) is None, "no pixel comes back"
+    still = torch.zeros(2, 2, 5, 6)
+    drawn = rng.normal(size=(3, 5, 6))
+    expected = [spearmanr(a.ravel(), b.ravel()).statistic for a, b in pairwise(drawn)]
+    assert warped_spearman(drawn, still, still) == pytest.approx(np.mean(expected))
+    drawn[1] = 2
+    assert warped_spearman(drawn, still, still) == 0, "the first pair; the second has no order to keep"
+
+
+def test_the_strongest_places_from_their_definition():
+    values, rng = np.random.default_rng(3).normal(size=(4, 6, 10)), np.random.default_rng(0)
+    tops = [set(np.argsort(-frame.ravel())[:12]) for frame in values]
+    expected = np.mean([len(a & b) / len(a | b) for a, b in pairwise(tops)])
+    assert top_jaccard(values, 0.2, rng) == pytest.approx(expected)
+    assert top_jaccard(np.repeat(values[:1], 4, axis=0), 0.2, rng) == 1
+    assert top_jaccard(np.stack([values[0], -values[0]]), 0.2, rng) == 0
+    values[1] = 1
+    assert top_jaccard(values, 0.2, rng) == pytest.approx(len(tops[2] & tops[3]) / len(tops[2] | tops[3]))
+    with pytest.raises(SpecError, match="share"):
+        TopJaccard(share=1)
+
+
+def test_the_flow_is_computed_once_for_all_maps(monkeypatch):
+    asked, shared = [], {}
+    own = consistency.dense_flow
+    monkeypatch.setattr(consistency, "dense_flow", lambda clip: asked.append(1) or own(clip))
+    x = torch.rand(1, 3, 5, 32, 48, generator=torch.Generator().manual_seed(0))
+    for measure in (WarpedFlicker(), WarpedSpearman()):
+        for values in (blob(), 2 * blob(step=1)):
+            held = Case(nn.Identity(), x, Logit(0), Gradient(), values.astype(np.float32), shared=shared)
+            assert measure(held) == measure(case(values, x))
+    assert len(asked) == 2 * (1 + 4)
 
 
 def test_an_even_motion_has_no_jerk():

@@ -67,6 +67,12 @@ def drawn_by(explainer: Explainer) -> Callable[[], Case]:
     return made
 
 
+def still() -> Case:
+    """A map that stands still over a picture that does."""
+    values = WORTH[:1].numpy().repeat(T, axis=0)
+    return Case(Linear(WORTH), torch.full((1, 3, T, H, W), 0.5), Logit(0), Gradient(), values)
+
+
 def moving() -> Case:
     """A map that stands still over a picture that does not."""
     return drawn_by(CentreMap())()
@@ -106,8 +112,10 @@ KNOWN: dict[str, tuple[dict[str, Any], Callable[[], Case], float | None]] = {
     "single-cell": (CELLS, exact, 1.0),
     "strongest-frame": ({}, perfect, 1.0),
     "temporal-gini": ({}, even, 0.0),
+    "top-jaccard": ({"share": 0.125}, perfect, 1.0),
     "viou": ({}, perfect, 1.0),
     "warped-flicker": ({}, even, 0.0),
+    "warped-spearman": ({}, still, 1.0),
 }
 
 

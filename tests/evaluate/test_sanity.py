@@ -49,7 +49,7 @@ def case_of(explainer, *, x=None, model=None, values=None):
 
 
 @pytest.mark.parametrize("measure", [CascadingRandomisation, IndependentRandomisation])
-@pytest.mark.parametrize("how", ["spearman", "ssim"])
+@pytest.mark.parametrize("how", ["spearman", "ssim", "hog"])
 def test_a_map_of_the_picture_stays_and_a_map_of_the_weights_does_not(measure, how):
     asked = measure(stages=2, how=how)
     assert asked(case_of(Edges())) == pytest.approx(1)

@@ -2,7 +2,7 @@
 
 from vidence.evaluate.cell_correlation import FaithfulnessCorrelation, SingleCell
 from vidence.evaluate.complexity import EffectiveComplexity, Entropy, Gini, TemporalGini
-from vidence.evaluate.consistency import CentroidJerk, ExcessFlicker, Flicker, WarpedFlicker
+from vidence.evaluate.consistency import CentroidJerk, ExcessFlicker, Flicker, TopJaccard, WarpedFlicker, WarpedSpearman
 from vidence.evaluate.faithfulness import ABPC, AOPC, Deletion, Insertion, InsertionGain
 from vidence.evaluate.infidelity import Infidelity
 from vidence.evaluate.localisation import (
@@ -55,6 +55,8 @@ MEASURES: dict[str, type[Measure]] = {
     "single-cell": SingleCell,
     "strongest-frame": StrongestFrame,
     "temporal-gini": TemporalGini,
+    "top-jaccard": TopJaccard,
     "viou": VolumeIoU,
     "warped-flicker": WarpedFlicker,
+    "warped-spearman": WarpedSpearman,
 }

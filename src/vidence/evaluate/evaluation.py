@@ -131,7 +131,10 @@ def evaluate(
     stderr. Raises `DataError` without samples, or if no frame of them gets a score.
     """
     if not samples:
-        raise DataError("an evaluation needs at least one source; got none.")
+        raise DataError(
+            "an evaluation needs at least one source; got none. Data without an anomalous clip have no test part: give "
+            "some that have one, or score videos instead."
+        )
     meter = Meter()
     tally = PixelTally() if pixels and any(sample.mask is not None for sample in samples) else None
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())

@@ -87,6 +87,16 @@ class Timed:
         return self._source.duration
 
     @property
+    def clock(self) -> str:
+        """The source's."""
+        return self._source.clock
+
+    @property
+    def dropped(self) -> int | None:
+        """The source's."""
+        return self._source.dropped
+
+    @property
     def notes(self) -> list[str]:
         """The source's."""
         return self._source.notes
