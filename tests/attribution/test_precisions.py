@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from vidence import pipeline
-from vidence.attribution import COMBINE, EXPLAINERS, Gradient
+from vidence.attribution import COMBINE, EXPLAINERS, Gradient, WhenWhere
 from vidence.attribution.hooks import at_its_calls, frozen, in_16_bit
 from vidence.attribution.two_stage import TwoStage
 from vidence.errors import ExplainError
@@ -122,6 +122,21 @@ def test_an_autocast_is_the_models_alone():
     assert set(seen) == {torch.bfloat16, (torch.float32, False, torch.float32)}
     assert not torch.equal(found, exact)
     torch.testing.assert_close(found, exact, rtol=0.1, atol=0.1 * float(exact.abs().max()))
+
+
+@pytest.mark.parametrize("weights", ["fade", "shapley", "runs"])
+def test_features_in_16_bit_inside_a_recurrent_model_are_weighed_in_float32(weights):
+    model, explainer = made(Folded), WhenWhere(weights=weights)
+    with torch.no_grad():
+        model.rnn.weight_ih_l0 *= 100  # so that frames differ by more than the rounding of 8 bits
+    exact = explainer.attribute(model, X, Logit(0)).extra["weights"]
+    with torch.autocast("cpu", torch.bfloat16):
+        found = [explainer.attribute(model, X, Logit(0))]
+    found.append(explainer.attribute(model.bfloat16(), X, Logit(0)))
+    for each in found:
+        assert each.extra["weights"].dtype == torch.float32
+        assert each.certificate.deletion_rank is not None
+        assert torch.cosine_similarity(each.extra["weights"], exact) > 0.9
 
 
 def test_an_error_leaves_the_calls_as_they_were():

@@ -26,7 +26,7 @@ from vidence.attribution.hidden_frames import (
     mean_over_runs,
     shapley,
 )
-from vidence.attribution.outputs import first_row, joined_outputs, score_rows
+from vidence.attribution.outputs import first_row, full, joined_outputs, score_rows
 from vidence.attribution.perturb.boxes import hide
 from vidence.attribution.reference import (
     Kind,
@@ -258,9 +258,9 @@ class _Variants:
         return "space" if bool(time < WEAK * space) else "time"
 
     def weights(self, probed: Tensor, kind: Kind, share: Float[Tensor, " t"]) -> Float[Tensor, " t"]:
-        """Each frame's weight; `share` is its part of the path integral."""
+        """Each frame's weight, in float32 at least; `share` is its part of the path integral."""
         if self.settings.weights == "fade":
-            return share
+            return full(share)
         if self.settings.weights == "runs":
             return mean_over_runs(self.effects(probed), self.runs)
         ordered = probed[1 + len(self.empty) + len(self.runs) :]
