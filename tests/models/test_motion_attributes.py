@@ -199,6 +199,19 @@ def test_appearance_is_kept_in_the_folder_and_told(clips: list[Sample], rush: Pa
         TINY.build(made.known.appearance)
 
 
+@pytest.mark.parametrize(
+    ("group", "distance", "words"),
+    [
+        ("place", 4.0, "things hardly ever move near this place, 4 times as far"),
+        ("place", 0.5, "things move at this place as usual"),
+        ("gait", 3.0, "its unevenness of speed, 5 %, is unlike that of the nearest normal examples, 20 % to 30 %"),
+    ],
+)
+def test_what_a_group_says(group: str, distance: float, words: str) -> None:
+    told = Observation(0, 0.5, 0.5, group, "unevenness of speed", 5, (20, 30), 40, " %", distance)
+    assert words in told.sentence
+
+
 def test_settings_are_a_line() -> None:
     settings = build("motion-attributes(groups=['speed'], span=3)", DETECTORS)
     assert build(line(settings, DETECTORS), DETECTORS) == settings
