@@ -204,7 +204,7 @@ def test_appearance_is_kept_in_the_folder_and_told(clips: list[Sample], rush: Pa
     [
         ("place", 4.0, "things hardly ever move near this place, 4 times as far"),
         ("place", 0.5, "things move at this place as usual"),
-        ("gait", 3.0, "its unevenness of speed, 5 %, is unlike that of the nearest normal examples, 20 % to 30 %"),
+        ("gait", 3.0, "its unevenness of speed, 5 %, is unlike that of the nearest normal examples, 20 to 30 %"),
     ],
 )
 def test_what_a_group_says(group: str, distance: float, words: str) -> None:
