@@ -78,7 +78,7 @@ def test_examples_are_kept_as_maps_come(known: KnownClip, classifier: Classifier
 
 def test_ranks_are_drawn_the_same_each_time(tmp_path: Path) -> None:
     held = [
-        Standing("a", False, "m", "higher", 3, 3, 1.0, 0.9, 1.1, 1.0),
+        Standing("a", False, "m", "higher", 3, 3, 1.0, 0.9, 1.1, rank=1.0),
         Standing("b", True, "m", "higher", 3, 3, rank=2.0),
     ]
     assert write_ranks(tmp_path / "one.svg", held)

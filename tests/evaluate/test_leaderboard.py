@@ -103,6 +103,13 @@ def test_a_measure_without_a_better_side_ranks_nothing(toys: dict[str, Measure])
         assert each.mean is not None
 
 
+def test_each_class_counts_as_much_as_any_other(toys: dict[str, Measure]) -> None:
+    rows = [row(i, "good", "inside", value) for i, value in enumerate([1.0, 1.0, 1.0])]
+    rows += [row(3, "good", "inside", 0.0, label="cyclist"), row(4, "good", "inside", NAN, label="skater")]
+    (found,) = leaderboard(rows, {"inside": toys["inside"]})
+    assert (found.mean, found.over_classes) == (0.75, 0.5)
+
+
 def test_likeness_is_ranked_by_its_size() -> None:
     measures: dict[str, Measure] = {"cascading-randomisation": CascadingRandomisation()}
     values = {"flipped": [-0.95, -0.9], "free": [0.1, -0.1], "random-map": [1.0, 1.0]}

@@ -25,10 +25,10 @@ class Agreement:
     """One figure with its 95 % bootstrap interval over `n` clips. `kind`: `maps` (Spearman's correlation of two
     explainers' maps, place by place), `measures` (of two measures' values, explainer by explainer, within a clip),
     `reversal` (of mean places under two measures), `clips` (Krippendorff's alpha: do clips, as raters, agree on how
-    explainers stand under one measure).
+    explainers stand under one measure), `quiet` (of one explainer's mass where nothing happens, see `quiet_mass`).
     """
 
-    kind: Literal["maps", "measures", "reversal", "clips"]
+    kind: Literal["maps", "measures", "reversal", "clips", "quiet"]
     first: str
     second: str
     statistic: str

@@ -16,6 +16,7 @@ from vidence.evaluate.comparison_pictures import write_ranks
 from vidence.evaluate.leaderboard import Standing, leaderboard, panels
 from vidence.evaluate.measured_rows import Measured, MeasuredRows
 from vidence.evaluate.pooled_maps import PooledMaps
+from vidence.evaluate.quiet_mass import quiet_mass
 
 ROWS, MAPS, EXAMPLES = "measures.csv", "maps", "examples"
 OWN_CLASS = "the logit of each clip's own class"  # what is explained where no score is asked for
@@ -58,12 +59,17 @@ def rows_told(folder: Path) -> list[Measured]:
 
 
 def agreements(rows: Sequence[Measured], asked: Comparison, maps: PooledMaps) -> list[Agreement]:
-    """Every kind of agreement between the explainers, without the controls, which would make any two measures agree."""
-    explainers = list(asked.explainers)
+    """Every kind of agreement between the explainers, without the controls, which would make any two measures agree;
+    and how much each map, the controls' too, marks where nothing happens.
+    """
+    explainers, lines = list(asked.explainers), list(dict.fromkeys(row.explainer for row in rows))
     held = panels(rows, asked.measures)
-    targets = dict.fromkeys((row.window, row.score) for row in rows)
-    drawn = [maps.of(window, explainers, score) for window, score in targets]
-    found = between_maps(drawn, [window[0] for window, _ in targets], seed=asked.seed)
+    targets = {row.window: row for row in rows}
+    drawn = [maps.of(window, lines, row.score) for window, row in targets.items()]
+    sources = [window[0] for window in targets]
+    own = [{line: values for line, values in each.items() if line in explainers} for each in drawn]
+    found = between_maps(own, sources, seed=asked.seed)
+    found += quiet_mass(drawn, [row.event for row in targets.values()], sources, seed=asked.seed)
     found += between_measures(list(held.values()), explainers, seed=asked.seed)
     found += reversals(held, asked.measures, explainers, seed=asked.seed)
     return found + [each for panel in held.values() for each in between_clips(panel, explainers, seed=asked.seed)]
@@ -118,6 +124,7 @@ def _row(each: Standing, controls: Sequence[str]) -> dict[str, Any]:
         "mean": each.mean,
         "low": each.low,
         "high": each.high,
+        "mean_over_classes": each.over_classes,
         "mean_rank": each.rank,
         "seconds": each.seconds,
         "forwards": each.forwards,

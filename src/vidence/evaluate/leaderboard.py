@@ -79,8 +79,9 @@ class Gain:
 @dataclass(frozen=True, slots=True)
 class Standing:
     """One map under one measure, over `n` clips of so many `sources`. `rank` is the mean place among all maps that are
-    `Panel.measured`, 1 the best, over clips of which each has a number; `gains` by control; `refused` why there is
-    none, or none of how many clips; `seconds` the median of a map, `forwards` and `gradients` what settings promise.
+    `Panel.measured`, 1 the best, over clips of which each has a number; `over_classes` the mean of the classes' means,
+    as the pointing game is played; `gains` by control; `refused` why there is none, or none of how many clips;
+    `seconds` the median of a map, `forwards` and `gradients` what settings promise.
     """
 
     explainer: str
@@ -92,6 +93,7 @@ class Standing:
     mean: float | None = None
     low: float | None = None
     high: float | None = None
+    over_classes: float | None = None
     rank: float | None = None
     gains: Mapping[str, Gain] | None = None
     refused: str = ""
@@ -149,6 +151,7 @@ def _standing(
     name, values = panel.maps[place], panel.values[:, place]
     clips = np.flatnonzero(~np.isnan(values)).tolist()
     held, sources = values[clips], panel.sources(clips)
+    labels = {row.shown: row.label for row in rows}
     gains = {
         other: gain(panel, place, panel.maps.index(other), seed=seed)
         for other in panel.maps
@@ -167,6 +170,7 @@ def _standing(
         mean=mean,
         low=low,
         high=high,
+        over_classes=_over_classes(held, [labels[panel.clips[clip]] for clip in clips]),
         rank=rank,
         gains={other: each for other, each in gains.items() if each is not None},
         refused=_refused(rows, some=bool(held.size)),
@@ -174,6 +178,13 @@ def _standing(
         forwards=prices[0][0] if prices else None,
         gradients=prices[0][1] if prices else None,
     )
+
+
+def _over_classes(values: Float[np.ndarray, " c"], labels: Sequence[str]) -> float | None:
+    """Each class counts as much as any other, however many clips it has."""
+    classes = np.array(labels)
+    means = [values[classes == label].mean() for label in dict.fromkeys(labels)]
+    return float(np.mean(means)) if means else None
 
 
 def _refused(rows: Sequence[Measured], *, some: bool) -> str:

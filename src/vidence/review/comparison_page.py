@@ -100,6 +100,7 @@ AGREEMENTS = {
     "measures": "Do two measures rank the explainers of a clip alike?",
     "clips": "Would other clips rank them alike?",
     "maps": "Do two explainers show the same places?",
+    "quiet": "How much does a map mark where nothing happens? (0: nothing, 1: as much as in clips with an event)",
 }
 
 
