@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from vidence.attribution import CAM, EXPLAINERS, GradCAM, GradCAMPlusPlus, HiResCAM, LayerCAM
+from vidence.attribution.activation import Activation
 from vidence.errors import SpecError
 from vidence.scoring.scores import Logit
 from vidence.testing import counted_passes
@@ -24,7 +25,7 @@ def test_plus_plus_has_its_closed_form_behind_pooling_and_a_linear_layer():
     g = model.out.weight[1].detach() / places
     alpha = 1 / (2 + g * maps.sum((0, 2, 3)))  # constant in each channel
     weight = places * alpha * g.clamp(min=0)
-    raw = GradCAMPlusPlus(weights="shared").attribute(model, x, Logit(1)).raw[0]
+    raw = GradCAMPlusPlus().attribute(model, x, Logit(1)).raw[0]  # a 3-D convolution: sums over the clip
     torch.testing.assert_close(raw, weight[:, None, None] * maps)
 
 
@@ -45,9 +46,32 @@ def test_plus_plus_equals_the_papers_powers_place_by_place_through_a_recurrent_l
     torch.testing.assert_close(found, expected.float())
 
 
+class Late(Volume):
+    """Maps of a 3-D convolution of which later cells count more, so that gradients differ along time."""
+
+    def forward(self, x):
+        maps = self.net(x)
+        return self.out((maps * torch.arange(1.0, maps.shape[2] + 1)[:, None, None]).square().mean((2, 3, 4)))
+
+
+@pytest.mark.parametrize("explainer", [GradCAM, GradCAMPlusPlus])
+def test_a_3d_convolution_has_one_weight_a_channel_and_the_axes_are_the_users_to_choose(explainer):
+    model, x = made(Late).eval(), torch.rand(1, 3, 8, 14, 12)
+    maps = model.net(x).detach().requires_grad_()
+    rest = (maps * torch.arange(1.0, maps.shape[2] + 1)[:, None, None]).square().mean((2, 3, 4))
+    g, a = torch.autograd.grad(model.out(rest)[0, 1], maps)[0][0], maps.detach()[0]  # (k, s, h, w)
+    for weights, axes in (("auto", (1, 2, 3)), ("shared", (1, 2, 3)), ("frame", (2, 3))):
+        alpha = g.mean(axes, keepdim=True)
+        if explainer is GradCAMPlusPlus:
+            alpha = (g.clamp(min=0) / (2 + g * a.sum(axes, keepdim=True))).sum(axes, keepdim=True)
+        raw = explainer(weights=weights).attribute(model, x, Logit(1)).raw[0]
+        torch.testing.assert_close(raw, (alpha * a).transpose(0, 1))
+    assert alpha.std(dim=1).max() > 1e-4  # cells in time differ, or nothing was asked
+
+
 def test_plus_plus_survives_a_denominator_of_zero():
     values, gradient = torch.tensor([[[[-1.0, -1.0]]]]), torch.tensor([[[[1.0, 0.5]]]])  # 2 + 1 x (-2) = 0
-    raw = GradCAMPlusPlus().weighted(values, gradient)
+    raw = GradCAMPlusPlus().weighted(Activation([values], 1, "layer"), gradient)
     torch.testing.assert_close(raw, torch.full_like(raw, -0.5))  # the second place alone: 1 / (2 - 1) x 0.5
 
 

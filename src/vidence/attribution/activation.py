@@ -61,6 +61,11 @@ class Activation:
         return () if self.layout is not None else self.order.flags
 
     @property
+    def spans_time(self) -> bool:
+        """Whether the layer is a 3-D convolution's: its maps are of cells in time, which share frames."""
+        return self.layout is None and self.leaves[-1].ndim == 5
+
+    @property
     def values(self) -> Float[Tensor, "s k h w"]:
         """The activation, one row a frame (or a group of frames, after a 3-D convolution or in tubelets)."""
         return self._maps([leaf.detach() for leaf in self.leaves])

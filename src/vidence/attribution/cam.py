@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -20,8 +20,15 @@ from vidence.record.facts import Certificate
 from vidence.scoring.scores import ScoreFunction
 
 THROUGH_TIME = "gradients through a recurrent layer may name wrong frames, where its gates saturate: see when-where"
-Weights = Literal["frame", "shared", "frame_local"]
-OVER: dict[str, tuple[int, ...]] = {"frame": (2, 3), "shared": (0, 2, 3)}  # axes of (s, k, h, w) that share a weight
+Weights = Literal["auto", "frame", "shared", "frame_local"]
+
+
+def sharing(weights: str, activation: Activation) -> tuple[int, ...]:
+    """The axes of (s, k, h, w) that share a channel's weight: 'frame' (frame_local, too), 'shared', or 'auto', which is
+    'shared' at a 3-D convolution, as in its literature, and 'frame' elsewhere.
+    """
+    shared = activation.spans_time if weights == "auto" else weights == "shared"
+    return (0, 2, 3) if shared else (2, 3)
 
 
 @dataclass(frozen=True)
@@ -35,9 +42,7 @@ class GradientCAM(Explainer):
     layer: str | None = None
 
     @abstractmethod
-    def weighted(
-        self, values: Float[Tensor, "s k h w"], gradient: Float[Tensor, "s k h w"]
-    ) -> Float[Tensor, "s k h w"]:
+    def weighted(self, activation: Activation, gradient: Float[Tensor, "s k h w"]) -> Float[Tensor, "s k h w"]:
         """The channels, each times what the gradient says of it."""
 
     @property
@@ -52,7 +57,7 @@ class GradientCAM(Explainer):
     def explain_clip(self, model: nn.Module, x: Float[Tensor, "1 c t h w"], score: ScoreFunction) -> Attributions:
         """`raw` is (1, s, k, h, w), weighted channels."""
         activation, gradient = self.differentiated(model, x, score)
-        raw = self.weighted(activation.values, gradient)
+        raw = self.weighted(activation, gradient)
         flags: tuple[str, ...] = (
             () if gradient.any() else (f"the score does not depend on {activation.layer}: the map is zero",)
         )
@@ -78,27 +83,25 @@ class GradCAM(GradientCAM):
     """sum_k alpha_k A_k, signed; `layer` names a module of the model (None: the last convolution).
 
     `weights`: `frame`, alpha_{t,k} = mean over space of d score / d A, so that frames differ as the recurrent layer
-    saw them; `shared`, one alpha_k for the clip; `frame_local`, Poirier's: the gradient of each frame's features,
-    which leaves out all that mixes frames.
+    saw them; `shared`, one alpha_k for the clip; `auto`, `shared` at a 3-D convolution and `frame` elsewhere;
+    `frame_local`, Poirier's: the gradient of each frame's features, which leaves out all that mixes frames.
     """
 
-    weights: Weights = "frame"
+    weights: Weights = "auto"
 
     def __post_init__(self) -> None:
         """Refuse an unknown weighting."""
-        if self.weights not in ("frame", "shared", "frame_local"):
-            raise SpecError(f"weights must be 'frame', 'shared' or 'frame_local'; got {self.weights!r}.")
+        if self.weights not in get_args(Weights):
+            raise SpecError(f"weights must be 'auto', 'frame', 'shared' or 'frame_local'; got {self.weights!r}.")
 
     @property
     def through_time(self) -> bool:
         """Not of the features of each frame."""
         return self.weights != "frame_local"
 
-    def weighted(
-        self, values: Float[Tensor, "s k h w"], gradient: Float[Tensor, "s k h w"]
-    ) -> Float[Tensor, "s k h w"]:
+    def weighted(self, activation: Activation, gradient: Float[Tensor, "s k h w"]) -> Float[Tensor, "s k h w"]:
         """alpha_k A_k."""
-        return gradient.mean(dim=OVER.get(self.weights, OVER["frame"]), keepdim=True) * values
+        return gradient.mean(dim=sharing(self.weights, activation), keepdim=True) * activation.values
 
     def differentiated(
         self, model: nn.Module, x: Float[Tensor, "1 c t h w"], score: ScoreFunction

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vidence.attribution.activation import with_activation
+from vidence.attribution.activation import Activation, with_activation
 from vidence.attribution.cam import GradientCAM
 from vidence.attribution.explainer import Attributions, Explainer, Price
 from vidence.attribution.outputs import score_rows
@@ -68,11 +68,9 @@ class EigenGradCAM(GradientCAM):
     positive is towards the score, counted from the clip's mean.
     """
 
-    def weighted(
-        self, values: Float[Tensor, "s k h w"], gradient: Float[Tensor, "s k h w"]
-    ) -> Float[Tensor, "s k h w"]:
+    def weighted(self, activation: Activation, gradient: Float[Tensor, "s k h w"]) -> Float[Tensor, "s k h w"]:
         """g_k A_k."""
-        return gradient * values
+        return gradient * activation.values
 
     def combined(self, raw: Float[Tensor, "s k h w"]) -> Float[Tensor, "s h w"]:
         """The first component of all channels, turned to go with their sum."""

@@ -9,7 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vidence.attribution.cam import OVER, GradientCAM
+from vidence.attribution.activation import Activation
+from vidence.attribution.cam import GradientCAM, sharing
 from vidence.errors import SpecError
 
 
@@ -19,21 +20,20 @@ class GradCAMPlusPlus(GradientCAM):
 
     alpha is the paper's closed form for exp(score), with g^2 cancelled, so that small gradients keep it; relu(g)
     belongs to the formula: only channels that raise the score count, and a map is negative only where A is.
-    `weights`: sums over each `frame` (each map cell in time of a 3-D convolution), or `shared`, over the whole clip.
+    `weights`: sums over each `frame` (each map cell in time of a 3-D convolution), or `shared`, over the whole clip;
+    `auto`, `shared` at a 3-D convolution and `frame` elsewhere.
     """
 
-    weights: Literal["frame", "shared"] = "frame"
+    weights: Literal["auto", "frame", "shared"] = "auto"
 
     def __post_init__(self) -> None:
         """Refuse an unknown weighting."""
-        if self.weights not in OVER:
-            raise SpecError(f"weights must be 'frame' or 'shared'; got {self.weights!r}.")
+        if self.weights not in ("auto", "frame", "shared"):
+            raise SpecError(f"weights must be 'auto', 'frame' or 'shared'; got {self.weights!r}.")
 
-    def weighted(
-        self, values: Float[Tensor, "s k h w"], gradient: Float[Tensor, "s k h w"]
-    ) -> Float[Tensor, "s k h w"]:
+    def weighted(self, activation: Activation, gradient: Float[Tensor, "s k h w"]) -> Float[Tensor, "s k h w"]:
         """w_k A_k; a denominator within 1e-6 of zero (activations below zero) gives no weight."""
-        over = OVER[self.weights]
+        values, over = activation.values, sharing(self.weights, activation)
         below = 2 + gradient * values.sum(dim=over, keepdim=True)
         alpha = torch.where(below.abs() > 1e-6, 1 / below, torch.zeros_like(below))
         return (alpha * gradient.clamp(min=0)).sum(dim=over, keepdim=True) * values
@@ -43,11 +43,9 @@ class GradCAMPlusPlus(GradientCAM):
 class HiResCAM(GradientCAM):
     """sum_k g_k A_k, place by place (Draelos & Carin, arXiv, 2020): exact where one linear layer follows the layer."""
 
-    def weighted(
-        self, values: Float[Tensor, "s k h w"], gradient: Float[Tensor, "s k h w"]
-    ) -> Float[Tensor, "s k h w"]:
+    def weighted(self, activation: Activation, gradient: Float[Tensor, "s k h w"]) -> Float[Tensor, "s k h w"]:
         """g_k A_k."""
-        return gradient * values
+        return gradient * activation.values
 
 
 @dataclass(frozen=True)
@@ -57,8 +55,6 @@ class LayerCAM(GradientCAM):
     relu(g) belongs to the formula: what would lower the score is left out.
     """
 
-    def weighted(
-        self, values: Float[Tensor, "s k h w"], gradient: Float[Tensor, "s k h w"]
-    ) -> Float[Tensor, "s k h w"]:
+    def weighted(self, activation: Activation, gradient: Float[Tensor, "s k h w"]) -> Float[Tensor, "s k h w"]:
         """relu(g_k) A_k."""
-        return gradient.clamp(min=0) * values
+        return gradient.clamp(min=0) * activation.values
