@@ -215,3 +215,54 @@ def test_the_next_command_may_be_pasted_into_a_shell(call: Call, clips: Path, tm
     words = shlex.split(line.removeprefix("next"))
     places = [str(tmp_path / name) for name in ("it's made", "my clips")]
     assert words == ["vidence", "evaluate", *places, "--fps", "5.0", "--seed", "2", "--out", "measured"]
+
+
+@pytest.fixture(scope="module")
+def footage(make_film: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three videos of what is normal, in no class folder."""
+    folder = tmp_path_factory.mktemp("footage")
+    for number in range(3):
+        made = make_film(f"monday{number}.mp4", (), frames=12, seed=number)
+        (folder / made.name).symlink_to(made)
+    return folder
+
+
+def test_a_folder_of_videos_is_learned_as_normal(call: Call, footage: Path, tmp_path: Path) -> None:
+    done = call("train", footage, "--detector", "previous-frame(size=32)", "--out", tmp_path / "made")
+    assert done.exit_code == 0, done.output
+    assert "clips      train 2, val 1, test 0\n" in done.output
+    assert "no anomalous clip to measure on" in done.output
+    assert "vidence evaluate" not in done.output  # there is nothing that it could measure
+    told = call("evaluate", tmp_path / "made", footage, "--out", tmp_path / "measured")
+    assert told.exit_code == 1
+    assert "no test part" in told.stderr
+
+
+def test_a_classifier_refuses_a_folder_of_videos(call: Call, footage: Path, tmp_path: Path) -> None:
+    done = call("train", footage, "--detector", LINE, "--out", tmp_path / "made")
+    assert done.exit_code == 1
+    assert "holds normal alone" in done.stderr
+    assert "bcae1" in done.stderr
+
+
+def test_another_training_is_not_overwritten(call: Call, footage: Path, tmp_path: Path) -> None:
+    asked = ("train", footage, "--out", tmp_path, "--detector")
+    assert call(*asked, "previous-frame(size=32)").exit_code == 0
+    before = (tmp_path / "detector.json").read_bytes()
+    for more in ((), ("--resume",)):
+        done = call(*asked, "mean-frame(size=32)", *more)
+        assert done.exit_code == 1
+        assert "holds a detector" in done.stderr
+        assert "--replace" in done.stderr
+    assert (tmp_path / "detector.json").read_bytes() == before
+    assert call(*asked, "mean-frame(size=32)", "--replace").exit_code == 0
+    assert (tmp_path / "detector.json").read_bytes() != before
+    assert call(*asked, "mean-frame(size=32)", "--replace", "--resume").exit_code == 2
+
+
+def test_a_stopped_training_is_not_overwritten(call: Call, footage: Path, tmp_path: Path) -> None:
+    (tmp_path / "progress.pt").write_bytes(b"epochs")
+    done = call("train", footage, "--out", tmp_path, "--detector", "previous-frame(size=32)")
+    assert done.exit_code == 1
+    assert "holds a stopped one. --resume goes on" in done.stderr
+    assert (tmp_path / "progress.pt").read_bytes() == b"epochs"

@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     metavar="EPOCHS",
     help="End early after so many without a better validation loss, and keep the best [default: the schedule's].",
 )
+@click.option("--replace", is_flag=True, help="Start anew where --out holds a detector or a stopped training.")
 @click.option("--resume", is_flag=True, help="Go on where a stopped training left off.")
 @click.option("--film", is_flag=True, help="Film filters and activation maps epoch by epoch (fine-tuning only).")
 def command(
@@ -70,13 +71,14 @@ def command(
     footage: tuple[str, ...],
     fps: float | None,
     film: bool,
+    replace: bool,
     **how: Any,
 ) -> None:
     """Train a detector on DATA, and measure it on a held-out part.
 
-    DATA is a folder of class folders with videos (or images) in them, a CSV with the columns file,label whose
-    paths start at the CSV's own folder, or with --root a published set such as ucsd-ped2 (./NAME is a folder of that
-    name). Clips of one camera or film belong on one side of the split: name their column with --group.
+    DATA is a folder of class folders with videos (or images) in them, a folder of normal videos, a CSV with the columns
+    file,label whose paths start at the CSV's own folder, or with --root a published set such as ucsd-ped2 (./NAME is a
+    folder of that name). Clips of one camera or film belong on one side of the split: name their column with --group.
 
     A classifier (cnn-rnn, convlstm, r3d-18, r2plus1d-18, i3d) learns the classes; its anomaly score is 1 - P(normal).
     All other detectors learn what is normal from the normal clips alone; `vidence evaluate` measures them.
@@ -95,6 +97,7 @@ def command(
     from vidence.scoring.thresholds import THRESHOLDS
 
     settings = spec.build(line, DETECTORS)
+    _free(out, resume=how["resume"], replace=replace)
     chosen: ThresholdRule | None = spec.build(rule, THRESHOLDS) if rule else None
     films = _films(footage, chosen, fps)
     dataset = open_dataset(data, root=root, group=group, normal=normal.split(",") if normal else None, fps=fps)
@@ -104,7 +107,10 @@ def command(
         detector, parts = _normal(settings, dataset, films, weights=weights, **how)
         _tell(detector, parts, _learned(detector))
         _written(out)
-        click.echo(f"next       {_evaluate(out, data, root, group, normal, fps, how['seed'])}")
+        if parts["test"]:
+            click.echo(f"next       {_evaluate(out, data, root, group, normal, fps, how['seed'])}")
+        else:
+            click.echo("no test    the data hold no anomalous clip to measure on; `vidence score` takes new footage")
         return
     classifier, parts, figures = _classifier(settings, dataset, films, weights=weights, film=film, **how)
     classes = f"{', '.join(classifier.classes)}; normal: {', '.join(classifier.normal)}"
@@ -131,14 +137,14 @@ def _classifier(
     from vidence.training.fit import fit
 
     classes = classes_of(dataset.samples())
-    normal = normal_classes(classes, dataset.normal)
-    parts = {name: dataset.split(name, seed=seed) for name in PARTS}
-    learned = classes_of(parts["train"])
+    parts = {name: dataset.split(name, seed=seed) for name in PARTS if len(classes) > 1}
+    learned = classes_of(parts["train"]) if parts else classes
     if len(learned) < 2:
         raise DataError(
             f"a classifier must learn from clips of at least two classes; the training part holds {', '.join(learned)} "
             "alone. Take a detector of what is normal, such as bcae1."
         )
+    normal = normal_classes(classes, dataset.normal)
     kinds: dict[str, Any] = {"classes": classes, "normal": normal, "film": write_movie if film else None}
     detector = fit(settings, parts["train"], parts["val"], out=out, seed=seed, **kinds, **how)
     _on_footage(detector, films, how["rule"])
@@ -178,6 +184,24 @@ def _normal(
     return detector, parts
 
 
+def _free(out: Path, *, resume: bool, replace: bool) -> None:
+    """What another training left in the folder is neither lost nor mixed with this one unasked."""
+    from vidence.errors import OutputError
+
+    if resume and replace:
+        raise click.UsageError("--resume goes on with a training, --replace starts anew; give one of them.")
+    trained, stopped = ((out / name).exists() for name in ("detector.json", "progress.pt"))
+    if replace or (resume and stopped) or not (trained or stopped):
+        return
+    advice = (
+        " --resume goes on with it, under the same settings and on the same data." if stopped and not resume else ""
+    )
+    raise OutputError(
+        f"--out must be a folder without another training; {out} holds {'a detector' if trained else 'a stopped one'}."
+        f"{advice} Choose another folder, or start anew in this one with --replace."
+    )
+
+
 def _films(names: Sequence[str], rule: ThresholdRule | None, fps: float | None) -> list[Source]:
     """Open the normal footage before the training starts: what is wrong with it is told now."""
     from vidence.frames.source import open_source
@@ -203,12 +227,14 @@ def _refuse(settings: ReconstructionSettings | MotionAttributes | Hybrid, *, wei
 def _on_footage(detector: Any, films: Sequence[Source], rule: ThresholdRule | None) -> None:
     """The threshold from normal footage, if there is any."""
     from vidence import spec
+    from vidence.record.provenance import digest
     from vidence.scoring.run import judge
     from vidence.scoring.thresholds import THRESHOLDS
 
     if films and rule is not None:
         curves = [judge(detector, film, threshold=math.inf).curve for film in films]
-        detector.threshold = rule.fit(curves, line=spec.line(rule, THRESHOLDS)).facts()
+        fitted = rule.fit(curves, line=spec.line(rule, THRESHOLDS))
+        detector.threshold = fitted.facts(digest([film.digest for film in films]))
 
 
 def _learned(detector: ReconstructionDetector | MotionAttributesDetector | HybridDetector) -> list[str]:
