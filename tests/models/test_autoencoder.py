@@ -108,15 +108,17 @@ def test_squeeze_and_excitation_stand_where_the_release_has_them() -> None:
     assert ends == [True] * 4 + [False] + [True] * 4 + [False] * 2
 
 
-def test_the_penalty_of_sa_is_the_norm_of_a_frames_mask() -> None:
-    made = network("sa-cae(size=80, mask_weight=0.5)").eval()
+@pytest.mark.parametrize("recipe", ["corrected", "thesis", "released"])
+def test_the_penalty_of_sa_is_the_norm_of_a_frames_mask_and_as_released_of_all(recipe: str) -> None:
+    made = network(f"sa-cae(size=80, mask_weight=0.5, recipe='{recipe}')").eval()
     x = torch.rand(2, 3, 2, 80, 80)
     seen: list[torch.Tensor] = []
     made.mask.register_forward_hook(lambda module, args, output: seen.append(output[1]))
     with torch.no_grad():
         output = made(x)
         norms = [mask.square().sum().sqrt() for mask in seen[0]]  # of all pixels and channels of a frame
-        torch.testing.assert_close(made.penalty(output, x), 0.5 * torch.stack(norms).mean())
+        expected = seen[0].square().sum().sqrt() if recipe == "released" else torch.stack(norms).mean()
+        torch.testing.assert_close(made.penalty(output, x), 0.5 * expected)
         assert network("ssa-cae(size=80, mask_weight=0.5)").eval().penalty(output, x) == 0
     assert output.attention.shape == (2, 2, 80, 80)
 

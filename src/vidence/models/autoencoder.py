@@ -33,8 +33,8 @@ class Cae(ReconstructionSettings):
     `attention`: augmented convolutions in the encoder (`aa`), squeeze and excitation behind layers (`se`), a mask on
     the input (`sa`, of which `mask_weight` times the norm is added to the loss, and `ssa`, which learns only where
     `scaled`). `residual`: a convolution with a shortcut behind each layer of the encoder but the last; `parallel`:
-    half of the encoder's filters have kernels larger by 2. With `recipe='released'` the mask of `sa` is the released
-    one.
+    half of the encoder's filters have kernels larger by 2. With `recipe='released'` the mask of `sa` and its norm are
+    the released ones.
     """
 
     plan: PlanName = "bcae1"
@@ -139,11 +139,12 @@ class CaeNetwork(ReconstructionNetwork):
         super().__init__()
         self.channels = settings.channels or 3
         self.mask_weight = settings.mask_weight if settings.attention == "sa" else 0.0
+        self.released = settings.recipe == "released"
         # an unscaled softmax mask leaves so little that bfloat16 would lose it beside the first layer's bias
         self.faint = settings.attention == "ssa" and not settings.scaled
         self.mask: InputAttention | SoftmaxAttention | None = None
         if settings.attention == "sa":
-            self.mask = InputAttention(self.channels, released=settings.recipe == "released")
+            self.mask = InputAttention(self.channels, released=self.released)
         elif settings.attention == "ssa":
             self.mask = SoftmaxAttention(self.channels, scaled=settings.scaled)
         plan = plan_of(settings.plan, kernel=settings.kernel, attention=settings.attention)
@@ -165,10 +166,15 @@ class CaeNetwork(ReconstructionNetwork):
         return Reconstruction(x_hat, code=_codes(maps, len(x)), attention=mask)
 
     def penalty(self, output: Reconstruction, x: Float[Tensor, "n c t h w"]) -> Float[Tensor, ""]:
-        """`mask_weight` times the norm of a frame's mask over pixels and channels, mean of the frames."""
+        """`mask_weight` times the norm of a frame's mask over pixels and channels, mean of the frames.
+
+        With `recipe='released'` as its code has it: one norm over the whole batch, which grows with the root of its
+        frames.
+        """
         if not self.mask_weight or output.attention is None:
             return output.x_hat.new_zeros(())
-        norms = torch.linalg.vector_norm(output.attention.float(), dim=(2, 3))  # of each channel, were all alike
+        over = (0, 1, 2, 3) if self.released else (2, 3)
+        norms = torch.linalg.vector_norm(output.attention.float(), dim=over)  # of each channel, were all alike
         return self.mask_weight * self.channels**0.5 * norms.mean()
 
     def _encoded(self, x: Float[Tensor, "n c t h w"]) -> tuple[Float[Tensor, "m k i j"], Float[Tensor, "m h w"] | None]:
