@@ -114,7 +114,7 @@ def test_a_detector_without_a_network_says_so(
 ) -> None:
     detector = load_detector(folder)
     monkeypatch.setattr(detector, "network", None)
-    monkeypatch.setattr("vidence.cli.comparing.load_deployed", lambda place: detector)
+    monkeypatch.setattr("vidence.cli.comparing.load_deployed", lambda place, **given: detector)
     done = call("compare", folder, "ucsd-ped2", "--root", tiny_ped2, *ASKED[:-1], "--out", tmp_path / "out")
     assert done.exit_code == 1
     assert "has none" in done.output

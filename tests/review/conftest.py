@@ -172,6 +172,25 @@ def browser() -> Iterator[Any]:
         launched.close()
 
 
+@pytest.fixture
+def opened(browser: Any) -> Iterator[Callable[[Path], tuple[Any, list[str]]]]:
+    """Opens a page, and notes everything that the browser complains about or asks the outside for."""
+    pages = []
+
+    def open_page(path: Path) -> tuple[Any, list[str]]:
+        page, said = browser.new_page(viewport={"width": 1200, "height": 900}), []
+        pages.append(page)
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("request", lambda asked: None if asked.url.startswith(("file:", "data:")) else said.append(asked.url))
+        page.goto(path.as_uri())
+        return page, said
+
+    yield open_page
+    for page in pages:
+        page.close()
+
+
 @pytest.fixture(scope="session")
 def contrast() -> str:
     """Finds text that is too near its ground to be read."""

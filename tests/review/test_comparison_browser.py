@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +15,10 @@ NAMES = "[...document.querySelectorAll('.board tbody th')].map(each => each.data
 
 
 @pytest.fixture
-def shown(compared: Path, browser: Any) -> Iterator[tuple[Any, list[str]]]:
-    """The page and everything that the browser complained about or asked the outside for."""
-    path = write_comparison_page(compared)
-    page = browser.new_page(viewport={"width": 1200, "height": 900})
-    said: list[str] = []
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.on("request", lambda asked: None if asked.url.startswith(("file:", "data:")) else said.append(asked.url))
-    page.goto(path.as_uri())
-    yield page, said
-    page.close()
+def shown(compared: Path, opened: Callable[[Path], Any]) -> tuple[Any, list[str]]:
+    """The page, and what the browser says of it."""
+    page, said = opened(write_comparison_page(compared))
+    return page, said
 
 
 def test_a_heading_sorts_and_sorts_back(shown: tuple[Any, list[str]]) -> None:
@@ -48,19 +41,3 @@ def test_without_a_script_the_table_is_there(compared: Path, browser: Any) -> No
     assert page.locator(".board tbody tr").count() == 3
     assert page.locator("button").count() == 0
     page.context.close()
-
-
-@pytest.mark.parametrize("width", [320, 1200])
-def test_nothing_runs_off_the_side(shown: tuple[Any, list[str]], width: int) -> None:
-    page, _ = shown
-    page.set_viewport_size({"width": width, "height": 800})
-    page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
-    assert page.evaluate("document.documentElement.scrollWidth") == width
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_can_be_read(shown: tuple[Any, list[str]], contrast: str, scheme: str) -> None:
-    page, _ = shown
-    page.emulate_media(color_scheme=scheme)
-    page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
-    assert page.evaluate(contrast) == []
