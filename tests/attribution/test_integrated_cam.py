@@ -237,7 +237,9 @@ def test_what_has_no_frame_features_is_refused_by_name_of_what_to_take():
     for build, score in ((Volume, Logit(0)), (Autoencoder, SquaredError())):
         with pytest.raises(ExplainError, match="has none: take integrated-gradients"):
             IntegratedCAM()(made(build), x, score)
-    with pytest.raises(ExplainError, match="this one has neither: take integrated-gradients"):
+    with pytest.raises(
+        ExplainError, match="no recurrent layer and no encode.decide was found: take integrated-gradients"
+    ):
         IntegratedCAM()(made(Functional), x, Logit(0))
     with pytest.raises(ExplainError, match="neither"):
         IntegratedCAM()(made(Cnn), x[:, :, :1], Logit(0))

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from vidence.attribution import GradCAM, WhenWhere, default_for
+from vidence.attribution import GradCAM, IntegratedCAM, WhenWhere, default_for
 from vidence.attribution.calls import mark
 from vidence.attribution.hidden_frames import agreement, bridged, hidden_runs, hiding_orders, mean_over_runs, shapley
 from vidence.attribution.reference import (
@@ -14,7 +14,7 @@ from vidence.attribution.reference import (
     reference_features,
     reference_maps,
 )
-from vidence.errors import SpecError
+from vidence.errors import ExplainError, SpecError
 from vidence.scoring.scores import Logit
 
 
@@ -148,6 +148,7 @@ def test_a_model_without_a_recurrent_call_is_said_to_cost_more():
     model = nn.Sequential(nn.Conv3d(3, 4, 3, 2, 1), nn.ReLU(), nn.AdaptiveMaxPool3d(1), nn.Flatten(), nn.Linear(4, 2))
     found = WhenWhere().attribute(model, film([5])[0], Logit(1))
     assert "18 forward passes" in found.certificate.flags[0]
+    assert found.certificate.flags[0].startswith("no recurrent layer and no encode/decide was found")
     assert found.values.shape[1] == 16
 
 
@@ -178,7 +179,10 @@ def test_a_loop_of_cells_is_recurrent_and_hidden_frame_by_frame(cell):
     model, x = Stepping(cell(2, 3)), film([2], t=4)[0]
     found = default_for(model).attribute(model, x, Logit(1))
     assert isinstance(default_for(model), WhenWhere)
-    assert any("one by one" in flag for flag in found.certificate.flags)
+    told = next(flag for flag in found.certificate.flags if "one by one" in flag)
+    assert told.startswith("the recurrent layer cannot be run alone")
+    with pytest.raises(ExplainError, match=r"the recurrent layer cannot be run alone.*take integrated-gradients"):
+        IntegratedCAM().attribute(model, x, Logit(1))
     flags = GradCAM().attribute(model, x, Logit(1), certify=False).certificate.flags
     assert any("may name wrong frames" in flag for flag in flags)
     assert not GradCAM().attribute(model, x[:, :, :1], Logit(1), certify=False).certificate.flags

@@ -19,7 +19,7 @@ from vidence.attribution.activation import with_activation
 from vidence.attribution.calls import GradientOn, Leaves, RecurrentCalls, per_call, per_frame
 from vidence.attribution.certifying import relative_gap
 from vidence.attribution.explainer import Attributions, Explainer, Price
-from vidence.attribution.families import NAMES, family_of
+from vidence.attribution.families import NAMES, family_of, why_not_alone
 from vidence.attribution.frame_order import at_frames
 from vidence.attribution.outputs import first_row, one_each, rows_of
 from vidence.attribution.path import check_nodes, nodes
@@ -176,7 +176,7 @@ class _Head:
         if not seen:
             raise ExplainError(
                 "integrated-cam needs frame features: a model with encode and decide, or with nn.GRU, nn.LSTM or "
-                f"nn.RNN over one clip; this one has neither: {INSTEAD}."
+                f"nn.RNN over one clip; {why_not_alone(self.model)}: {INSTEAD}."
             )
         if rows_of(output) != len(seen[0]):
             raise ExplainError(

@@ -17,6 +17,7 @@ from vidence.attribution.activation import Activation, with_activation
 from vidence.attribution.calls import Leaves, RecurrentCalls, per_call, per_frame
 from vidence.attribution.certifying import relative_gap
 from vidence.attribution.explainer import Attributions, Explainer, Price
+from vidence.attribution.families import why_not_alone
 from vidence.attribution.frame_order import at_frames
 from vidence.attribution.hidden_frames import (
     agreement,
@@ -177,7 +178,7 @@ class WhenWhere(Explainer):
         if self.detail > 1 and t > 2:
             values = detailed(values, x[0], self.detail)
         flag = (
-            f"no recurrent layer and no encode/decide was found: {t} frames were hidden in the pixels one by one, "
+            f"{why_not_alone(model)}: {t} frames were hidden in the pixels one by one, "
             f"at the price of {t + 2} forward passes; evidence that several frames repeat is underrated"
         )
         return Attributions(
