@@ -1,11 +1,14 @@
 """LRP against closed forms, slow recursions and its own books."""
 
+from typing import get_args
+
 import pytest
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import nn
 
+from vidence.attribution.relevance.composites import CompositeName
 from vidence.attribution.relevance.lrp import LRP
 from vidence.errors import ExplainError, SpecError
 from vidence.models.conv_recurrent import CELLS, Geometry, Recurrent
@@ -14,7 +17,7 @@ from vidence.models.soft_attention import InputAttention, SoftmaxAttention, Sque
 from vidence.scoring.scores import Logit, Probability, SquaredError
 from zoo import AUTOENCODERS, CLIP_MODELS, Folded, made
 
-COMPOSITES = ("epsilon", "epsilon-plus", "epsilon-alpha2-beta1", "epsilon-gamma-box")
+COMPOSITES = get_args(CompositeName)
 EXACT = LRP(composite="epsilon", epsilon=0.0)
 
 
@@ -247,6 +250,25 @@ class Attending(nn.Module):
     def forward(self, x):
         tokens = self.patch(x).flatten(2).mT
         return self.out(self.attend(tokens, tokens, tokens)[0].mean(1))
+
+
+@pytest.mark.parametrize("composite", ["epsilon-plus-flat", "epsilon-plus-w-square"])
+def test_what_pixels_show_does_not_count_where_only_weights_do(composite):
+    """One convolution: each output's relevance is shared over its view, evenly or by the squares of the weights."""
+    torch.manual_seed(4)
+    layer = nn.Conv3d(3, 2, (1, 2, 2), stride=(1, 2, 2), bias=False).double()
+    layer.weight.data.abs_()
+    model = Of(lambda m, x: m.layer(x).sum((2, 3, 4)), layer=layer)
+    x = clip(1, 3, 2, 4, 4)
+    x[0, 1, 0, 0, 0] = 0  # black counts, too
+    weights = torch.ones_like(layer.weight[0]) if composite.endswith("flat") else layer.weight[0].detach().square()
+    expected = torch.zeros_like(x)
+    outputs = layer(x)[0, 0].detach()
+    for t, i, j in torch.cartesian_prod(*map(torch.arange, outputs.shape)).tolist():
+        expected[0, :, t : t + 1, 2 * i : 2 * i + 2, 2 * j : 2 * j + 2] = outputs[t, i, j] * weights / weights.sum()
+    found = explained(LRP(composite=composite), model, x)
+    torch.testing.assert_close(found.raw, expected)
+    assert_balanced(found)
 
 
 def test_held_attention_conserves_and_lets_relevance_through_values_alone():

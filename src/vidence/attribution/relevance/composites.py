@@ -7,9 +7,16 @@ from typing import Literal
 
 from vidence.attribution.relevance.operations import CONVOLUTIONS
 from vidence.attribution.relevance.propagation import Linear
-from vidence.attribution.relevance.rules import AlphaBeta, Box, Epsilon, Gamma, Rule, z_plus
+from vidence.attribution.relevance.rules import AlphaBeta, Box, Epsilon, Flat, Gamma, Rule, WSquare, z_plus
 
-CompositeName = Literal["epsilon", "epsilon-alpha2-beta1", "epsilon-gamma-box", "epsilon-plus"]
+CompositeName = Literal[
+    "epsilon-gamma-box",
+    "epsilon-plus",
+    "epsilon-plus-flat",
+    "epsilon-plus-w-square",
+    "epsilon-alpha2-beta1",
+    "epsilon",
+]
 
 
 @dataclass(frozen=True)
@@ -30,12 +37,17 @@ class Composite:
         return self.convolution if call.name in CONVOLUTIONS else self.dense
 
 
-def composite_of(name: CompositeName, *, epsilon: float, gamma: float) -> Composite | None:
-    """The composite of a name, None for an unknown one (names and values as in zennit: Anders et al., 2021)."""
+def composite_of(name: CompositeName, *, epsilon: float, gamma: float) -> Composite:
+    """The composite of a name. Names and values are zennit's (Anders et al., 2021); with w^2 in the first layers it is
+    deep Taylor decomposition for pixels without bounds (Montavon et al., 2017).
+    """
     dense = Epsilon(epsilon)
-    return {
+    found: dict[CompositeName, Composite] = {
         "epsilon": Composite(dense, dense),
         "epsilon-plus": Composite(z_plus(), dense),
+        "epsilon-plus-flat": Composite(z_plus(), dense, Flat()),
+        "epsilon-plus-w-square": Composite(z_plus(), dense, WSquare()),
         "epsilon-alpha2-beta1": Composite(AlphaBeta(2.0, 1.0), dense),
         "epsilon-gamma-box": Composite(Gamma(gamma), dense, Box()),
-    }.get(name)
+    }
+    return found[name]

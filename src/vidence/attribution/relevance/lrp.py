@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import dataclass
+from typing import get_args
 
 import torch
 from jaxtyping import Float
@@ -29,8 +30,9 @@ class LRP(Explainer):
     """The score, handed backwards layer by layer until it lies on the pixels.
 
     `composite` names the rules: 'epsilon-gamma-box' (first layers z-box, convolutions gamma, dense ones epsilon),
-    'epsilon-plus' (convolutions z+), 'epsilon-alpha2-beta1', 'epsilon'. `epsilon` is relative to the mean size of a
-    layer's outputs. `attention` 'cp' holds attention weights, 'attn' sends relevance through queries and keys as well.
+    'epsilon-plus' (convolutions z+), 'epsilon-plus-flat' and 'epsilon-plus-w-square' (in first layers all pixels in
+    view alike, or by their squared weights, whatever they show), 'epsilon-alpha2-beta1', 'epsilon'. `epsilon` is
+    relative to the mean size of a layer's outputs. `attention` 'cp' holds attention weights, 'attn' sends relevance through queries and keys as well.
     What biases, epsilon, initial states, constants and rules absorb is in `extra['ledger']`, layer by layer; the
     certificate's gap is what has no name there.
     """
@@ -42,11 +44,8 @@ class LRP(Explainer):
 
     def __post_init__(self) -> None:
         """Refuse settings that mean nothing."""
-        if composite_of(self.composite, epsilon=0, gamma=0) is None:
-            raise SpecError(
-                "composite must be 'epsilon-gamma-box', 'epsilon-plus', 'epsilon-alpha2-beta1' or 'epsilon'; "
-                f"got {self.composite!r}."
-            )
+        if self.composite not in get_args(CompositeName):
+            raise SpecError(f"composite must be one of {', '.join(get_args(CompositeName))}; got {self.composite!r}.")
         if self.attention not in ("cp", "attn"):
             raise SpecError(f"attention must be 'cp' or 'attn'; got {self.attention!r}.")
         if self.epsilon < 0 or self.gamma < 0:
@@ -59,8 +58,6 @@ class LRP(Explainer):
     def explain_clip(self, model: nn.Module, x: Float[Tensor, "1 c t h w"], score: ScoreFunction) -> Attributions:
         """A followed pass, about three times its price backwards, and a plain one. `raw` is (1, c, t, h, w)."""
         rules = composite_of(self.composite, epsilon=self.epsilon, gamma=self.gamma)
-        if rules is None:
-            raise SpecError(f"there is no composite {self.composite!r}.")
         asked = x.clone().requires_grad_()
         with closing(Layerwise(model, asked, rules, attention=self.attention)) as mode:
             return self._explained(mode, asked, model, x, score)
