@@ -32,9 +32,9 @@ class LRP(Explainer):
     `composite` names the rules: 'epsilon-gamma-box' (first layers z-box, convolutions gamma, dense ones epsilon),
     'epsilon-plus' (convolutions z+), 'epsilon-plus-flat' and 'epsilon-plus-w-square' (in first layers all pixels in
     view alike, or by their squared weights, whatever they show), 'epsilon-alpha2-beta1', 'epsilon'. `epsilon` is
-    relative to the mean size of a layer's outputs. `attention` 'cp' holds attention weights, 'attn' sends relevance through queries and keys as well.
-    What biases, epsilon, initial states, constants and rules absorb is in `extra['ledger']`, layer by layer; the
-    certificate's gap is what has no name there.
+    relative to the mean size of a layer's outputs. `attention` 'cp' holds attention weights, 'attn' sends relevance
+    through queries and keys as well. What biases, epsilon, initial states, constants and rules absorb is in
+    `extra['ledger']`, layer by layer; the certificate's gap is what has no name there.
     """
 
     composite: CompositeName = "epsilon-gamma-box"
