@@ -143,6 +143,13 @@ def test_the_certificate_measures():
     assert redundant.same_top_frame is None  # no single frame changes anything
 
 
+def test_means_over_runs_promise_no_sum():
+    x, _ = film([6, 7, 8, 9])
+    found = WhenWhere(weights="runs").attribute(Latch(), x, Logit(1)).certificate
+    assert found.gap is None
+    assert not any("path integral" in flag for flag in found.flags)
+
+
 def test_a_model_without_a_recurrent_call_is_said_to_cost_more():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv3d(3, 4, 3, 2, 1), nn.ReLU(), nn.AdaptiveMaxPool3d(1), nn.Flatten(), nn.Linear(4, 2))

@@ -157,7 +157,8 @@ class WhenWhere(Explainer):
         """How well the weights foretell what hiding frames was measured to do."""
         size, whole = float(effect.abs()), float(probed[0].abs())
         rank, same = agreement(weights, variants.effects(probed), variants.runs, least=FAINT * size)
-        gap = relative_gap(float(effect - weights.sum()), float(effect), whole) if size > 0 else None
+        promised = size > 0 and self.weights != "runs"  # means over runs do not sum to anything
+        gap = relative_gap(float(effect - weights.sum()), float(effect), whole) if promised else None
         flags = list(activation.flags)
         if size < FAINT * max(1.0, whole):
             flags.append(f"fading the whole clip changes the score by {float(effect):.2g} only: little to explain")
