@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "models": "frames motion record spec errors version",
     "scoring": "frames models record spec errors version",
     "attribution": "frames models scoring motion record spec errors",
-    "render": "frames attribution scoring record errors",
+    "render": "frames attribution scoring record spec errors",
     "datasets": "frames spec errors",
     "training": "frames models datasets scoring spec errors version",
     "evaluate": "frames motion models scoring attribution render datasets training record spec errors",

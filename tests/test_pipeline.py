@@ -16,10 +16,12 @@ from vidence.errors import ExplainError, ShapeError, SpecError, VidenceError
 from vidence.frames.clip import Clip
 from vidence.frames.source import open_source
 from vidence.models.classifier_detector import ClassifierDetector
-from vidence.models.detector import load_detector
+from vidence.models.detector import Detector, load_detector
 from vidence.models.trivial import MeanFrame
 from vidence.pipeline import Reasons, default_line, explain, write_down
+from vidence.record.decision import DecisionRecord
 from vidence.record.facts import ClipRef
+from vidence.record.provenance import file_digest
 from vidence.scoring.cases import cases
 from vidence.scoring.run import judge
 from vidence.scoring.scores import Contrast, Logit
@@ -210,6 +212,33 @@ def test_what_is_explained_beside_an_alarm_says_nothing_of_it(tmp_path: Path) ->
     assert "lower right" in told.sentence
     assert [(each.first_s, each.last_s) for each in told.segments] == [(4, 4)]
     assert [picture.file.split("/")[-1] for picture in told.pictures] == ["besides.jpg", "beside-besides.png"]
+
+
+def test_no_record_loses_its_files_to_another(film: Path, detector_folder: Path, tmp_path: Path) -> None:
+    detector, other, source = load_detector(detector_folder), load_detector(detector_folder), open_source(film)
+    assert isinstance(other.network, nn.Module)
+    with torch.no_grad():
+        next(other.network.parameters()).mul_(1.5)
+
+    def made(by: Detector, span: tuple[float, float], *, threshold: float = 0.5) -> list[DecisionRecord]:
+        judged = judge(by, source, threshold=threshold)
+        reasons = Reasons(by, ("gradient",))
+        reasons.add_all(source, judged.during(*span))
+        return write_down(by, source, judged, reasons, out=tmp_path)
+
+    def on_disk() -> dict[str, str]:
+        files = (path for path in tmp_path.rglob("*") if path.is_file())
+        return {path.relative_to(tmp_path).as_posix(): file_digest(path) for path in files}
+
+    first = made(detector, (0, 2))
+    records = [*first, *made(detector, (1, 2)), *made(detector, (0, 2), threshold=0.4), *made(other, (0, 2))]
+    held = {name: value for each in records for name, value in each.files.items()}
+    assert sum(len(files) for files in {tuple(each.files): each.files for each in records}.values()) == len(held)
+    assert on_disk() == held  # every file of every record is as it was recorded, and nothing else lies about
+    altered = tmp_path / next(iter(first[0].files))
+    altered.write_bytes(b"altered")
+    assert [each.id for each in made(detector, (0, 2))] == [each.id for each in first]
+    assert on_disk() == held
 
 
 def test_what_would_have_changed_the_score_is_in_the_record(film: Path, detector_folder: Path, tmp_path: Path) -> None:

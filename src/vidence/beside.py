@@ -9,29 +9,22 @@ from pathlib import Path
 from vidence.frames.source import Source
 from vidence.models.detector import Detector
 from vidence.models.reconstruction_detector import ReconstructionDetector
-from vidence.render.side_by_side import Row, draw_beside, pictures
+from vidence.render.side_by_side import Row, beside_of, draw_beside, pictures
 from vidence.scoring.cases import Case
 from vidence.scoring.run import Judgement
 
 STRONGEST = 4  # windows whose strongest frame the sheet shows
 
 
-def beside_files(
-    detector: Detector, source: Source, judged: Judgement, cases: Sequence[Case], folder: Path
-) -> list[Path]:
+def beside_files(detector: Detector, source: Source, judged: Judgement, cases: Sequence[Case], folder: Path) -> None:
     """Draw the frames of some `cases` into `folder`: a movie, and of each case a sheet called `beside_of(case)`;
     nothing for a network that reconstructs nothing, or without a window.
     """
     firsts = {window.ref.first for case in cases for window in case.windows}
     if not firsts or not isinstance(detector, ReconstructionDetector) or not detector.network.reconstructs:
-        return []
+        return
     sheets = {beside_of(case): _strongest(case) for case in cases if case.windows}
-    return draw_beside(folder, _rows(detector, source, judged, firsts), sheets, title=Path(source.name).name)
-
-
-def beside_of(case: Case) -> str:
-    """The file name of a case's sheet."""
-    return f"beside-{case.name}.png"
+    draw_beside(folder, _rows(detector, source, judged, firsts), sheets, title=Path(source.name).name)
 
 
 def _strongest(case: Case) -> set[float]:

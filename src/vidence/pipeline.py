@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeAlias, cast
 
 import numpy as np
@@ -24,19 +24,20 @@ from vidence.attribution.entrance import check_layers, no_clip
 from vidence.attribution.explainer import Attributions, Explainer
 from vidence.attribution.own_evidence import OWN, Reading, check_own, explains_itself
 from vidence.attribution.reasons import Reason
-from vidence.beside import beside_files, beside_of
+from vidence.attribution.reference import absent
+from vidence.beside import beside_files
 from vidence.errors import ExplainError, SpecError
 from vidence.frames.clip import Clip
 from vidence.frames.source import Source
 from vidence.models.detector import Detector, recommended_line
 from vidence.models.reconstruction import ReconstructionNetwork
 from vidence.record.decision import DecisionRecord
-from vidence.record.evidence import Evidence, Picture
-from vidence.record.provenance import digest, file_digest
+from vidence.record.evidence import Evidence
 from vidence.record.trust import Trust
 from vidence.render.annotate import Page
-from vidence.render.evidence_files import CONTOURS, MAPS, MOVIE, PlacedMaps, draw, sheet_of
-from vidence.render.nearest_examples import CAPTION, write_examples
+from vidence.render.decision_files import DecisionFiles, folder_of, kept
+from vidence.render.evidence_files import PlacedMaps, draw
+from vidence.render.nearest_examples import examples_of, write_examples
 from vidence.scoring.cases import Case, cases
 from vidence.scoring.decisions import record
 from vidence.scoring.run import Judgement, ScoredWindow
@@ -46,11 +47,6 @@ from vidence.scoring.scores import SCORES, ScoreFunction
 ShortCheck: TypeAlias = Callable[
     [Detector, Clip, ScoreFunction, Mapping[str, tuple[Explainer, Attributions]]], Mapping[str, Trust]
 ]
-_CAPTIONS = {
-    "counterfactual-box": "the box that would have to look otherwise, coloured and outlined",
-    OWN: "where it moved as it never does, coloured and outlined",
-    "residual": "where the picture differs from what was expected, coloured and outlined",
-}
 
 
 def explain(
@@ -205,6 +201,7 @@ class Reasons:
                 reason.readings[clip.ref.first] = Reading.of(found.extra)
                 continue
             told[line] = (explainer, found)
+            reason.references[clip.ref.first] = absent(explainer, found.extra)
             frames = slice(*found.extra.get("scored", (None,)))  # a residual is silent of frames without a score
             reason.maps.add(clip.times[frames], found.values[0, frames].cpu().numpy())
             if "sentence" in found.extra:
@@ -213,14 +210,18 @@ class Reasons:
             for line, trust in self._check(self._detector, clip, self._score, told).items():
                 self.by_line[line].trusts[clip.ref.first] = trust
 
-    def evidence(self, source: Source, line: str, case: Case, scored: Float[np.ndarray, " s"]) -> Evidence | None:
-        """What the explainer `line` says of one case; None where none of its windows was explained. `scored` are the
-        times of all the source's frames.
+    def evidence(self, source: Source, case: Case, scored: Float[np.ndarray, " s"]) -> list[Evidence]:
+        """What each explainer says of a case of which windows were explained; `scored` are the times of all the
+        source's frames.
         """
         mode = getattr(self._score, "mode", None)
-        return self.by_line[line].evidence(
-            self._detector, source, case, explainer=line, score=self.score_line, scored=scored, mode=mode
+        told = (
+            reason.evidence(
+                self._detector, source, case, explainer=line, score=self.score_line, scored=scored, mode=mode
+            )
+            for line, reason in self.by_line.items()
         )
+        return [each for each in told if each is not None]
 
     def add_all(
         self,
@@ -250,79 +251,38 @@ def write_down(
     """Draw the evidence of one source and make its records: one per alarm, or one where there is none, and one for
     windows that were explained besides.
 
-    Files go below `out`/<source stem>-<digest8>/<explainer key>-<spec digest4>/; records name them with their digests.
+    Records name the files with their digests; they lie below `out`, where no other record's files replace them.
     """
     explained = {window.ref.first for window in judged.windows if reasons.explained(window)}
     recorded = cases(judged, explained)
     shown = [case.among(explained) for case in recorded]
-    told: list[list[Evidence]] = [[] for _ in recorded]
-    files: dict[str, str] = {}
-    for line, reason in reasons.by_line.items() if explained else ():
-        folder = evidence_folder(out, source, line)
-        placed = _placed(detector, source, reason)
-        times, scores = judged.curve.times.tolist(), judged.curve.values.tolist()
-        page = Page(
-            Path(source.name).name, times, scores, placed.peak, judged.threshold, judged.events, signed=placed.signed
-        )
-        paths = draw(folder, source, placed, replace(page, evidence=line), shown)
-        named = {path.name: path.relative_to(out).as_posix() for path in paths}
-        files |= {named[path.name]: file_digest(path) for path in paths}
-        for case, each in zip(shown, told, strict=True):
-            found = reasons.evidence(source, line, case, judged.curve.times)
-            if found is None:
-                continue
-            pictured = _with_files(found, named, sheet_of(case))
-            reading = reason.reading(case)
-            if reading is not None and reading.examples is not None:
-                path = write_examples(folder / f"examples-{case.name}.png", reading.examples)
-                name = path.relative_to(out).as_posix()
-                files[name] = file_digest(path)
-                pictured = replace(pictured, pictures=(*pictured.pictures, Picture(file=name, caption=CAPTION)))
-            each.append(pictured)
-    beside = source_folder(out, source)
-    for path in beside_files(detector, source, judged, shown, beside):
-        files[path.relative_to(out).as_posix()] = file_digest(path)
-    told = [
-        _with_beside(each, (beside / beside_of(case)).relative_to(out).as_posix(), files)
-        for case, each in zip(shown, told, strict=True)
-    ]
+    told = [reasons.evidence(source, case, judged.curve.times) for case in shown]
+    files = _drawn(detector, source, judged, reasons, shown, out) if explained else DecisionFiles()
     return [
-        record(detector, source, judged, case, evidence=tuple(each), files=files)
+        record(detector, source, judged, case, evidence=files.shown(case, each), files=files.digests)
         for case, each in zip(recorded, told, strict=True)
     ]
 
 
-def evidence_folder(out: Path, source: Source, line: str) -> Path:
-    """Where the files of one explainer of one source go: names that other programs can rely on."""
-    return source_folder(out, source) / f"{spec.parse(line).key}-{digest(line)[:4]}"
-
-
-def source_folder(out: Path, source: Source) -> Path:
-    """Where all files of one source go."""
-    return out / f"{Path(source.name).stem}-{source.digest[:8]}"
-
-
-def _placed(detector: Detector, source: Source, reason: Reason) -> PlacedMaps:
-    values = reason.maps.values
-    affine = detector.fit.to_source(source.size, values.shape[1:])
-    return PlacedMaps(reason.maps.times, values, affine, source.size, tuple(sorted(reason.certificates)))
-
-
-def _with_beside(told: list[Evidence], name: str, files: Mapping[str, str]) -> list[Evidence]:
-    """The picture of what was expected goes with the first explanation of a case."""
-    if not told or name not in files:
-        return told
-    caption = "each strongest frame beside what the network expected instead, and the difference between the two"
-    first = replace(told[0], pictures=(*told[0].pictures, Picture(file=name, caption=caption)))
-    return [first, *told[1:]]
-
-
-def _with_files(found: Evidence, named: Mapping[str, str], sheet: str) -> Evidence:
-    caption = _CAPTIONS.get(spec.parse(found.explainer).key, "where the model looked, coloured and outlined")
-    return replace(
-        found,
-        map=named[MAPS],
-        contours=named[CONTOURS],
-        movie=named[MOVIE],
-        pictures=(Picture(file=named[sheet], caption=caption),),
-    )
+def _drawn(
+    detector: Detector, source: Source, judged: Judgement, reasons: Reasons, shown: Sequence[Case], out: Path
+) -> DecisionFiles:
+    """Draw what was explained aside, then give it its place below `out`."""
+    out.mkdir(parents=True, exist_ok=True)
+    title, times, scores = Path(source.name).name, judged.curve.times.tolist(), judged.curve.values.tolist()
+    with TemporaryDirectory(dir=out, prefix=".") as name:
+        aside = Path(name)
+        for line, reason in reasons.by_line.items():
+            values = reason.maps.values
+            affine = detector.fit.to_source(source.size, values.shape[1:])
+            placed = PlacedMaps(reason.maps.times, values, affine, source.size, tuple(sorted(reason.certificates)))
+            page = Page(
+                title, times, scores, placed.peak, judged.threshold, judged.events, signed=placed.signed, evidence=line
+            )
+            draw(aside / folder_of(line), source, placed, page, shown)
+            for case in shown:
+                reading = reason.reading(case)
+                if reading is not None and reading.examples is not None:
+                    write_examples(aside / folder_of(line) / examples_of(case), reading.examples)
+        beside_files(detector, source, judged, shown, aside)
+        return kept(aside, out, source)

@@ -23,7 +23,8 @@ Call = Callable[..., Result]
 
 
 def place(out: Path, source: Path, line: str) -> Path:
-    return out / f"{source.stem}-{file_digest(source)[:8]}" / f"{line.split('(')[0]}-{digest(line)[:4]}"
+    (folder,) = (out / f"{source.stem}-{file_digest(source)[:8]}").iterdir()
+    return folder / f"{line.split('(')[0]}-{digest(line)[:8]}"
 
 
 def maps(folder: Path) -> dict[str, np.ndarray]:
@@ -67,7 +68,7 @@ def test_the_report_and_the_records_tell_of_both(explained: Path, film: Path) ->
     assert {path.name for path in explained.iterdir()} == {
         "report.html",
         "records.db",
-        place(explained, film, "when-where").parent.name,
+        place(explained, film, "when-where").parents[1].name,
     }
 
 
@@ -110,6 +111,22 @@ def test_the_same_work_twice_is_one_record(call: Call, quiet_film: Path, detecto
         call("explain", quiet_film, *asked)
     (entry,) = Store.open(tmp_path / "records.db").records()
     assert all(file_digest(tmp_path / name) == held for name, held in entry.readable().files.items())
+
+
+def test_two_stretches_of_one_source_lie_side_by_side(
+    call: Call, quiet_film: Path, detector_folder: Path, tmp_path: Path
+) -> None:
+    asked = ("--detector", detector_folder, "--out", tmp_path, "--explainer", "grad-cam")
+    for span in (("--from", "0", "--to", "0.3"), ("--from", "1.2", "--to", "1.5")):
+        assert call("explain", quiet_film, *asked, *span).exit_code == 0
+    entries = list(Store.open(tmp_path / "records.db").records())
+    assert len(entries) == 2
+    for entry in entries:
+        assert all(file_digest(tmp_path / name) == held for name, held in entry.readable().files.items())
+        done = call("replay", tmp_path / "records.db", entry.id[:12])
+        assert done.exit_code == 0, done.output
+    assert "was altered after" not in (tmp_path / "report.html").read_text()
+    assert call("verify", tmp_path / "records.db").exit_code == 0
 
 
 def test_no_alarm_is_told(call: Call, quiet_film: Path, detector_folder: Path, tmp_path: Path) -> None:
@@ -156,4 +173,15 @@ def test_a_stretch_that_ends_before_it_starts_is_refused(
     done = call("explain", film, *asked, "--from", "5", "--to", "2")
     assert done.exit_code == 2
     assert "--from must not lie after --to" in done.stderr
+    assert not (tmp_path / "why").exists()
+
+
+def test_a_stretch_outside_the_video_is_refused(
+    call: Call, quiet_film: Path, detector_folder: Path, tmp_path: Path
+) -> None:
+    asked = ("--detector", detector_folder, "--out", tmp_path / "why", "--from", 99, "--to", 100)
+    done = call("explain", quiet_film, *asked)
+    assert done.exit_code == 1
+    assert "must meet the video" in done.stderr
+    assert "0.00 to 1.90 s" in done.stderr
     assert not (tmp_path / "why").exists()

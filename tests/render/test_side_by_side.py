@@ -87,8 +87,8 @@ def test_a_movie_of_all_rows_and_sheets_of_the_wanted_ones(tmp_path: Path) -> No
             taken.append(t)
             yield row(t / 10, seed=t)
 
-    paths = draw_beside(tmp_path, rows(), {"a.png": {0.1, 0.4}, "b.png": {0.1}}, title="a.mp4")
-    assert [path.name for path in paths] == [MOVIE, "a.png", "b.png"]
+    draw_beside(tmp_path, rows(), {"a.png": {0.1, 0.4}, "b.png": {0.1}}, title="a.mp4")
+    assert {path.name for path in tmp_path.iterdir()} == {MOVIE, "a.png", "b.png"}
     with av.open(str(tmp_path / MOVIE)) as movie:
         times = [frame.time for frame in movie.decode(video=0)]
     assert times == pytest.approx([0, 0.1, 0.2, 0.3, 0.4, 0.5])

@@ -74,8 +74,8 @@ class PlacedMaps:
         return self.times[held][pick_frames(self.times[held].tolist(), weights[held].tolist())].tolist()
 
 
-def draw(folder: Path, source: Source, placed: PlacedMaps, page: Page, cases: Sequence[Case]) -> list[Path]:
-    """Write all files into `folder` and return them; the sheet of an explained case is called `sheet_of(case)`.
+def draw(folder: Path, source: Source, placed: PlacedMaps, page: Page, cases: Sequence[Case]) -> None:
+    """Write all files into `folder`; the sheet of an explained case is called `sheet_of(case)`.
 
     The source is decoded once; memory does not grow with its length. Each file is written aside and then renamed.
     """
@@ -95,7 +95,6 @@ def draw(folder: Path, source: Source, placed: PlacedMaps, page: Page, cases: Se
         write_sheet(
             folder / name, [kept[time] for time in seen], captions, title=page.name, text=page.evidence, legend=key
         )
-    return [folder / name for name in (MAPS, CONTOURS, MOVIE, *shown)]
 
 
 def sheet_of(case: Case) -> str:

@@ -17,6 +17,7 @@ from vidence.render.heatmap import overlay
 from vidence.render.lettering import FAINT, GROUND, INK, blank, number, shortened, write
 from vidence.render.movie import write_movie
 from vidence.render.sheet import write_sheet
+from vidence.scoring.cases import Case
 
 MOVIE = "beside.mp4"
 FULL = 0.3  # of the full range: a difference drawn at full intensity, the same in every picture of every source
@@ -49,8 +50,8 @@ def pictures(
     return shown
 
 
-def draw_beside(folder: Path, rows: Iterable[Row], sheets: Mapping[str, Container[float]], *, title: str) -> list[Path]:
-    """Write `beside.mp4` of all rows into `folder`, and `sheets` by name, each of the rows at its times; return all.
+def draw_beside(folder: Path, rows: Iterable[Row], sheets: Mapping[str, Container[float]], *, title: str) -> None:
+    """Write `beside.mp4` of all rows into `folder`, and `sheets` by name, each of the rows at its times.
 
     Rows are taken as they come and let go. Their times must rise, their pictures keep captions and sizes.
     """
@@ -60,7 +61,11 @@ def draw_beside(folder: Path, rows: Iterable[Row], sheets: Mapping[str, Containe
         write_movie(folder / MOVIE, (picture for picture, _ in composed), (time for _, time in times))
     for name, held in kept.items():
         write_sheet(folder / name, held, [""] * len(held), title=title, columns=1)
-    return [folder / name for name in (MOVIE, *sheets)]
+
+
+def beside_of(case: Case) -> str:
+    """The file name of a case's sheet."""
+    return f"beside-{case.name}.png"
 
 
 def side_by_side(row: Row) -> UInt8[np.ndarray, "H W 3"]:
