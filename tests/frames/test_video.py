@@ -127,7 +127,9 @@ def test_an_oblique_matrix_is_noted(write: Write) -> None:
     path = write("oblique.mp4", matrix=[60000, 26000, 0, -26000, 60000, 0, 0, 0, 1 << 30])
     source = open_source(path)
     assert source.notes == []  # notes are of what has been read
+    assert source.dropped is None
     assert len(list(source)) == 10
+    assert source.dropped == 0
     assert len(list(source)) == 10
     assert len(source.notes) == 1
     assert "oblique" in source.notes[0]
@@ -231,6 +233,7 @@ def test_a_truncated_video_gives_what_decodes_and_says_where_it_broke(
             np.testing.assert_array_equal(frame.pixels, intact[frame.time])
         (note,) = source.notes
         assert f"breaks off at {frames[-1].time + 0.1:.2f} s of 4.00 s announced" in note
+        assert source.dropped is None
         list(source)
         assert source.notes == [note]
 
@@ -275,6 +278,7 @@ def test_damage_in_the_middle_is_left_out_noted_and_alike_every_time(write: Writ
     assert {round(frame.time, 3) for frame in runs[0]} < intact
     assert max(frame.time for frame in runs[0]) == pytest.approx(max(intact))
     assert any("damaged at" in note for note in source.notes)
+    assert source.dropped is None  # FFmpeg reports one fault, and six frames are missing
     for run in runs[1:]:
         assert [frame.time for frame in run] == [frame.time for frame in runs[0]]
         for frame, first in zip(run, runs[0], strict=True):

@@ -23,6 +23,7 @@ class Recorded:
     """A source made of times alone; frame i is filled with i."""
 
     name, digest, fps, size, duration = "recorded", "0" * 64, 10.0, (2, 3), None
+    clock, dropped = "container", None
 
     def __init__(self, times: Sequence[float]) -> None:
         self.times = times

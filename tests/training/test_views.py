@@ -14,6 +14,7 @@ class Ticks:
     """Ten frames, one each 0.1 s from 5 s on."""
 
     name, digest, fps, size, duration = "ticks", "d", 10.0, (2, 2), 1.0
+    clock, dropped = "container", None
     notes: list[str] = []  # noqa: RUF012
 
     def __iter__(self):

@@ -223,7 +223,8 @@ class BlurIG(_PathMethod):
 
             return lambda first, last: at(middles[first:last]), steps
 
-        return self.summed(subject, at(torch.ones(1, dtype=torch.float64)), way)
+        found = self.summed(subject, at(torch.ones(1, dtype=torch.float64)), way)
+        return replace(found, extra={**found.extra, "baseline": "blur"})
 
 
 def blurred(x: Float[Tensor, "1 c t h w"], sigmas: Float[Tensor, "v 3"]) -> Float[Tensor, "v c t h w"]:

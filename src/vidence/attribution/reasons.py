@@ -35,13 +35,14 @@ _SAYING = {
 @dataclass(frozen=True, slots=True)
 class Reason:
     """One explainer's maps of one source: averaged per frame; and by a window's first sample its certificate, its short
-    check where one was made, what would have changed its score, from explainers that say so, and what a detector's own
-    evidence says.
+    check where one was made, what "absent" meant, what would have changed its score, from explainers that say so, and
+    what a detector's own evidence says.
     """
 
     maps: FrameMaps = field(default_factory=FrameMaps)
     certificates: dict[int, Certificate] = field(default_factory=dict)
     trusts: dict[int, Trust] = field(default_factory=dict)
+    references: dict[int, str | None] = field(default_factory=dict)
     counterfactuals: dict[int, str] = field(default_factory=dict)
     readings: dict[int, Reading] = field(default_factory=dict)
 
@@ -80,6 +81,7 @@ class Reason:
             score=score,
             sentence=_sentence(times, values, strongest, saying) if reading is None else reading.sentence,
             certificate=replace(certificate, flags=(*certificate.flags, *warnings)),
+            reference=self.references.get(peak.first),
             mode=mode,
             counterfactual=self.counterfactuals.get(peak.first),
             # what appears and vanishes moves: hiding would be an anomaly of its own evidence

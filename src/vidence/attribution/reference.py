@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +11,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 Kind = Literal["time", "space"]
+ABSENT = ("reference", "baseline", "baselines", "fill", "perturb")  # settings that say what stands for "absent"
 SHORT = 32  # frames; above, sorting all of them pairwise costs more than selecting one
+
+
+def absent(explainer: Any, extra: Mapping[str, Any]) -> str | None:
+    """What stood for "absent", as ``setting=value``; `extra` is the map's, which may say what 'auto' came to. None: the
+    explainer hides nothing and starts from nothing.
+    """
+    name = next((each for each in ABSENT if each in extra or hasattr(explainer, each)), None)
+    return None if name is None else f"{name}={extra[name] if name in extra else getattr(explainer, name)!r}"
 
 
 def reference_maps(maps: Float[Tensor, "s k h w"], kind: Kind) -> Float[Tensor, "s k h w"]:

@@ -14,7 +14,7 @@ from vidence.frames.source import Source
 class Section:
     """The frames `first` to `stop` of a source, counted from 0, `stop` left out; None is the end.
 
-    Times and notes are the whole source's; the digest is of its digest and the section's ends.
+    Times, notes and dropped frames are the whole source's; the digest is of its digest and the section's ends.
     """
 
     def __init__(self, whole: Source, first: int, stop: int | None) -> None:
@@ -22,6 +22,7 @@ class Section:
             raise SpecError(f"a section must hold at least one frame; got frames {first} to {stop}.")
         self._whole, self._first, self._stop = whole, first, stop
         self.name, self.fps, self.size, self.notes = whole.name, whole.fps, whole.size, whole.notes
+        self.clock = whole.clock
 
     @property
     def digest(self) -> str:
@@ -35,6 +36,11 @@ class Section:
             return None
         end = self._whole.duration if self._stop is None else min(self._stop / self.fps, self._whole.duration)
         return max(end - self._first / self.fps, 0.0)
+
+    @property
+    def dropped(self) -> int | None:
+        """The whole source's, once it is read to its end."""
+        return self._whole.dropped
 
     def __iter__(self) -> Iterator[Frame]:
         """The section's frames in order; those before it are decoded and dropped."""

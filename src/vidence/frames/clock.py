@@ -15,6 +15,7 @@ class Clock:
     A negative first stamp becomes 0 and shifts the others along. A frame without a stamp, or with the very stamp of the
     frame before (a clock that stands still: some writers give every frame a duration of 0), follows that one after
     `period` seconds. A stamp that falls back a little is held, one that falls back further continues the old clock.
+    `dropped` frames are none, or None: where something did not decode, nobody can tell how many.
     """
 
     def __init__(self, *, period: float, notes: Notes) -> None:
@@ -27,6 +28,7 @@ class Clock:
         self._longest = period
         self._counting = False
         self._damage: float | None = None
+        self.dropped: int | None = 0
 
     def read(self, stamp: Fraction | None) -> float:
         """Seconds of the frame with this stamp (`pts * time_base`)."""
@@ -45,6 +47,7 @@ class Clock:
 
     def damaged(self, stamp: Fraction | None) -> None:
         """Something at this stamp did not decode; whether the video goes on behind it, the next frames show."""
+        self.dropped = None
         if self._damage is None:
             self._damage = self._next() if stamp is None else max(0.0, float(stamp) + (self._shift or 0.0))
 
@@ -54,6 +57,7 @@ class Clock:
         short = end is not None and self.last is not None and end - self.last > 1.5 * self._longest
         if not (short or reason or self._damage is not None):
             return
+        self.dropped = None
         announcement = f" of {end:.2f} s announced" if short else ""
         cause = f" ({reason})" if reason else ""
         self.notes.add(f"the video breaks off at {self._next():.2f} s{announcement}{cause}; what decodes was read.")

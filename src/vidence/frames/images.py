@@ -21,6 +21,7 @@ from vidence.record.provenance import file_digest
 IMAGE_SUFFIXES = frozenset(
     (".avif", ".bmp", ".jp2", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp")
 )
+ORDER = "frame order"  # the clock of images, which have no times of their own
 SHOWN = 5  # names in an error message
 
 
@@ -29,6 +30,8 @@ class ImageFile:
 
     fps: float | None = None
     duration: float | None = None
+    clock = ORDER
+    dropped = 0  # what does not decode is refused
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -51,6 +54,9 @@ class ImageFolder:
     Frame i is at i / fps seconds; without an `fps` at i seconds, which a note says. Files with other suffixes and
     hidden files are no frames. An image of another size than the first is resized to it, which a note says.
     """
+
+    clock = ORDER
+    dropped = 0  # what does not decode is refused
 
     def __init__(self, name: str, *, fps: float | None = None) -> None:
         self.name = name
@@ -122,17 +128,17 @@ def _frames_in(folder: Path) -> list[Path]:
         return sorted(frames, key=lambda entry: natural(entry.name))
     folders = sorted((entry.name for entry in entries if entry.is_dir()), key=natural)
     files = sorted((entry.name for entry in entries if entry.is_file()), key=natural)
+    held = {"folders": folders, "other files": files}
+    found = " and ".join(f"{len(names)} {kind} ({_listed(names)})" for kind, names in held.items() if names)
+    advice = "Check the path."
     if folders:
-        found, advice = (
-            f"{len(folders)} folders ({_listed(folders)})",
-            ("If these are classes or clips, give one clip's file or folder; to train on all of them: vidence train."),
+        advice = (
+            "If these are classes or clips, give one clip's file or folder; to train on all of them: vidence train."
         )
-    elif files:
-        found, advice = f"{len(files)} other files ({_listed(files)})", "If these are videos, give them one by one."
-    else:
-        found, advice = "nothing", "Check the path."
+    if files:
+        advice = "If these are videos, give them one by one."
     raise SourceError(
-        f"a folder given as a source must hold images, its frames; {str(folder)!r} holds {found}. {advice}"
+        f"a folder given as a source must hold images, its frames; {str(folder)!r} holds {found or 'nothing'}. {advice}"
     )
 
 

@@ -33,8 +33,10 @@ class Source(Protocol):
 
     `name` is the path as the user gave it; `digest` the SHA-256 of the file's bytes (of a folder: see `ImageFolder`),
     computed when first asked for; `fps` nominal and for display only, None for an image; `size` (h, w) of the first
-    frame as shown; `duration` in seconds as the container announces it, None if it does not; `notes` is filled while
-    iterating. Iterating again starts again; closing the iterator early frees the file.
+    frame as shown; `duration` in seconds as the container announces it, None if it does not; `clock` says what the
+    seconds are from: `container`, or `frame order`. `notes` is filled while iterating; after the last frame `dropped`
+    is the number of frames that did not decode, None where that cannot be told. Iterating again starts again; closing
+    the iterator early frees the file.
     """
 
     @property
@@ -51,6 +53,12 @@ class Source(Protocol):
 
     @property
     def duration(self) -> float | None: ...
+
+    @property
+    def clock(self) -> str: ...
+
+    @property
+    def dropped(self) -> int | None: ...
 
     @property
     def notes(self) -> list[str]: ...

@@ -35,12 +35,16 @@ class VideoFile:
 
     Pixels are as stored, at 8 bits: the sample aspect ratio is not applied, interlaced lines are not separated, alpha
     is dropped. The display matrix turns and mirrors, by quarter turns. Times are those of `Clock`. Frames that do not
-    decode in full are left out; a frame of another size than the first is resized to it; `notes` says so.
+    decode in full are left out; a frame of another size than the first is resized to it; `notes` says so. Of a video
+    that is damaged or breaks off nobody knows how many frames are missing: `dropped` stays None.
     """
+
+    clock = "container"
 
     def __init__(self, name: str, *, fps: float | None = None) -> None:
         self.name = name
         self.notes = Notes()
+        self.dropped: int | None = None
         with self._opened() as (container, stream):
             self.fps: float | None = _nominal_rate(stream)
             self.duration: float | None = _duration(container, stream, self.fps)
@@ -87,6 +91,7 @@ class VideoFile:
                 time = clock.read(_stamp(frame.pts, frame.time_base))
                 pixels = convert.reformat(frame, format="rgb24").to_ndarray()
                 yield Frame(_turned(pixels, _matrix(frame), notes), time)
+        self.dropped = clock.dropped
 
     @contextmanager
     def _opened(self) -> Iterator[tuple[InputContainer, VideoStream]]:

@@ -9,7 +9,7 @@ from typing import Any
 from vidence.errors import SpecError
 from vidence.frames.source import Source
 from vidence.models.detector import Detector
-from vidence.record.conditions import ModelFacts, Outcome, Reading
+from vidence.record.conditions import ModelFacts, Occasion, Outcome, Reading
 from vidence.record.decision import DecisionRecord
 from vidence.record.evidence import Evidence
 from vidence.record.facts import Detection
@@ -18,7 +18,7 @@ from vidence.scoring.cases import Case
 from vidence.scoring.run import Judgement
 from vidence.scoring.scores import SCORES, Anomaly
 from vidence.spec import line, parse
-from vidence.version import __version__
+from vidence.version import __version__, commit
 
 NO_THRESHOLD: dict[str, Any] = {"rule": "fixed", "origin": "set by the user", "warnings": []}
 
@@ -50,6 +50,8 @@ def record(
     files: Mapping[str, str] | None = None,
 ) -> DecisionRecord:
     """The record of one case of a judgement."""
+    own = detector.threshold
+    known = NO_THRESHOLD | own if own is not None and own["value"] == judged.threshold else NO_THRESHOLD
     return DecisionRecord(
         detection=Detection(
             case.peak.ref,
@@ -59,9 +61,10 @@ def record(
             case.value,
             judged.threshold,
         ),
+        occasion=Occasion(clock=source.clock),
         reading=_reading(detector, source),
-        model=_model(detector),
-        outcome=_outcome(detector, judged, case),
+        model=_model(detector, known.get("data")),
+        outcome=_outcome(detector, judged, case, known),
         events=() if case.event is None else (case.event,),
         evidence=evidence,
         files=files or {},
@@ -78,6 +81,7 @@ def _reading(detector: Detector, source: Source) -> Reading:
         fit=str(detector.fit),
         size=source.size,
         fps=source.fps,
+        dropped=source.dropped,
         notes=tuple(source.notes),
     )
 
@@ -94,9 +98,8 @@ def _arithmetic(detector: Detector) -> dict[str, str]:
     return {"device": device, "precision": getattr(detector, "precision", precision)}
 
 
-def _model(detector: Detector) -> ModelFacts:
+def _model(detector: Detector, calibration: str | None) -> ModelFacts:
     facts = detector.facts
-    threshold = detector.threshold or NO_THRESHOLD
     return ModelFacts(
         name=parse(detector.spec).key,
         config=digest(detector.spec),
@@ -105,9 +108,10 @@ def _model(detector: Detector) -> ModelFacts:
         classes=getattr(detector, "classes", ()),
         normal=getattr(detector, "normal", ()),
         training=facts.get("training_data"),
-        calibration=threshold.get("data"),
+        commit=commit(),
+        calibration=calibration,
         metrics=_flat(facts.get("metrics", {})),
-        libraries=facts.get("versions", {}),
+        libraries={name: each.split("+")[0] for name, each in facts.get("versions", {}).items()},
         seed=facts.get("seed"),
     )
 
@@ -129,9 +133,7 @@ def _normalisation(detector: Detector) -> dict[str, float] | None:
     return None if held is None else {name: float(held[name]) for name in ("low", "high")}
 
 
-def _outcome(detector: Detector, judged: Judgement, case: Case) -> Outcome:
-    own = detector.threshold
-    known = NO_THRESHOLD | own if own is not None and own["value"] == judged.threshold else NO_THRESHOLD
+def _outcome(detector: Detector, judged: Judgement, case: Case, known: Mapping[str, Any]) -> Outcome:
     shown = case.around(judged.curve.times)
     classes, probabilities = getattr(detector, "classes", ()), case.peak.probabilities
     promised = None if known.get("low") is None else (float(known["low"]), float(known["high"]))

@@ -36,9 +36,9 @@ class Threshold:
     high: float | None = None
     warnings: tuple[str, ...] = ()
 
-    def facts(self) -> dict[str, Any]:
-        """Plain values for a detector's JSON and for records."""
-        return asdict(self) | {"warnings": list(self.warnings)}
+    def facts(self, data: str) -> dict[str, Any]:
+        """Plain values for a detector's JSON and for records; `data` is the digest of what it was fitted on."""
+        return asdict(self) | {"warnings": list(self.warnings), "data": data}
 
 
 class ThresholdRule(ABC):

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vidence import spec
-from vidence.datasets.dataset import Sample
+from vidence.datasets.dataset import Sample, digest
 from vidence.errors import DataError
 from vidence.models.evaluating import evaluating
 from vidence.models.hybrid import HybridDetector
@@ -53,7 +53,7 @@ def calibrate(
     high = high if high > low else low + 1.0  # errors that never differ have no scale
     detector.facts["calibration"] = {"low": low, "high": high, "frames": len(errors)}
     scaled = [Curve(each.times, (each.values - low) / (high - low)) for each in curves]
-    detector.threshold = rule.fit(scaled, line=spec.line(rule, THRESHOLDS)).facts()
+    detector.threshold = rule.fit(scaled, line=spec.line(rule, THRESHOLDS)).facts(digest(val))
 
 
 def pixel_errors(network: ReconstructionNetwork, clips: ClipBatches, mean: Float[Tensor, "c h w"]) -> dict[str, float]:

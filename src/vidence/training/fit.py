@@ -84,16 +84,16 @@ def fit(
     keep = bench.cache if schedule.finetune == 0 else None
     exact = replace(bench, cache=keep, precision="float32")  # the arithmetic that scores videos later
     measured = exact.examples(detector, val)
-    detector.threshold, metrics = judged(detector, measured, exact, rule or BestF1())
+    detector.threshold, metrics = judged(detector, measured, exact, rule or BestF1(), digests["val"])
     detector.facts = fit_facts(schedule, done, data, parts, seed) | {"metrics": {"val": metrics}}
     detector.save(out)
     return detector
 
 
 def judged(
-    detector: ClassifierDetector, examples: Examples, bench: Workbench, rule: ThresholdRule
+    detector: ClassifierDetector, examples: Examples, bench: Workbench, rule: ThresholdRule, data: str
 ) -> tuple[dict[str, Any], dict[str, float]]:
-    """The threshold by the rule on per-frame curves, and the measures of whole clips.
+    """The threshold by the rule on per-frame curves, and the measures of whole clips; `data` is the clips' digest.
 
     Rules that need no labels see the normal clips alone.
     """
@@ -116,7 +116,7 @@ def judged(
     }
     if anomalous.any() and not anomalous.all():
         metrics["auc"] = float(roc_auc_score(anomalous, detector.anomaly(means).numpy()))
-    return threshold.facts(), metrics
+    return threshold.facts(data), metrics
 
 
 def _curves(examples: Examples, scores: np.ndarray, clip: np.ndarray) -> list[Curve]:

@@ -80,7 +80,12 @@ class _Played:
     def __init__(self, source: Source, view: View) -> None:
         self.source, self.view = source, view
         self.name, self.digest, self.fps, self.size = source.name, source.digest, source.fps, source.size
-        self.duration, self.notes = source.duration, source.notes
+        self.duration, self.clock, self.notes = source.duration, source.clock, source.notes
+
+    @property
+    def dropped(self) -> int | None:
+        """The source's."""
+        return self.source.dropped
 
     def __iter__(self) -> Iterator[Frame]:
         start: float | None = None
