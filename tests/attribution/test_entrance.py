@@ -1,6 +1,7 @@
 """What is checked at the door, and what the model's own answers say of themselves."""
 
 import re
+from functools import wraps
 
 import pytest
 import torch
@@ -55,6 +56,20 @@ def test_what_is_no_tensor_is_told_how_to_become_one():
         Gradient().attribute(made(Folded), X.numpy(), Logit())
 
 
+@pytest.mark.parametrize(
+    ("x", "told"),
+    [
+        ((X * 255).byte(), "x.float() / 255"),
+        ((X[0] * 255).byte(), "x[None].float() / 255"),
+        (X[0], "x[None]"),
+        (X[:, :, 0], "x[:, :, None]"),
+    ],
+)
+def test_a_tensor_that_is_no_clip_is_told_how_to_become_one(x, told):
+    with pytest.raises(ShapeError, match=re.escape(told)):
+        Gradient().attribute(made(Folded), x, Logit())
+
+
 def test_values_outside_0_to_1_are_flagged_once_for_a_batch():
     x = torch.cat([X, X])
     assert flags(made(Folded), x=x, certify=False) == ()
@@ -80,6 +95,31 @@ def test_an_error_of_the_first_pass_is_told_in_words_and_keeps_its_cause():
     assert isinstance(error.value.__cause__, RuntimeError)
     assert str(error.value.__cause__).splitlines()[0].rstrip(".") in str(error.value)
     assert "Adapted(model, layout=" in str(error.value)
+
+
+def filtered(method):
+    """A decorator that drops the frames below it from a traceback, as Keras's does."""
+
+    @wraps(method)
+    def called(*args, **kwargs):
+        try:
+            return method(*args, **kwargs)
+        except ValueError as error:
+            raise error.with_traceback(None) from None
+
+    return called
+
+
+class Filtering(nn.Module):
+    def forward(self, x):
+        raise ValueError("expected shape=(None, 8, 32, 32, 3)")
+
+    __call__ = filtered(nn.Module.__call__)
+
+
+def test_a_refusal_whose_frames_were_filtered_is_told_in_words():
+    with pytest.raises(ExplainError, match=r"the model refused a clip.*expected shape.*layout="):
+        Gradient().attribute(Filtering(), X, Logit())
 
 
 def refusing(error, *, calls=0):

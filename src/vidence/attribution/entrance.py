@@ -38,8 +38,7 @@ def admitted(model: nn.Module, x: Any) -> Float[Tensor, "n c t h w"]:
         raise no_clip(x)
     if x.ndim != 5 or 0 in x.shape or not x.is_floating_point():
         raise ShapeError(
-            f"x must be float (n, c, t, h, w) with at least one clip; got {x.dtype} {tuple(x.shape)}. "
-            "An image is a clip of one frame."
+            f"x must be float (n, c, t, h, w) with at least one clip; got {x.dtype} {tuple(x.shape)}. {_remedy(x)}"
         )
     wrong = int((~x.isfinite()).sum())
     if wrong:
@@ -47,6 +46,15 @@ def admitted(model: nn.Module, x: Any) -> Float[Tensor, "n c t h w"]:
             f"x must be finite; {wrong} of {x.numel()} values are NaN or infinite. Look at how the clip was made."
         )
     return on_device(model, x).detach().contiguous()  # torch.median misreads an expanded axis: a still clip
+
+
+def _remedy(x: Tensor) -> str:
+    """What makes a clip of a tensor that is none."""
+    if x.dtype == torch.uint8:
+        return f"Of numbers 0..255: x{'[None]' if x.ndim == 4 else ''}.float() / 255."
+    if x.ndim == 4:
+        return "Of one clip (c, t, h, w): x[None]; of images (n, c, h, w): x[:, :, None]."
+    return "An image is a clip of one frame."
 
 
 def no_clip(given: Any) -> ShapeError:
@@ -186,7 +194,9 @@ def answering(model: nn.Module, x: Float[Tensor, "1 c t h w"], score: ScoreFunct
 def _by_model(error: BaseException) -> bool:
     """Whether a module raised, or torch that it called, and not what an explainer does in between."""
     for frame, _ in reversed(list(walk_tb(error.__traceback__))):
-        if isinstance(frame.f_locals.get("self"), nn.Module):
+        given = frame.f_locals.get("args")  # of a decorator, which may have dropped the frames below it
+        first = given[0] if isinstance(given, tuple) and given else None
+        if isinstance(frame.f_locals.get("self", first), nn.Module):
             return True
         ours = str(frame.f_globals.get("__name__")).startswith("vidence.attribution.")
         if ours and frame.f_code.co_name != "__torch_function__":
