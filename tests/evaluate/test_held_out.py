@@ -43,6 +43,9 @@ def test_the_figures_are_those_of_the_clips(detector_folder: Path, samples: list
     assert found["auc"] == pytest.approx(roc_auc_score(labels == 0, p[:, 0]))
     facts = json.loads((tmp_path / "detector.json").read_text())["facts"]
     assert facts["metrics"]["test"] == found
+    assert [row["class"] for row in facts["per_class"]] == list(detector.classes)
+    hits = (p.argmax(axis=1) == labels) & (labels == 0)
+    assert facts["per_class"][0]["recall"] == pytest.approx(hits.sum() / (labels == 0).sum())
     assert facts["seed"] == 0  # what was there stays
 
 
