@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vidence.errors import StoreError
-from vidence.record.provenance import canonical, digest, file_digest, library_versions, source_name
+from vidence.record.provenance import canonical, digest, file_digest, source_name
 
 NUMBERS = [  # RFC 8785, appendix B
     ("0000000000000000", "0"),
@@ -121,9 +121,3 @@ def test_file_digest(tmp_path: Path) -> None:
 )
 def test_a_source_name_holds_no_folder_and_no_secret(given_name: str, kept: str) -> None:
     assert source_name(given_name) == kept
-
-
-def test_versions_leave_out_the_builds_local_part() -> None:
-    versions = library_versions(["torch", "jinja2", "no-such-package"])
-    assert set(versions) == {"torch", "jinja2"}
-    assert "+" not in versions["torch"]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
 
@@ -13,7 +11,6 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vidence.aside import written_aside
 from vidence.attribution.explainer import Explainer
 from vidence.errors import DataError, ShapeError
 from vidence.evaluate.bootstrap import interval
@@ -90,15 +87,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Localisation:
-    """The table. `controls` are the maps that explain nothing. `quiet` is, per explainer, the mean positive mass on
-    clips without anomaly over that on clips with one (None where there are none of the former); `accuracy` the share
-    of clips that the detector classifies right; `clips` the values behind the means, by (explainer, measure), in the
-    order of the clips.
+    """The table. `quiet` is, per explainer, the mean positive mass on clips without anomaly over that on clips with one
+    (None where there are none of the former); `accuracy` the share of clips that the detector classifies right.
     """
 
     rows: tuple[Row, ...]
-    controls: tuple[str, ...]
-    clips: Mapping[tuple[str, str], tuple[float, ...]]
     quiet: Mapping[str, float | None]
     accuracy: float
     seed: int
@@ -106,15 +99,6 @@ class Localisation:
     def row(self, explainer: str, measure: str) -> Row:
         """One row. Raises `KeyError` for one that was not measured."""
         return {(row.explainer, row.measure): row for row in self.rows}[explainer, measure]
-
-    def not_better(self, measure: str = "mass-ratio") -> dict[str, tuple[str, ...]]:
-        """Explainers with the controls they do not beat: the 95 % interval of the paired difference reaches 0."""
-        weak = {}
-        for name in (name for name, held in self.clips if held == measure and name not in self.controls):
-            mine = np.array(self.clips[name, measure])
-            gains = {control: mine - np.array(self.clips[control, measure]) for control in self.controls}
-            weak[name] = tuple(control for control, gain in gains.items() if interval(gain, seed=self.seed)[1] <= 0)
-        return {name: beaten_by for name, beaten_by in weak.items() if beaten_by}
 
     def markdown(self) -> str:
         """A table with a row per explainer: mean [95 % interval]."""
@@ -128,16 +112,6 @@ class Localisation:
         n = max(row.n for row in self.rows)
         lines.append(f"\n{n} clips with an anomaly; accuracy on all {self.accuracy:.3f}; seed {self.seed}.")
         return "\n".join(lines) + "\n"
-
-    def write_csv(self, path: str | Path) -> None:
-        """One line per row."""
-        with written_aside(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
-            table = csv.writer(file, lineterminator="\n")
-            table.writerow(["explainer", "measure", "mean", "low", "high", "n", "quiet"])
-            for row in self.rows:
-                quiet = self.quiet.get(row.explainer)
-                numbers = [f"{value:.6g}" for value in (row.mean, row.low, row.high)]
-                table.writerow([row.explainer, row.measure, *numbers, row.n, "" if quiet is None else f"{quiet:.6g}"])
 
 
 def localise(
@@ -157,7 +131,6 @@ def localise(
     """
     found: dict[tuple[str, str], list[float]] = {}
     masses: dict[tuple[str, bool], list[float]] = {}
-    beside: dict[str, Explainer] = {}
     right = []
     for i, marked in enumerate(clips):
         x = detector.prepare(marked.clip)
@@ -178,8 +151,7 @@ def localise(
         raise DataError(f"localisation needs clips with an anomaly; none of {len(right)} clips has one.")
     rows = tuple(Row(name, key, *interval(values, seed=seed), len(values)) for (name, key), values in found.items())
     quiet = {name: _quiet(masses, name) for name in explainers}
-    held = {key: tuple(each) for key, each in found.items()}
-    return Localisation(rows, tuple(beside), held, quiet, float(np.mean(right)), seed)
+    return Localisation(rows, quiet, float(np.mean(right)), seed)
 
 
 def _target(detector: Explained, marked: Marked, output: Tensor) -> ScoreFunction:

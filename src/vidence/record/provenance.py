@@ -10,9 +10,8 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -50,17 +49,6 @@ def source_name(given: str) -> str:
         given = re.split(r"[?#]", given.split("://", 1)[1].rstrip("/"))[0].rpartition("@")[2]
     last = re.split(r"[/\\]", given.rstrip("/\\"))[-1]
     return last.encode("utf-8", "backslashreplace").decode() or "unnamed"
-
-
-def library_versions(packages: Iterable[str]) -> dict[str, str]:
-    """The installed packages' public versions, without the build's local part: ``2.13.0``, not ``2.13.0+cpu``."""
-    found = {}
-    for package in packages:
-        try:
-            found[package] = version(package).split("+")[0]
-        except PackageNotFoundError:
-            continue  # an optional package that is absent took no part in the work
-    return found
 
 
 def _text(value: Any, where: str) -> str:
