@@ -60,6 +60,16 @@ def take_name(aside: Path, path: Path) -> None:
     aside.replace(path)
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder to write to, where there is none. Raises `OutputError`."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"{folder} must be a folder to write to; got {error.strerror}. Choose another one."
+        ) from error
+
+
 def _refused(error: OSError, aside: Path) -> bool:
     """Whether an error says that `aside` could not be written."""
     if not error.filename:

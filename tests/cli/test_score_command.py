@@ -7,12 +7,14 @@ import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 from click.testing import Result
 
+import vidence.cli.sources
 from vidence.cli.beside import Beside
 from vidence.models.trivial import PreviousFrame
 from vidence.record.store import Store
@@ -78,7 +80,7 @@ def test_scores_are_the_same_whatever_is_explained(
 
 @pytest.mark.parametrize(("asked", "workers"), [("off", 0), ("alarms", 1)])
 def test_a_worker_runs_only_where_something_is_explained(detector_folder: Path, asked: str, workers: int) -> None:
-    beside, before = Beside(detector_folder, asked, None), threading.active_count()
+    beside, before = Beside(detector_folder, asked, None, device="cpu"), threading.active_count()
     beside.start()
     assert threading.active_count() == before + workers
     assert beside.finish() >= 0
@@ -169,6 +171,8 @@ def test_an_explainer_that_fails_costs_no_scores(call: Call, film: Path, detecto
     assert done.exit_code == 1
     assert "Use grad-cam" in done.stderr
     assert len(table(tmp_path)) == 29
+    records = [entry.readable() for entry in Store.open(tmp_path / "records.db").records()]
+    assert [(len(record.events), record.evidence) for record in records] == [(1, ()), (1, ())]  # told, not explained
 
 
 def test_a_layer_that_is_not_there_is_told_before_any_work(
@@ -200,3 +204,90 @@ def test_a_folder_that_cannot_be_made_is_told(call: Call, film: Path, detector_f
     done = call("score", film, "--detector", detector_folder, "--out", tmp_path / "file" / "below")
     assert done.exit_code == 1
     assert "must be a folder to write to" in done.stderr
+
+
+@pytest.fixture
+def footage(film: Path, quiet_film: Path, tmp_path: Path) -> Path:
+    """A folder of two videos, with what users have beside them."""
+    folder = tmp_path / "footage"
+    (folder / "older").mkdir(parents=True)
+    for video in (film, quiet_film):
+        (folder / video.name).symlink_to(video)
+    (folder / "notes.txt").write_text("monday")
+    return folder
+
+
+def test_a_folder_of_videos_is_scored_video_by_video(call: Call, footage: Path, detector_folder: Path) -> None:
+    asked = ("score", footage, "--detector", detector_folder, "--out", footage / "scored", "--explain", "off")
+    for _ in range(2):  # its own results are no source
+        done = call(*asked)
+        assert done.exit_code == 0, done.output
+        assert {row["source"] for row in table(footage / "scored")} == {
+            str(footage / name) for name in ("film.mp4", "quiet.mp4")
+        }
+
+
+def test_a_source_given_twice_is_scored_once(
+    call: Call, footage: Path, quiet_film: Path, detector_folder: Path, tmp_path: Path
+) -> None:
+    asked = ("--detector", detector_folder, "--out", tmp_path / "out", "--explain", "off")
+    done = call("score", quiet_film, quiet_film, footage, *asked)
+    assert done.exit_code == 0, done.output
+    assert done.stderr.count("was given twice; it is done once") == 2
+    firsts = [row["source"] for row in table(tmp_path / "out") if row["first_s"] == "0.000"]
+    assert firsts == [str(quiet_film), str(footage / "film.mp4")]
+
+
+def test_a_run_that_fails_leaves_nothing(call: Call, detector_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "classes" / "fight").mkdir(parents=True)
+    (tmp_path / "classes" / "a.txt").write_text("x")
+    done = call("score", tmp_path / "classes", "--detector", detector_folder, "--out", tmp_path / "out")
+    assert done.exit_code == 1
+    assert "holds 1 folders (fight) and 1 other files (a.txt)" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_ctrl_c_leaves_whole_sources_and_says_which(
+    call: Call, film: Path, quiet_film: Path, detector_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pressed while the second source is drawn, when all of it is scored."""
+    drawn = vidence.cli.sources.write_down
+
+    def pressed(detector: Any, source: Any, *rest: Any, **more: Any) -> Any:
+        if source.name == str(film):
+            raise KeyboardInterrupt
+        return drawn(detector, source, *rest, **more)
+
+    monkeypatch.setattr(vidence.cli.sources, "write_down", pressed)
+    done = call("score", quiet_film, film, "--detector", detector_folder, "--out", tmp_path / "out")
+    assert done.exit_code == 1
+    assert f"Stopped in {film}. Whole are 1 of 2 sources: {quiet_film}." in done.stderr
+    assert {row["source"] for row in table(tmp_path / "out")} == {str(quiet_film)}
+    (entry,) = Store.open(tmp_path / "out" / "records.db").records()
+    assert entry.readable().detection.clip.source == quiet_film.name
+
+
+def test_a_later_run_adds_sources_and_renews_those_scored_again(
+    call: Call, film: Path, quiet_film: Path, detector_folder: Path, tmp_path: Path
+) -> None:
+    asked = ("--detector", detector_folder, "--out", tmp_path, "--explain", "off")
+    assert call("score", film, quiet_film, *asked).exit_code == 0
+    done = call("score", quiet_film, *asked, "--threshold", "0.9")
+    assert "still has the rows of 1 sources of earlier runs" in done.stderr
+    rows = table(tmp_path)
+    assert len(rows) == 29 + len([row for row in rows if row["source"] == str(quiet_film)])
+    assert {(row["source"], row["threshold"]) for row in rows} == {
+        (str(film), "0.500000"),
+        (str(quiet_film), "0.900000"),
+    }
+    assert len({tuple(row.values()) for row in rows}) == len(rows)
+
+
+def test_the_table_of_another_detector_is_left_alone(
+    call: Call, quiet_film: Path, detector_folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "scores.csv").write_text("source,first_s,last_s,p_a,p_b,score,threshold,anomalous\n")
+    done = call("score", quiet_film, "--detector", detector_folder, "--out", tmp_path, "--explain", "off")
+    assert done.exit_code == 1
+    assert "Another detector wrote it" in done.stderr
+    assert os.listdir(tmp_path) == ["scores.csv"]

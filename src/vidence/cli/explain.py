@@ -17,7 +17,7 @@ from vidence.cli.options import detector_option, explainer_option, explaining_op
 @explainer_option
 @explaining_options
 def command(sources: tuple[str, ...], detector: Path, lines: tuple[str, ...], score: str | None, **asked: Any) -> None:
-    """Explain the alarms of each SOURCE: a video, an image, or a folder of frames.
+    """Explain the alarms of each SOURCE: a video, an image, a folder of frames, or a folder of videos.
 
     Writes maps.npz, contours.json, overlay.mp4 and sheet.png per source and explainer, and one report.html and
     records.db for all; per source also beside.png and beside.mp4 where the detector reconstructs or predicts: the

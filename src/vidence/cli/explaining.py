@@ -10,11 +10,11 @@ from pathlib import Path
 import click
 
 from vidence.attribution.progress import heard_by
-from vidence.cli.sources import Bars, keep, over
+from vidence.cli.sources import Bars, Records, over, results_in
+from vidence.errors import ExplainError
 from vidence.frames.source import Source
 from vidence.models.detector import Detector
 from vidence.pipeline import Reasons, ShortCheck
-from vidence.record.store import Store
 from vidence.review import short_check
 from vidence.review.report import write_report
 from vidence.scoring.cases import deciding
@@ -50,15 +50,16 @@ def explain_all(
         raise click.UsageError(f"--from must not lie after --to; got {first_s:g} and {last_s:g}.")
     if everything or first_s is not None or last_s is not None:
         span = (-math.inf if first_s is None else first_s, math.inf if last_s is None else last_s)
-    store = Store.open(out / "records.db", key, create=True)
-    work = _Work(detector, folder, tuple(lines), score, limit, span, store, out, check)
-    try:
-        over(sources, work.explain, fps=fps)
-    finally:
-        count, head = store.head()
-        if count:
-            write_report(store, out / "report.html")
-            click.echo(f"report   {out / 'report.html'}\nrecords  {out / 'records.db'}: {count} rows, head {head}")
+    records = Records(out, key)
+    work = _Work(detector, folder, tuple(lines), score, limit, span, records, check)
+    with results_in(out):
+        try:
+            over(sources, work.explain, fps=fps)
+        finally:
+            if (out / "records.db").exists():
+                write_report(records.store, out / "report.html")
+                click.echo(f"report   {out / 'report.html'}")
+                records.tell()
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,8 +72,7 @@ class _Work:
     score: str | None
     threshold: float
     span: tuple[float, float] | None
-    store: Store
-    out: Path
+    records: Records
     check: ShortCheck | None
 
     def explain(self, source: Source, bars: Bars) -> None:
@@ -86,6 +86,12 @@ class _Work:
         )
         bars.progress.remove_task(scoring)
         chosen = judged.anomalous if self.span is None else judged.during(*self.span)
+        if self.span is not None and not chosen:
+            first, last = judged.windows[0].first_s, judged.windows[-1].last_s
+            raise ExplainError(
+                f"--from and --to must meet the video; {source.name} was scored from {first:.2f} to {last:.2f} s, and "
+                f"nothing of it lies in {self.span[0]:g} to {self.span[1]:g} s."
+            )
         explaining = bars.add(f"explaining {source.name}", len(chosen), "windows")
         reasons = Reasons(self.model, self.lines, self.score, check=self.check)
         with heard_by(bars.steps(explaining, f"explaining {source.name}")):
@@ -95,7 +101,7 @@ class _Work:
                 certified=deciding(judged, chosen),
                 step=lambda: bars.progress.advance(explaining),
             )
-        ids = keep(self.store, self.model, self.folder, source, judged, reasons, self.out)
+        ids = self.records.keep(self.model, self.folder, source, judged, reasons)
         bars.progress.remove_task(explaining)
         counts = f"{len(judged.events)} alarms, {len(chosen)} of {len(judged.windows)} windows explained"
         click.echo(f"{source.name}: {counts}")
@@ -106,5 +112,5 @@ class _Work:
             )
         for made in ids:
             click.echo(f"  record {made[:12]}")
-            for line in short_check.lines(self.store.get(made).readable()):
+            for line in short_check.lines(self.records.store.get(made).readable()):
                 click.echo(f"    {line}")

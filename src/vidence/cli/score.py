@@ -43,28 +43,31 @@ def command(
     fps: float | None,
     key: bytes | None,
 ) -> None:
-    """Score each SOURCE: a video, an image, or a folder of frames.
+    """Score each SOURCE: a video, an image, a folder of frames, or a folder of videos.
 
     Writes scores.csv (a row per window: source, first_s, last_s, p_CLASS... of a classifier, score, threshold,
     anomalous) and records.db (a record per alarm; for a source without one, its highest window). A source that cannot
     be read, or does not suit the detector, is reported and the rest is still scored; the exit code is then 1.
+
+    A source has rows once it is finished, records and pictures included. What OUT holds from earlier runs stays, but
+    for the rows of a source that is scored again.
 
     \b
     vidence score street.mp4 yard.mp4 --detector detector --out scored
     vidence score street.mp4 --detector detector --out scored --explain off
     """
     from vidence.cli.beside import Beside
-    from vidence.cli.sources import keep, over
+    from vidence.cli.sources import Records, over, results_in
     from vidence.cli.table import Table
     from vidence.models.detector import load_deployed
-    from vidence.record.store import Store
+    from vidence.pipeline import Reasons
     from vidence.scoring.decisions import threshold_of
     from vidence.scoring.run import judge
 
     model = load_deployed(detector)
     limit = threshold_of(model, threshold)
     beside = Beside(detector, asked, score)
-    store = Store.open(out / "records.db", key, create=True)
+    records = Records(out, key)
     table = Table(out / "scores.csv", getattr(model, "classes", ()))
 
     def do(source: Source, bars: Bars) -> None:
@@ -78,18 +81,25 @@ def command(
 
         try:
             judged = judge(model, source, threshold=limit, step=step)
-            table.add(source.name, judged)  # before what the explainer may raise
+        except BaseException:
+            beside.drop()
+            raise
         finally:
             added = beside.finish()
         bars.progress.remove_task(bar)
         began = time.perf_counter()
-        keep(store, model, detector, source, judged, reasons, out)
+        reasons = reasons if beside.failed is None else Reasons(model, (), score)
+        records.keep(model, detector, source, judged, reasons)
+        table.add(source.name, judged)  # last: a source with rows is whole
+        if beside.failed is not None:
+            raise beside.failed
         added += time.perf_counter() - began
         told = f"; explanation added {added:.1f} s" if len(reasons) else ""
         click.echo(f"{source.name}: {len(judged.windows)} windows, {len(judged.events)} alarms{told}")
 
-    try:
-        over(sources, do, fps=fps)
-    finally:
-        count, head = store.head()
-        click.echo(f"scores   {out / 'scores.csv'}\nrecords  {out / 'records.db'}: {count} rows, head {head}")
+    with results_in(out):
+        try:
+            over(sources, do, fps=fps)
+        finally:
+            table.tell()
+            records.tell()

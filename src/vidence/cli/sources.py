@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,8 +11,10 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from vidence.aside import make_folder
 from vidence.attribution.progress import Listener
 from vidence.errors import ExplainError, ShapeError, SourceError
+from vidence.frames.footage import videos_at
 from vidence.frames.source import Source, open_source
 from vidence.models.detector import Detector
 from vidence.pipeline import Reasons, write_down
@@ -51,30 +54,94 @@ class Bars:
 
 def over(sources: Sequence[str], do: Callable[[Source, Bars], None], *, fps: float | None) -> None:
     """Call `do` for every source. What cannot be read, or does not suit detector or explainer, is reported on stderr;
-    then the exit code is 1. What is wrong with settings, store or disk ends the command.
+    then the exit code is 1. What is wrong with settings, store or disk ends the command, and so does Ctrl-C, which says
+    what is whole.
     """
-    failed = 0
+    names = _named(sources)
+    done: list[str] = []
     bars = Bars()
     with bars.progress:
-        for name in sources:
+        for name in names:
             try:
                 source = open_source(name, fps=fps)
                 do(source, bars)
             except (SourceError, ShapeError, ExplainError) as error:
-                failed += 1
                 click.echo(f"Error: {error}", err=True)
                 continue
+            except KeyboardInterrupt:
+                raise KeyboardInterrupt(
+                    f"Stopped in {name}. Whole are {len(done)} of {len(names)} sources{': ' * bool(done)}"
+                    f"{', '.join(done)}. The same command does the others."
+                ) from None
+            done.append(name)
             for note in source.notes:
                 click.echo(f"note: {name}: {note}", err=True)
+    failed = len(names) - len(done)
     if failed:
-        rest = "; the others are done" if failed < len(sources) else ""
-        click.echo(f"{failed} of {len(sources)} sources failed{rest}.", err=True)
+        rest = "; the others are done" if done else ""
+        click.echo(f"{failed} of {len(names)} sources failed{rest}.", err=True)
         raise SystemExit(1)
 
 
-def keep(
-    store: Store, detector: Detector, folder: Path, source: Source, judged: Judgement, reasons: Reasons, out: Path
-) -> list[str]:
-    """Draw and record one source; returns the records' ids. Where things lie on this machine is kept beside them."""
-    place = {"source": str(Path(source.name).resolve()), "detector": str(folder.resolve())}
-    return [store.append(each, place=place) for each in write_down(detector, source, judged, reasons, out=out)]
+def _named(sources: Sequence[str]) -> list[str]:
+    """The videos of each folder of videos, and every other source as it is; each of them once, which is told."""
+    named: dict[Path, str] = {}
+    for given in sources:
+        for name in _videos(given) or [given]:
+            place = Path(name).resolve()
+            if place in named:
+                click.echo(f"note: {name} was given twice; it is done once.", err=True)
+            named.setdefault(place, name)
+    return list(named.values())
+
+
+def _videos(given: str) -> list[str]:
+    try:
+        return [str(video) for video in videos_at(given)] if given else []
+    except OSError:
+        return []  # opening it says why
+
+
+class Records:
+    """The store in a folder of results. A new one is begun by its first record: a run that fails leaves none behind.
+
+    One that is there is opened at once, so that a damaged or foreign file ends the command before any work.
+    """
+
+    def __init__(self, out: Path, key: bytes | None) -> None:
+        self.out, self._key = out, key
+        self._path = out / "records.db"
+        self._held = self._opened() if self._path.exists() else None
+
+    @property
+    def store(self) -> Store:
+        """The store, made where there is none."""
+        self._held = self._held or self._opened()
+        return self._held
+
+    def keep(self, detector: Detector, folder: Path, source: Source, judged: Judgement, reasons: Reasons) -> list[str]:
+        """Draw and record one source; returns the records' ids. Where things lie here is kept beside them."""
+        place = {"source": str(Path(source.name).resolve()), "detector": str(folder.resolve())}
+        made = write_down(detector, source, judged, reasons, out=self.out)
+        return [self.store.append(each, place=place) for each in made]
+
+    def tell(self) -> None:
+        """Print where the records lie, how many rows there are, and the digest that stands for them."""
+        if self._held is not None:
+            count, head = self._held.head()
+            click.echo(f"records  {self._path}: {count} rows, head {head}")
+
+    def _opened(self) -> Store:
+        return Store.open(self._path, self._key, create=True)
+
+
+@contextmanager
+def results_in(out: Path) -> Iterator[None]:
+    """A folder for results, tried before any work; one that was made here and stays empty goes again."""
+    made = not out.exists()
+    make_folder(out)
+    try:
+        yield
+    finally:
+        if made and not any(out.iterdir()):
+            out.rmdir()

@@ -130,15 +130,15 @@ def _frames_in(folder: Path) -> list[Path]:
     files = sorted((entry.name for entry in entries if entry.is_file()), key=natural)
     held = {"folders": folders, "other files": files}
     found = " and ".join(f"{len(names)} {kind} ({_listed(names)})" for kind, names in held.items() if names)
-    advice = "Check the path."
+    advice = "" if found else " Check the path."
     if folders:
-        advice = (
-            "If these are classes or clips, give one clip's file or folder; to train on all of them: vidence train."
+        advice += (
+            " If these are classes or clips, give one clip's file or folder; to train on all of them: vidence train."
         )
     if files:
-        advice = "If these are videos, give them one by one."
+        advice += " If the files are videos, give them one by one."
     raise SourceError(
-        f"a folder given as a source must hold images, its frames; {str(folder)!r} holds {found or 'nothing'}. {advice}"
+        f"a folder given as a source must hold images, its frames; {str(folder)!r} holds {found or 'nothing'}.{advice}"
     )
 
 

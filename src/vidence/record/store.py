@@ -10,7 +10,8 @@ from typing import Any
 
 import sqlalchemy as sql
 
-from vidence.errors import OutputError, StoreError
+from vidence.aside import make_folder
+from vidence.errors import StoreError
 from vidence.record import migrate
 from vidence.record.chain import FIRST, Heads, Row, check_key
 from vidence.record.decision import DecisionRecord, Review, parsed
@@ -45,7 +46,7 @@ class Store:
         if not path.exists():
             if not create:
                 raise StoreError(f"there is no record store at {path}. Check the path; scoring writes records.db.")
-            _make_folder(path.parent)
+            make_folder(path.parent)
         store = cls(Connections(path), writer=writer, key=key)
         store._prepare(create=create)
         return store
@@ -187,15 +188,6 @@ class Store:
         if last.mac is not None and self._key and not row_of(last).fits(self._key):
             raise StoreError(f"the chain of writer {self.writer!r} is signed with another key. Open it with that one.")
         return last.number + 1, last.digest
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"{folder} must be a folder to write to; got {error.strerror}. Choose another one."
-        ) from error
 
 
 def _now() -> str:
