@@ -1,7 +1,8 @@
 """The whole way on one page: source -> clips -> score -> why -> picture -> record. Read this file first.
 
 `explain` is the library's front door, for any model. The commands use the rest: a source is judged
-(`scoring.run.judge`), `Reasons` explains its windows, `write_down` draws the pictures and makes a record of each alarm.
+(`scoring.run.judge`), `Reasons` explains its windows, `write_down` draws what was explained and makes a record of each
+case (`scoring.cases`): every alarm, or what there is without one.
 """
 
 from __future__ import annotations

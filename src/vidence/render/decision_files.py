@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from vidence.attribution.own_evidence import OWN
+from vidence.errors import OutputError
 from vidence.frames.source import Source
 from vidence.record.evidence import Evidence, Picture
 from vidence.record.provenance import digest, file_digest
@@ -62,12 +63,18 @@ def kept(drawn: Path, out: Path, source: Source) -> DecisionFiles:
     """Move all files from the folder `drawn` to their place below `out`: `<source's stem>-<digest>/<files' digest>/`.
 
     Files of other content lie elsewhere; the same files come to lie where they were, and replace what was altered.
+    Raises `OutputError` where that cannot be written.
     """
     files = sorted(path for path in drawn.rglob("*") if path.is_file())
     digests = {path.relative_to(drawn).as_posix(): file_digest(path) for path in files}
     folder = f"{Path(source.name).stem}-{source.digest[:8]}/{digest(digests)[:16]}"
-    for name in digests:
-        place = out / folder / name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        (drawn / name).replace(place)
+    try:
+        for name in digests:
+            place = out / folder / name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            (drawn / name).replace(place)
+    except OSError as error:
+        raise OutputError(
+            f"{out / folder} must be a folder to write to; got {error.strerror}. Choose another folder with --out."
+        ) from error
     return DecisionFiles(folder, {f"{folder}/{name}": held for name, held in digests.items()})
