@@ -111,15 +111,24 @@ def filtered(method):
 
 
 class Filtering(nn.Module):
+    """Refuses a clip as Keras does: without frames of its own, before its call proper or inside."""
+
+    def __init__(self, early):
+        super().__init__()
+        self.early = early
+
     def forward(self, x):
         raise ValueError("expected shape=(None, 8, 32, 32, 3)")
 
-    __call__ = filtered(nn.Module.__call__)
+    @filtered
+    def __call__(self, x):
+        return self.forward(x) if self.early else super().__call__(x)
 
 
-def test_a_refusal_whose_frames_were_filtered_is_told_in_words():
+@pytest.mark.parametrize("early", [True, False])
+def test_a_refusal_whose_frames_were_filtered_is_told_in_words(early):
     with pytest.raises(ExplainError, match=r"the model refused a clip.*expected shape.*layout="):
-        Gradient().attribute(Filtering(), X, Logit())
+        Gradient().attribute(Filtering(early), X, Logit())
 
 
 def refusing(error, *, calls=0):

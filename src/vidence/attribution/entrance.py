@@ -15,6 +15,7 @@ from torch.overrides import _get_current_function_mode_stack
 
 from vidence.attribution.hooks import in_16_bit, module_at, on_device, watched
 from vidence.attribution.layer_names import LayerName, convolution_named
+from vidence.attribution.two_stage import TwoStage
 from vidence.errors import ExplainError, ShapeError, VidenceError
 from vidence.scoring.scores import ScoreFunction, reads
 
@@ -84,7 +85,8 @@ class Answers:
 
     def __init__(self, model: nn.Module, x: Float[Tensor, "1 c t h w"], score: ScoreFunction) -> None:
         self.model, self.x, self.reads = model, x, reads(score)
-        self.waiting = False  # in the first pass, which has not come back
+        # the first pass has not come back; Keras refuses a clip before it calls, two stages may never call as a whole
+        self.waiting = not isinstance(model, TwoStage)
         self.explained = False  # what follows is no longer under the explainer's hand
         self._passes = 0
         self._probabilities = False
