@@ -44,6 +44,7 @@ from vidence.scoring.run import judge
 DEFAULT = MotionAttributes()
 WITHOUT_WEIGHTS = tuple(name for name in GROUPS if name != "appearance")
 CHOICES = (
+    "groups=['motion', 'manner'], perspective=0",  # the default before there was a validation
     *("neighbours=1", "neighbours=5", "neighbours=10", "coreset=3000", "coreset=20000"),
     *("perspective=0", "perspective=2", "local=200", "perspective=0, local=200"),
     *("span=1", "span=3", "block=10", "block=16", "flow='dis-fast'", "flow='farneback'"),
@@ -194,7 +195,7 @@ def lines(weights: Path | None) -> Iterator[tuple[str, MotionAttributes, list[Ro
     yield "groups", replace(DEFAULT, groups=WITHOUT_WEIGHTS), rows, None
     for choice in CHOICES:
         settings = spec.build(f"motion-attributes({choice})", DETECTORS)
-        yield choice, settings, [Row(chosen, smooth=settings.smooth)], None
+        yield choice, settings, [Row(settings.groups, smooth=settings.smooth)], None
     if weights:
         looking = replace(DEFAULT, groups=(*chosen, "appearance"))
         yield "appearance", looking, [Row(("appearance",)), Row(looking.groups)], weights

@@ -17,18 +17,34 @@ from vidence.models.cell_appearance import LOOKS, CellAppearance
 from vidence.motion.moving_cells import CHANNELS
 from vidence.motion.object_tracks import OF_OBJECT
 
-_SIDES = ("right", "left", "down", "up")
+_SIDES = ("right", "left", "down", "up")  # as channels: means over the cell
+_WAYS = ("rightwards", "leftwards", "downwards", "upwards")  # means over what moves in it
 _EDGES = tuple(name for name in CHANNELS if name.startswith("edge"))
 _LOOKS = tuple(f"look {k}" for k in range(LOOKS))
 _PLACE = ("row", "column")
-_OF_CELL = ("peak", *_SIDES, "turn", "unevenness", "agreement", *_EDGES, "size", "crowd", *_LOOKS)
+_OF_CELL = (
+    "speed",
+    "burst",
+    "peak",
+    *_SIDES,
+    *_WAYS,
+    "turn",
+    "unevenness",
+    "agreement",
+    *_EDGES,
+    "size",
+    "crowd",
+    *_LOOKS,
+)
 ATTRIBUTES = (*_OF_CELL, *_PLACE, *OF_OBJECT)
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "speed": ("peak",),
-    "direction": _SIDES,
+    "direction": _WAYS,
     "acceleration": ("turn",),
     "gait": ("unevenness", "agreement"),
     "shape": (*_EDGES, "size"),
+    "motion": ("speed", "burst"),
+    "manner": ("speed", *_SIDES, *_EDGES, "peak"),
     "size": ("size", "crowd"),
     "appearance": _LOOKS,
     "place": _PLACE,
@@ -36,8 +52,9 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "dwell": ("dwell",),
 }
 """Each attribute group has a density of its own; `gait` is how unlike each other the motions within a cell are, which
-is little for what is rigid; `appearance` is what a MobileNetV2 sees in a cell that moves. `object` and `dwell` are of
-the tracked object that covers a cell.
+is little for what is rigid; `motion` is how much moves how fast, over the whole cell; `manner` is that with direction
+and shape at once; `appearance` is what a MobileNetV2 sees in a cell that moves. `object` and `dwell` are of the tracked
+object that covers a cell.
 """
 OBJECT_GROUPS = tuple(name for name, held in GROUPS.items() if set(held) <= set(OF_OBJECT))
 ENOUGH = 50  # normal cells that a scale is read off at least
@@ -123,11 +140,13 @@ def attributes(
 ) -> np.ndarray:
     """(i, j, a) of every cell from its channels, the share that moves in its wider surrounding, what it looks like, and
     the values of the object that covers it. Those of objects are 0 where there is none, all others but the place 0
-    where no more than a share `filled` moves. Speeds are means over what moves in the cell.
+    where no more than a share `filled` moves.
     """
     held = dict(zip(CHANNELS, np.moveaxis(cells, -1, 0), strict=True))
     moving, speed = np.maximum(held["moving"], 1e-3), np.maximum(held["speed"], 1e-3)
-    found = {name: held[name] for name in ("peak", *_EDGES)} | {name: held[name] / moving for name in (*_SIDES, "turn")}
+    found = {name: held[name] for name in ("speed", "peak", *_SIDES, *_EDGES)} | {"turn": held["turn"] / moving}
+    found["burst"] = np.sqrt(np.maximum(held["square"], 0))
+    found |= {way: held[side] / moving for way, side in zip(_WAYS, _SIDES, strict=True)}
     found["unevenness"] = np.sqrt(np.maximum(held["square"] * moving / speed**2 - 1, 0))
     found["agreement"] = np.hypot(held["right"] - held["left"], held["down"] - held["up"]) / speed
     found |= {"size": held["moving"], "crowd": surrounding}

@@ -19,12 +19,18 @@ if TYPE_CHECKING:
     from vidence.models.motion_session import MotionSession, Seen
 
 _WORDS = {
-    "right": "speed to the right",
-    "left": "speed to the left",
-    "down": "speed downwards",
-    "up": "speed upwards",
-    "turn": "change of motion",
+    "speed": "mean speed",
+    "burst": "root-mean-square speed",
     "peak": "highest speed",
+    "right": "mean speed to the right",
+    "left": "mean speed to the left",
+    "down": "mean speed downwards",
+    "up": "mean speed upwards",
+    "rightwards": "speed to the right",
+    "leftwards": "speed to the left",
+    "downwards": "speed downwards",
+    "upwards": "speed upwards",
+    "turn": "change of motion",
     "unevenness": "unevenness of speed",
     "agreement": "agreement in direction",
     "row": "height in the picture",
