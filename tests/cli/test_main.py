@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from click.testing import Result
 
 from vidence.attribution import EXPLAINERS
 from vidence.cli.main import COMMANDS
+from vidence.errors import SourceError
 from vidence.scoring.scores import SCORES
 from vidence.scoring.thresholds import THRESHOLDS
 
@@ -45,6 +47,17 @@ def test_our_errors_are_one_message(tmp_path: Path) -> None:
     assert done.stdout == ""
     assert done.stderr.startswith("Error: there is no record store")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_warning_is_one_line(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    def warned(name: str) -> None:
+        warnings.warn("some of the videos are missing", stacklevel=1)
+        raise SourceError("enough")
+
+    monkeypatch.setattr("vidence.cli.main.import_module", warned)
+    done = call("info")
+    assert done.stderr.splitlines()[0] == "WARNING: some of the videos are missing"
 
 
 @pytest.mark.parametrize("statement", ["import vidence.cli.main", "from vidence.cli.main import main; main(['-h'])"])

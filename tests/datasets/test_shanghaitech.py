@@ -40,3 +40,14 @@ def test_a_clip_without_truth_is_named(lay_out):
     (root / "testing" / "test_frame_mask" / "01_0015.npy").unlink()
     with pytest.raises(DataError, match=r"test_frame_mask/01_0015\.npy"):
         ShanghaiTech(str(root)).split("test")
+
+
+def test_the_root_may_hold_the_archives_folder(lay_out):
+    root = lay_out("shanghaitech")
+    (root / "shanghaitech").mkdir()
+    for part in ("training", "testing"):
+        (root / part).rename(root / "shanghaitech" / part)
+    made = ShanghaiTech(str(root))
+    assert len(made.part("train")) == 3
+    wrong, _ = made.part("test")
+    assert made.truth(wrong, 12).masks is not None

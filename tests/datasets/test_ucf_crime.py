@@ -33,9 +33,26 @@ def test_another_line_is_named(lay_out, line):
         UcfCrime(str(root)).split("test")
 
 
-def test_missing_videos_are_counted(lay_out):
+def test_what_is_there_of_the_videos_is_used_and_the_rest_counted(lay_out):
     root = lay_out("ucf-crime")
-    for i in (1, 3):
-        (root / "Training-Normal-Videos-Part-1" / f"Normal_Videos00{i}_x264.mp4").unlink()
-    with pytest.raises(DataError, match=r"Normal_Videos001_x264\.mp4 \(and 1 more listed videos\) is missing"):
+    (root / "Training-Normal-Videos-Part-1" / "Normal_Videos001_x264.mp4").unlink()
+    with pytest.warns(UserWarning, match=r"1 of the 3 videos of the train part.*Normal_Videos001_x264\.mp4 the first"):
+        assert [sample.group for sample in UcfCrime(str(root)).part("train")] == [
+            "Normal_Videos002_x264",
+            "Normal_Videos003_x264",
+        ]
+    assert len(UcfCrime(str(root)).part("test")) == 2  # nothing of that part is missing, and nothing is said
+
+
+def test_none_of_the_videos_is_refused(lay_out):
+    root = lay_out("ucf-crime")
+    for video in (root / "Training-Normal-Videos-Part-1").iterdir():
+        video.unlink()
+    with pytest.raises(DataError, match=r"Normal_Videos001_x264\.mp4 \(and 2 more listed videos\) is missing"):
         UcfCrime(str(root)).part("train")
+
+
+def test_the_other_name_of_the_annotations(lay_out):
+    root = lay_out("ucf-crime")
+    (root / LIST).rename(root / "Temporal_Anomaly_Annotation.txt")
+    assert [sample.label for sample in UcfCrime(str(root)).part("test")] == ["Abuse", "normal"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from importlib import import_module
 from typing import Any
 
@@ -55,9 +56,13 @@ class Commands(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; an error of ours becomes one message and exit code 1, Ctrl-C says what is kept."""
+        """Run the command; an error of ours becomes one message and exit code 1, Ctrl-C says what is kept, and a
+        warning is one line.
+        """
         try:
-            return super().invoke(ctx)
+            with warnings.catch_warnings():
+                warnings.showwarning = lambda said, *_, **__: click.echo(f"WARNING: {said}", err=True)
+                return super().invoke(ctx)
         except KeyboardInterrupt as stop:
             if str(stop):
                 click.echo(f"\n{stop}", err=True)

@@ -15,7 +15,6 @@ from vidence.datasets.intervals import same_length
 from vidence.datasets.publication import Official
 from vidence.errors import DataError
 
-_TOP = "Avenue Dataset/"  # the folder in the publisher's archive
 _MASKS = "testing_label_mask"
 
 
@@ -25,13 +24,14 @@ class Avenue(Official):
 
     origin = "http://www.cse.cuhk.edu.hk/leojia/projects/detectabnormal/dataset.html (videos and ground_truth_demo)"
     layout = "training_videos/*.avi, testing_videos/*.avi and testing_label_mask/*_label.mat"
+    top = "Avenue Dataset"
     crop = (60, 0, 300, 640)
     fps = 25.0
 
     def part(self, name: Literal["train", "test"]) -> list[Sample]:
         """The videos of a part."""
         folder = f"{name}ing_videos"
-        place = self.place(folder, _TOP + folder)
+        place = self.place(folder)
         videos = self.some(place.glob("*.avi"), f"{folder}/*.avi")
         if name == "train":
             return [Sample(str(video), "normal", f"{folder}/{video.stem}") for video in videos]
@@ -39,7 +39,7 @@ class Avenue(Official):
 
     def _mask(self, video: Path) -> str:
         file = f"{_MASKS}/{int(video.stem)}_label.mat" if video.stem.isdigit() else f"{_MASKS}/{video.stem}_label.mat"
-        return str(self.place(*(top + middle + file for top in ("", _TOP) for middle in ("", "ground_truth_demo/"))))
+        return str(self.place(file, f"ground_truth_demo/{file}"))
 
     def truth(self, sample: Sample, frames: int) -> Truth:
         """A test frame is anomalous where its mask is not empty."""

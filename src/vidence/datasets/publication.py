@@ -20,12 +20,14 @@ from vidence.errors import DataError
 class Published(Dataset):
     """A set in its publisher's layout below the folder `root`, for detectors that learn from normal samples.
 
-    `origin` says where to get it, `layout` what its folder holds, `calm` the labels of what is normal.
+    `origin` says where to get it, `layout` what its folder holds, `top` the folder in the publisher's archive, which
+    may be the root or lie in it, `calm` the labels of what is normal.
     """
 
     root: str
     origin: ClassVar[str]
     layout: ClassVar[str]
+    top: ClassVar[str] = ""
     calm: ClassVar[tuple[str, ...]] = ("normal",)
 
     @property
@@ -39,12 +41,17 @@ class Published(Dataset):
             raise DataError(f"a part is one of {', '.join(PARTS)}; got {name!r}.")
         return self.normal_split(seed)[list(PARTS).index(name)]
 
+    def found(self, *names: str) -> Path | None:
+        """The first of these paths that exists, below the root or below `top` in it."""
+        places = (Path(self.root) / top / name for name in names for top in ("", self.top))
+        return next((place for place in places if place.exists()), None)
+
     def place(self, *names: str) -> Path:
-        """The first of these paths below the root that exists. Raises `DataError`."""
-        for name in names:
-            if (found := Path(self.root) / name).exists():
-                return found
-        raise self.absent(" or ".join(names))
+        """The same. Raises `DataError` if none exists."""
+        found = self.found(*names)
+        if found is None:
+            raise self.absent(" or ".join(names))
+        return found
 
     def absent(self, what: str) -> DataError:
         """The error for a missing file or folder."""

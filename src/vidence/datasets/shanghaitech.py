@@ -25,6 +25,7 @@ class ShanghaiTech(Official):
         "training/videos/*.avi (or training/frames/CLIP/*.jpg), testing/frames/CLIP/*.jpg, "
         "testing/test_frame_mask/CLIP.npy and, for pixels, testing/test_pixel_mask/CLIP.npy"
     )
+    top = "shanghaitech"
     fps = 24.0
 
     def part(self, name: Literal["train", "test"]) -> list[Sample]:
@@ -67,5 +68,5 @@ class ShanghaiTech(Official):
 
     def _pixel_mask(self, clip: Path) -> str | None:
         file = f"test_pixel_mask/{clip.name}.npy"
-        places = (Path(self.root) / "testing" / file, Path(self.root) / file)
-        return next((str(place) for place in places if place.exists()), None)
+        found = self.found(f"testing/{file}", file)
+        return None if found is None else str(found)

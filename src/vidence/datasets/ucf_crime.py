@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from vidence.errors import DataError
 
 _TRAIN = "Anomaly_Train.txt"
 _TEST = "Temporal_Anomaly_Annotation_for_Testing_Videos.txt"
+_NAMES = (_TEST, "Temporal_Anomaly_Annotation.txt")  # of the one list, from the project's page and from its repository
 _LINE = re.compile(r"(\S+)\s+(\w+)((?:\s+-?\d+){4})")
 
 
@@ -22,8 +24,9 @@ _LINE = re.compile(r"(\S+)\s+(\w+)((?:\s+-?\d+){4})")
 class UcfCrime(Official):
     """Surveillance videos with 13 kinds of crime and accident; training uses the normal videos of `Anomaly_Train.txt`.
 
-    Lists and videos may lie anywhere below the root: the publisher's archives are unpacked in many ways. A test video
-    has up to two intervals of anomalous frames, taken as counted from 1 with both ends included.
+    Lists and videos may lie anywhere below the root: the publisher's archives are unpacked in many ways. Of the videos
+    (ten archives) those that are there are used; a warning counts the others. A test video has up to two intervals of
+    anomalous frames, taken as counted from 1 with both ends included.
     """
 
     origin = "https://www.crcv.ucf.edu/projects/real-world/ (videos, Anomaly_Detection_splits, temporal annotations)"
@@ -37,8 +40,10 @@ class UcfCrime(Official):
         else:
             files = (line.strip().rsplit("/", 1)[-1] for line in self._lines(_TRAIN) if line.strip())
             labels = {file: "normal" for file in files if file.startswith("Normal")}
-        paths = self._videos(labels)
-        return [Sample(str(paths[file]), label, Path(file).stem) for file, label in sorted(labels.items())]
+        paths = self._videos(labels, part=name)
+        return [
+            Sample(str(paths[file]), label, Path(file).stem) for file, label in sorted(labels.items()) if file in paths
+        ]
 
     def truth(self, sample: Sample, frames: int) -> Truth:
         """The annotated intervals; one that ends after the video is cut to it."""
@@ -47,14 +52,14 @@ class UcfCrime(Official):
         cut = [(first, min(last, frames)) for first, last in intervals]
         return Truth(covered(cut, frames, where=f"the annotation of {file}"))
 
-    def _lines(self, name: str) -> list[str]:
-        found = self.some(Path(self.root).rglob(name), name)
+    def _lines(self, *names: str) -> list[str]:
+        found = self.some((place for name in names for place in Path(self.root).rglob(name)), " or ".join(names))
         return found[0].read_text(encoding="utf-8-sig").splitlines()
 
     def _annotated(self) -> dict[str, tuple[str, list[Interval]]]:
         """Label and intervals of each test video, by file name. Raises `DataError` with a line that is none."""
         found = {}
-        for number, line in enumerate(self._lines(_TEST), start=1):
+        for number, line in enumerate(self._lines(*_NAMES), start=1):
             if not line.strip():
                 continue
             read = _LINE.fullmatch(line.strip())
@@ -68,9 +73,17 @@ class UcfCrime(Official):
             found[read[1]] = (label, [pair for pair in ((a, b), (c, d)) if pair != (-1, -1)])
         return found
 
-    def _videos(self, needed: Iterable[str]) -> dict[str, Path]:
-        """Where each needed video lies. Raises `DataError` that counts the missing ones."""
+    def _videos(self, needed: Iterable[str], *, part: str) -> dict[str, Path]:
+        """Where the needed videos lie that are there. Raises `DataError` where none is, and warns of missing ones."""
+        listed = set(needed)
         paths = {path.name: path for path in sorted(Path(self.root).rglob("*"), reverse=True) if path.is_file()}
-        if absent := sorted(set(needed) - set(paths)):
+        absent = sorted(listed - set(paths))
+        if absent and len(absent) == len(listed):
             raise self.absent(f"{absent[0]} (and {len(absent) - 1} more listed videos)" if absent[1:] else absent[0])
+        if absent:
+            warnings.warn(
+                f"{len(absent)} of the {len(listed)} videos of the {part} part of UCF-Crime are missing in "
+                f"{self.root!r}, {absent[0]} the first. The others are used: figures are not those of the whole set.",
+                stacklevel=3,
+            )
         return paths
