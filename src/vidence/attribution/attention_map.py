@@ -8,33 +8,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vidence.attribution.attention_calls import without_attention
 from vidence.attribution.eigen_cam import ANY_SCORE
-from vidence.attribution.explainer import Attributions, Explainer, Price
-from vidence.attribution.rollout import Heads, attentions, check_heads, on_tokens, weights_of
+from vidence.attribution.explainer import Attributions
+from vidence.attribution.rollout import OfAttention, attentions, on_tokens, weights_of
 from vidence.scoring.scores import ScoreFunction
 
 
 @dataclass(frozen=True)
-class AttentionMap(Explainer):
-    """The last attention's weights on each place, from the class token or the mean of all tokens, fused over `heads`.
+class AttentionMap(OfAttention):
+    """The last attention's weights on each place, from the class token or the mean of all tokens.
 
-    The same map for every class and score; what earlier blocks moved between places is not in it.
+    What earlier blocks moved between places is not in it.
     """
-
-    heads: Heads = "mean"
-
-    def __post_init__(self) -> None:
-        """Refuse an unknown fusion."""
-        check_heads(self.heads)
-
-    def price(self, t: int, h: int, w: int, channels: int = 0) -> Price:
-        """One forward pass."""
-        return Price(1)
-
-    def refusal(self, model: nn.Module, x: Float[Tensor, "n c t h w"], score: ScoreFunction) -> str | None:
-        """Models without attention over all tokens."""
-        return without_attention(model)
 
     def explain_clip(self, model: nn.Module, x: Float[Tensor, "1 c t h w"], score: ScoreFunction) -> Attributions:
         """`raw` is (1, t', h', w'); of divided attention the last step, within frames, with equal weight for each."""

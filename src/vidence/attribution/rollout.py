@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
@@ -22,22 +22,15 @@ Heads = Literal["mean", "max", "min"]
 
 
 @dataclass(frozen=True)
-class AttentionRollout(Explainer):
-    """What reaches the class token (or the mean of all tokens) through attention and residual paths, >= 0.
-
-    Each attention is fused over `heads`, loses the `discard` share of its smallest weights, gets the residual path
-    added and its rows brought to one; divided attention takes its time and its space step one after the other. It is
-    the same map for every class and score: it says where the network looked, not why it decided.
-    """
+class OfAttention(Explainer):
+    """A map out of a transformer's attentions, fused over `heads`, in one pass: the same for every class and score."""
 
     heads: Heads = "mean"
-    discard: float = 0.0
 
     def __post_init__(self) -> None:
-        """Refuse an unknown fusion and shares out of range."""
-        check_heads(self.heads)
-        if not 0 <= self.discard < 1:
-            raise SpecError(f"discard must be a share from 0 to below 1; got {self.discard}.")
+        """Refuse an unknown fusion."""
+        if self.heads not in get_args(Heads):
+            raise SpecError(f"heads must be 'mean', 'max' or 'min'; got {self.heads!r}.")
 
     def price(self, t: int, h: int, w: int, channels: int = 0) -> Price:
         """One forward pass."""
@@ -47,6 +40,24 @@ class AttentionRollout(Explainer):
         """Models without attention over all tokens."""
         return without_attention(model)
 
+
+@dataclass(frozen=True)
+class AttentionRollout(OfAttention):
+    """What reaches the class token (or the mean of all tokens) through attention and residual paths, >= 0.
+
+    Each attention loses the `discard` share of its smallest weights, gets the residual path added and its rows brought
+    to one; divided attention takes its time and its space step one after the other. It says where the network looked,
+    not why it decided.
+    """
+
+    discard: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse an unknown fusion and shares out of range."""
+        super().__post_init__()
+        if not 0 <= self.discard < 1:
+            raise SpecError(f"discard must be a share from 0 to below 1; got {self.discard}.")
+
     def explain_clip(self, model: nn.Module, x: Float[Tensor, "1 c t h w"], score: ScoreFunction) -> Attributions:
         """`raw` is (1, t', h', w'), a value for each token that has a place."""
         seen, layout = attentions(model, x, self.heads)
@@ -55,12 +66,6 @@ class AttentionRollout(Explainer):
             mixing = rolled(_kept(weights_of(site), self.discard), mixing, layout)
         sites = f"{len(seen)} attentions, the last {seen[-1].layer}"
         return on_tokens(layout.read(mixing), x.shape[2], sites, said=(ANY_SCORE,))
-
-
-def check_heads(heads: str) -> None:
-    """Raise `SpecError` for a fusion of heads that does not exist."""
-    if heads not in ("mean", "max", "min"):
-        raise SpecError(f"heads must be 'mean', 'max' or 'min'; got {heads!r}.")
 
 
 def attentions(model: nn.Module, x: Float[Tensor, "1 c t h w"], heads: Heads) -> tuple[list[Attention], TokenLayout]:

@@ -53,12 +53,7 @@ class CellPool(nn.Module):
         if self.kind == "none":
             return features
         maps = rearrange(features, "n t (d s) -> n t d s", s=self.cells)
-        parts = []
-        if "mean" in self.kind:
-            parts.append(maps.mean(dim=3))
-        if "max" in self.kind:
-            parts.append(maps.amax(dim=3))
-        return torch.cat(parts, dim=2)
+        return torch.cat(_reduced(maps, self.kind, dim=3), dim=2)
 
 
 class FrameNorm(nn.Module):
@@ -99,12 +94,13 @@ class ReadOut(nn.Module):
         if self.kind == "last":
             split = states.shape[2] if self.backward_from is None else self.backward_from
             return torch.cat([states[:, -1, :split], states[:, 0, split:]], dim=1)
-        parts = []
-        if "mean" in self.kind:
-            parts.append(states.mean(dim=1))
-        if "max" in self.kind:
-            parts.append(states.amax(dim=1))
-        return torch.cat(parts, dim=1)
+        return torch.cat(_reduced(states, self.kind, dim=1), dim=1)
+
+
+def _reduced(values: Tensor, kind: str, *, dim: int) -> list[Tensor]:
+    """The mean, the maximum or both over one axis, as the kind is called."""
+    found = [values.mean(dim=dim)] if "mean" in kind else []
+    return [*found, values.amax(dim=dim)] if "max" in kind else found
 
 
 class Head(nn.Module):
