@@ -63,6 +63,16 @@ def as_input(clip: Clip) -> Tensor:
     return torch.from_numpy(clip.pixels).permute(3, 0, 1, 2)[None].float() / 255
 
 
+def test_a_score_may_be_a_class_index(model: Looped, clip: Clip) -> None:
+    x = as_input(clip)
+    for index in (0, 1):
+        found, meant = (explain(model, x, explainer="gradient", score=score) for score in (index, Logit(index)))
+        torch.testing.assert_close(found.values, meant.values)
+    for wrong, said in ((True, "one index or name"), (1.5, "callable"), (2, "one of 0..1")):
+        with pytest.raises(SpecError, match=said):
+            explain(model, x, score=wrong)  # type: ignore[arg-type]
+
+
 def test_a_users_model_and_a_tensor(model: Looped, clip: Clip) -> None:
     x = torch.cat([as_input(clip), as_input(clip).flip(2)])
     with assert_no_residue(model):

@@ -42,7 +42,7 @@ from vidence.render.nearest_examples import examples_of, write_examples
 from vidence.scoring.cases import Case, cases
 from vidence.scoring.decisions import record
 from vidence.scoring.run import Judgement, ScoredWindow
-from vidence.scoring.scores import SCORES, ScoreFunction
+from vidence.scoring.scores import SCORES, Logit, ScoreFunction
 
 # what is measured of the maps of one window: detector, clip, score, (explainer, map) by line -> short check by line
 ShortCheck: TypeAlias = Callable[
@@ -55,18 +55,18 @@ def explain(
     clip: Clip | Float[Tensor, "n c t h w"],
     *,
     explainer: Explainer | str | None = None,
-    score: ScoreFunction | str | None = None,
+    score: ScoreFunction | str | int | None = None,
     certify: bool = True,
 ) -> Attributions:
     """Explain what a model says of a clip.
 
     `model` is any video model of yours (wrap it in `Adapted` if it speaks another axis order or value range) or a
-    detector; `clip` a `Clip`, or x (n, c, t, h, w) in [0, 1]. `explainer` and `score` are objects or spec lines; by
-    default what `vidence recommend` found for the detector, else `when-where` for recurrent models, `grad-cam` for
-    others, of the predicted class's logit; `residual` of the squared error (a detector's own score) where the network
-    reconstructs. `certify` hides every frame once, to measure how the map agrees with that. Of a detector, an explainer
-    is told what only that knows, such as its threshold. Raises `ExplainError` where the model has nothing to look into,
-    or the pair makes no sense.
+    detector; `clip` a `Clip`, or x (n, c, t, h, w) in [0, 1]. `explainer` and `score` are objects or spec lines; a
+    score that is a class's index means its logit. By default it is what `vidence recommend` found for the detector,
+    else `when-where` for recurrent models, `grad-cam` for others, of the predicted class's logit; `residual` of the
+    squared error (a detector's own score) where the network reconstructs. `certify` hides every frame once, to measure
+    how the map agrees with that. Of a detector, an explainer is told what only that knows, such as its threshold.
+    Raises `ExplainError` where the model has nothing to look into, or the pair makes no sense.
     """
     if not isinstance(clip, Tensor | Clip):
         raise no_clip(clip)
@@ -92,7 +92,7 @@ def default_line(detector: Detector, score: str | None = None) -> str:
 
 
 def _default(
-    model: nn.Module | Detector, score: ScoreFunction, *, given: ScoreFunction | str | None
+    model: nn.Module | Detector, score: ScoreFunction, *, given: ScoreFunction | str | int | None
 ) -> Explainer | str:
     """The detector's recommended explainer where it was found for this score, else that of the network's kind."""
     line = None
@@ -136,9 +136,9 @@ def explainer_of(given: Explainer | str) -> Explainer:
     return given
 
 
-def score_of(given: ScoreFunction | str | None, model: Any) -> ScoreFunction:
-    """A score from its line (class names are the model's), by default the model's own."""
-    asked = default_score(model) if given is None else given
+def score_of(given: ScoreFunction | str | int | None, model: Any) -> ScoreFunction:
+    """A score from its line (class names are the model's) or of a class's index, by default the model's own."""
+    asked = Logit(given) if isinstance(given, int) else default_score(model) if given is None else given
     score = _scaled(spec.build(asked, SCORES) if isinstance(asked, str) else asked, model)
     classes = getattr(model, "classes", None)
     named = getattr(score, "named", None)

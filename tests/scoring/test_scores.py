@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -38,6 +39,17 @@ X = torch.zeros(2, 3, 1, 4, 4)
 )
 def test_class_scores_by_hand(line: str, expected: list[float]) -> None:
     assert build(line, SCORES)(LOGITS, X).tolist() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("key", ["logit", "probability", "contrast"])
+def test_a_class_is_one_index_or_name(key: str) -> None:
+    for target in ([0, 1], 1.5, True, torch.tensor([0, 1])):
+        with pytest.raises(SpecError, match="one index or name"):
+            SCORES[key](target)
+    for whole in (1, np.int64(1)):
+        assert SCORES[key](whole)(LOGITS, X).tolist() == SCORES[key](1)(LOGITS, X).tolist()
+    with pytest.raises(SpecError, match="one index or name"):
+        Contrast(0, against=1.5)
 
 
 def test_probabilities_follow_softmax_and_sigmoid() -> None:

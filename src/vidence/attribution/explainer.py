@@ -16,7 +16,7 @@ from vidence.attribution.certifying import deletion_agreement
 from vidence.attribution.entrance import ZERO, admitted, answering, range_flags
 from vidence.attribution.hooks import frozen
 from vidence.attribution.outputs import of_clip
-from vidence.errors import ExplainError
+from vidence.errors import ExplainError, SpecError
 from vidence.models.attributions import Attributions as Attributions  # what explainers return is imported from here
 from vidence.models.detector import Detector
 from vidence.scoring.scores import ScoreFunction
@@ -74,9 +74,12 @@ class Explainer(ABC):
         """Explain `score(model(x), x)` for each clip of the batch, clip by clip.
 
         `certify` measures, at the price of one more forward pass a frame, how the map agrees with frame deletion, and
-        whether the model says the same of the same clip twice. Raises `ShapeError` for clips that are none, and
-        `ExplainError` for a pair that is refused and a model that does not take or answer a clip.
+        whether the model says the same of the same clip twice. Raises `ShapeError` for clips that are none, `SpecError`
+        for a score that is none, and `ExplainError` for a pair that is refused and a model that does not take or answer
+        a clip.
         """
+        if not callable(score):
+            raise SpecError(f"a score must be callable as score(output, x); got {score!r}. Of a class: Logit(index).")
         x = admitted(model, x)
         strays = range_flags(x)
         refused = self.refusal(model, x, score)

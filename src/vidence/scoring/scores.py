@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import Any, ClassVar, TypeAlias
 
 import torch
@@ -68,6 +69,10 @@ class _ClassScore(ABC):
 
     class_: Target = None
 
+    def __post_init__(self) -> None:
+        """Refuse what names no single class."""
+        check_target(self.class_)
+
     @property
     def reading(self) -> Reading:
         """What the output is taken for."""
@@ -117,6 +122,16 @@ class _Pinned:
         return self.score.reading
 
 
+def check_target(target: Any) -> None:
+    """Raise `SpecError` for what is neither an index, a name, nor None."""
+    if target is None or (isinstance(target, str | Integral) and not isinstance(target, bool)):
+        return
+    raise SpecError(
+        f"a class must be one index or name, or None for the predicted one; got {target!r}. "
+        "Of several clips with a class each: explain them one by one."
+    )
+
+
 def index_of(target: Target, classes: Sequence[str]) -> int | None:
     """The index of a class given by name or index; None stays None (the predicted class)."""
     if isinstance(target, int) and not -len(classes) <= target < len(classes):
@@ -157,7 +172,8 @@ class Probability(_ClassScore):
     of: Reading = "logits"
 
     def __post_init__(self) -> None:
-        """Refuse an unknown reading."""
+        """Refuse what names no single class, and an unknown reading."""
+        check_target(self.class_)
         _check_reading(self.of)
 
     @property
@@ -184,7 +200,9 @@ class Contrast(_ClassScore):
     against: Target = None
 
     def __post_init__(self) -> None:
-        """Refuse a class against itself."""
+        """Refuse what names no single class, and a class against itself."""
+        check_target(self.class_)
+        check_target(self.against)
         if self.class_ is not None and self.class_ == self.against:
             raise SpecError(
                 f"a contrast needs two classes; got {self.class_!r} twice. Leave `against` out for the next."
