@@ -38,6 +38,7 @@ from vidence.training.reconstruction_module import Reconstructor
 from vidence.training.schedule import Schedule
 
 TARGET, TOLERANCE = 2.0, 0.02
+CPU = torch.device("cpu")
 PLAIN_BATCH, SIDE, LENGTH = 64, 128, 8
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
@@ -110,7 +111,7 @@ def our_epochs(
             return Reconstructor(network, schedule, batches, held, loss="mse", recipe=recipe, seed=0, epoch=epoch)
 
         with blocks_kept() if kept else nullcontext():
-            train(network, schedule, lesson, precision=precision or fast_precision(), callbacks=[speed])
+            train(network, schedule, lesson, precision=precision or fast_precision(CPU), callbacks=[speed])
         return speed
 
     return epochs
@@ -136,7 +137,7 @@ def main() -> None:
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     machine = platform.processor() or platform.machine()
-    print(f"torch {torch.__version__}, {machine}, {asked.threads} threads, {fast_precision()}, {asked.clock} clock")
+    print(f"torch {torch.__version__}, {machine}, {asked.threads} threads, {fast_precision(CPU)}, {asked.clock} clock")
     same = [sum(each.numel() for each in net.parameters()) for net in (plain_network(), Bcae1(channels=1).network())]
     if same[0] != same[1]:
         raise SystemExit(f"both loops must train the same network; got {same[0]} and {same[1]} parameters.")

@@ -108,3 +108,29 @@ def test_info_of_another_folder_is_refused(call: Call, tmp_path: Path) -> None:
     done = call("info", tmp_path)
     assert done.exit_code == 1
     assert "detector.json" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("score", "a.mp4", "--out", "out", "--detector"),
+        ("explain", "a.mp4", "--out", "out", "--detector"),
+        ("evaluate",),
+        ("trust",),
+        ("compare",),
+        ("recommend",),
+        ("adapt", "--normal", "a.mp4"),
+        ("svdd",),
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_gpu_that_is_not_there_is_refused_at_once(
+    call: Call, detector_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    rest = ("clips", "--out", "out") if len(command) == 1 else ()
+    done = call(*command, detector_folder, *rest, "--device", "cuda")
+    assert done.exit_code == 1
+    assert "the device cuda must be a GPU that PyTorch can use; there is none" in done.output
+    assert not list(tmp_path.iterdir())

@@ -35,6 +35,15 @@ def assert_same_weights(first: torch.nn.Module, second: torch.nn.Module) -> None
         torch.testing.assert_close(a, b, rtol=0, atol=0, msg=f"{name} differs")
 
 
+def test_a_network_is_trained_where_it_lies_whatever_gpu_there_is(
+    make_network: Any, make_examples: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    network, progress = fitted(make_network, make_examples)
+    assert progress.epoch
+    assert {each.device.type for each in network.parameters()} == {"cpu"}
+
+
 def test_same_seed_same_weights_and_another_seed_others(make_network: Any, make_examples: Any) -> None:
     state = torch.random.get_rng_state()
     first, rows = fitted(make_network, make_examples)

@@ -297,9 +297,9 @@ def test_bf16_and_float32_agree(walks: list[Sample], tmp_path: Path) -> None:
     assert exact[-1] < exact[0] / 2, "it must learn for the comparison to mean something"
     np.testing.assert_allclose(fast, exact, rtol=0.02)
     assert not np.array_equal(fast, exact)
-    assert loop.fast_precision() in ("32-true", "bf16-mixed")
+    assert loop.fast_precision(torch.device("cpu")) in ("32-true", "bf16-mixed")
     default = fitted(walks, tmp_path / "default", epochs=1)
-    assert default.facts["training_precision"] == loop.fast_precision()
+    assert default.facts["training_precision"] == loop.fast_precision(torch.device("cpu"))
 
 
 def test_plateau() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from elsewhere import elsewhere
 from vidence.datasets.dataset import Sample
 from vidence.errors import DataError, SpecError
 from vidence.frames.source import open_source
@@ -20,6 +22,7 @@ from vidence.models import load_detector
 from vidence.models.one_class import OneClass
 from vidence.models.reconstruction_detector import Recipe, ReconstructionDetector
 from vidence.scoring.run import judge
+from vidence.training.calibration import pixel_errors
 from vidence.training.clips import clips_of
 from vidence.training.normal import fit_normal
 from vidence.training.one_class_tuning import footages, tune
@@ -165,6 +168,15 @@ def test_a_centre_is_kept_where_there_is_one(walks: list[Sample], given: Reconst
     moved = tune(first, walks[1:], walks[:1], Tuning(rate=1e-3, epochs=1))
     assert torch.equal(again.network.centre, first.network.centre)
     assert not torch.equal(moved.network.centre, first.network.centre)
+
+
+def test_pixel_errors_are_measured_where_the_network_is(walks: list[Sample], given: ReconstructionDetector) -> None:
+    network = copy.deepcopy(given.network)
+    with footages(given, [walks], cache=None) as (footage,):
+        clips, mean = clips_of(given, footage), footage.mean()
+        here = pixel_errors(network, clips, mean)
+        with elsewhere() as far:
+            assert pixel_errors(network.to(far), clips, mean) == pytest.approx(here, rel=1e-5)
 
 
 def test_mistakes_are_told(walks: list[Sample], given: ReconstructionDetector) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from vidence.cli.options import tuning_options
+from vidence.cli.options import device_option, tuning_options
 
 if TYPE_CHECKING:
     from vidence.datasets.dataset import Dataset, Sample
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 @click.option("--rate", type=float, help="Learning rate [default: 5e-7].")
 @click.option("--epochs", type=click.IntRange(1), help="[default: 10]")
 @click.option("--seed", default=0, show_default=True, help="Seed of the order, and of what is held out.")
+@device_option
 @click.option("--undo", is_flag=True, help="Go back to the version before, byte for byte; nothing else is done.")
 def command(
     detector: Path,
@@ -40,6 +41,7 @@ def command(
     root: Path | None,
     fps: float | None,
     seed: int,
+    device: str,
     undo: bool,
     **chosen: Any,
 ) -> None:
@@ -75,7 +77,7 @@ def command(
         return
     if not new:
         raise click.UsageError("adapt needs --normal CLIPS, new footage of what is normal, or --undo.")
-    model = load_detector(detector)
+    model = load_detector(detector, device=device)
     if isinstance(model, HybridDetector):
         raise click.UsageError("a hybrid is not adapted as one; adapt its members and train it again.")
     given = {name: value for name, value in chosen.items() if value is not None}

@@ -21,10 +21,10 @@ class Beside:
     detector's own).
     """
 
-    def __init__(self, detector: Path, asked: str, score: str | None) -> None:
+    def __init__(self, detector: Path, asked: str, score: str | None, *, device: str) -> None:
         self._on = asked != "off"
         self._score = score
-        self._model = load_deployed(detector)
+        self._model = load_deployed(detector, device=device)
         self._lines = () if not self._on else (default_line(self._model, score) if asked == "alarms" else asked,)
         self.failed: Exception | None = None
         self._dropped = False

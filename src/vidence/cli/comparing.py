@@ -88,12 +88,13 @@ def trial(
     clips: int,
     seed: int,
     whole: bool,
+    device: str,
 ) -> Trial:
     """A trial from what was typed. Wrong lines are refused before any work; explainers that were asked for stay, also
     where they refuse, those of the default set do not. Raises `DataError` where nothing is left to compare.
     """
     keep_freed_memory()
-    detector = load_deployed(folder)
+    detector = load_deployed(folder, device=device)
     built = {line: spec.build(line, MEASURES) for line in measures}
     asked = Comparison(detector, _explainers(lines), built, None, seed)
     usual = EXPLAINERS_COMPARED[family_of(asked.network)]

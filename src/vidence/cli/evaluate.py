@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from vidence.cli.options import fps_option, out_option
+from vidence.cli.options import device_option, fps_option, out_option
 
 if TYPE_CHECKING:
     from vidence.datasets.dataset import Dataset, Sample
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 @click.option("--seed", type=int, help="Seed of the split of a set without official parts [default: the training's].")
 @click.option("--all", "whole", is_flag=True, help="Measure on every sample, of a set that was not trained on.")
 @click.option("--pixels/--no-pixels", default=True, show_default=True, help="Measure maps where there are masks.")
+@device_option
 def command(
     detector: Path,
     data: str,
@@ -45,6 +46,7 @@ def command(
     seed: int | None,
     whole: bool,
     pixels: bool,
+    device: str,
 ) -> None:
     """Measure the detector in the folder DETECTOR on the test part of DATASET.
 
@@ -64,7 +66,7 @@ def command(
     from vidence.models.detector import load_detector
     from vidence.training.account import split_seed
 
-    model = load_detector(detector)
+    model = load_detector(detector, device=device)
     dataset = open_dataset(data, root=root, group=group, normal=normal.split(",") if normal else None, fps=fps)
     seed = split_seed(model.facts) if seed is None else seed
     samples = dataset.samples() if whole else tested(model, dataset, seed)

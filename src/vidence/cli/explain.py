@@ -16,13 +16,15 @@ from vidence.cli.options import detector_option, explainer_option, explaining_op
 @out_option
 @explainer_option
 @explaining_options
-def command(sources: tuple[str, ...], detector: Path, lines: tuple[str, ...], score: str | None, **asked: Any) -> None:
+def command(
+    sources: tuple[str, ...], detector: Path, lines: tuple[str, ...], score: str | None, device: str, **asked: Any
+) -> None:
     """Explain the alarms of each SOURCE: a video, an image, a folder of frames, or a folder of videos.
 
     Writes maps.npz, contours.json, overlay.mp4 and sheet.png per source and explainer, and one report.html and
-    records.db for all; per source also beside.png and beside.mp4 where the detector reconstructs or predicts: the
-    input beside what was expected, and the difference. Explained are the windows above the threshold; --from, --to
-    and --all choose others.
+    records.db for all; per source also beside.mp4, and sheets of it, where the detector reconstructs or predicts: the
+    input beside what was expected, and the difference. Files of earlier records stay as they are. Explained are the
+    windows above the threshold; --from, --to and --all choose others.
 
     \b
     vidence explain street.mp4 --detector detector --out why
@@ -33,5 +35,5 @@ def command(sources: tuple[str, ...], detector: Path, lines: tuple[str, ...], sc
     from vidence.models.detector import load_deployed
     from vidence.pipeline import default_line
 
-    model = load_deployed(detector)
+    model = load_deployed(detector, device=device)
     explain_all(sources, model, detector, lines or (default_line(model, score),), score=score, **asked)

@@ -31,12 +31,20 @@ key_option = click.option(
     callback=lambda _, __, file: None if file is None else file.read_bytes(),  # never the key itself: others see it
     help="File with the signing key, 16 bytes at least: rows are signed with it, and checked by it.",
 )
+device_option = click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    help="Where networks compute; auto: on a GPU if there is one.",
+)
 fps_option = click.option("--fps", type=float, help="Frame rate of a folder of frames, which has no times of its own.")
 
 
 def comparing_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Which maps of which clips of a labelled set are compared."""
     for option in (
+        device_option,
         click.option("--all", "whole", is_flag=True, help="Draw from every sample, of a set that was not trained on."),
         click.option("--seed", type=int, default=0, show_default=True, help="Seed of the clips and of all draws."),
         click.option("--clips", type=click.IntRange(min=1), default=40, show_default=True, help="How many clips."),
@@ -61,6 +69,7 @@ def explaining_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Which score of which windows is explained, and what signs the records."""
     for option in (
         key_option,
+        device_option,
         fps_option,
         click.option("--all", "everything", is_flag=True, help="Explain every window."),
         click.option("--to", "last_s", type=float, metavar="SECONDS", help="Explain up to here, alarm or not."),

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from vidence.cli.options import device_option
+
 
 @click.command("replay")
 @click.argument("store", type=click.Path(path_type=Path))
@@ -16,8 +18,15 @@ import click
 )
 @click.option("--tolerance", default=1e-4, show_default=True, help="Greatest difference of score and map that agrees.")
 @click.option("--fps", type=float, help="Frame rate that was given for a folder of frames.")
+@device_option
 def command(
-    store: Path, record: str, source: str | None, detector: Path | None, tolerance: float, fps: float | None
+    store: Path,
+    record: str,
+    source: str | None,
+    detector: Path | None,
+    tolerance: float,
+    fps: float | None,
+    device: str,
 ) -> None:
     """Recompute score and maps of RECORD (the first digits of its id suffice) from its source.
 
@@ -41,7 +50,7 @@ def command(
         place[name] = given or entry.place.get(name)
         if place[name] is None:
             raise click.UsageError(f"this record does not say where its {name} lies; pass --{name}.")
-    model = load_deployed(str(place["detector"]))
+    model = load_deployed(str(place["detector"]), device=device)
     source_now = open_source(str(place["source"]), fps=fps)
     found = replayed(held, model, source_now, folder=store.parent, check=short_checks)
     for check in found:

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vidence.cli.options import detector_option, fps_option, key_option, out_option, score_option, threshold_option
+from vidence.cli.options import (
+    detector_option,
+    device_option,
+    fps_option,
+    key_option,
+    out_option,
+    score_option,
+    threshold_option,
+)
 
 if TYPE_CHECKING:
     from vidence.cli.sources import Bars
@@ -32,6 +40,7 @@ if TYPE_CHECKING:
 @score_option
 @threshold_option
 @fps_option
+@device_option
 @key_option
 def command(
     sources: tuple[str, ...],
@@ -41,6 +50,7 @@ def command(
     score: str | None,
     threshold: float | None,
     fps: float | None,
+    device: str,
     key: bytes | None,
 ) -> None:
     """Score each SOURCE: a video, an image, a folder of frames, or a folder of videos.
@@ -64,11 +74,10 @@ def command(
     from vidence.scoring.decisions import threshold_of
     from vidence.scoring.run import judge
 
-    model = load_deployed(detector)
+    model = load_deployed(detector, device=device)
     limit = threshold_of(model, threshold)
-    beside = Beside(detector, asked, score)
-    records = Records(out, key)
-    table = Table(out / "scores.csv", getattr(model, "classes", ()))
+    beside = Beside(detector, asked, score, device=device)
+    records, table = Records(out, key), Table(out / "scores.csv", getattr(model, "classes", ()))
 
     def do(source: Source, bars: Bars) -> None:
         bar = bars.add(f"scoring {source.name}", source.duration or 0, "s")

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from vidence.cli.options import out_option, tuning_options
+from vidence.cli.options import device_option, out_option, tuning_options
 from vidence.errors import SpecError
 
 
@@ -21,9 +21,18 @@ from vidence.errors import SpecError
 @click.option("--epochs", "marks", default="1,2,5,10,20", show_default=True, help="Epochs at which to measure.")
 @tuning_options
 @click.option("--seed", default=0, show_default=True, help="Seed of the order.")
+@device_option
 @out_option
 def command(
-    detector: Path, data: str, root: Path | None, rates: str, marks: str, seed: int, out: Path, **options: Any
+    detector: Path,
+    data: str,
+    root: Path | None,
+    rates: str,
+    marks: str,
+    seed: int,
+    device: str,
+    out: Path,
+    **options: Any,
 ) -> None:
     """Tune the encoder of the detector in the folder DETECTOR on the normal part of DATASET, at several rates.
 
@@ -44,7 +53,7 @@ def command(
     from vidence.training.svdd_step import TUNINGS
 
     tried, epochs = _numbers("--rates", rates, float), _numbers("--epochs", marks, int)
-    model = reconstructing(load_detector(detector))
+    model = reconstructing(load_detector(detector, device=device))
     given = {name: value for name, value in options.items() if value is not None}
     how = replace(TUNINGS[model.settings.recipe], **given)
     dataset = open_dataset(data, root=root)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vidence.cli.options import fps_option
+from vidence.cli.options import device_option, fps_option
 
 if TYPE_CHECKING:
     from vidence.datasets.dataset import Dataset, Sample
@@ -58,6 +58,7 @@ if TYPE_CHECKING:
 )
 @click.option("--replace", is_flag=True, help="Start anew where --out holds a detector or a stopped training.")
 @click.option("--resume", is_flag=True, help="Go on where a stopped training left off.")
+@device_option
 @click.option("--film", is_flag=True, help="Film filters and activation maps epoch by epoch (fine-tuning only).")
 def command(
     data: str,

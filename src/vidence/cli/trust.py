@@ -22,7 +22,9 @@ from vidence.cli.options import explaining_options, out_option
     help="May be repeated; another family's is added where all are of one [default: the detector's own].",
 )
 @explaining_options
-def command(detector: Path, sources: tuple[str, ...], lines: tuple[str, ...], score: str | None, **asked: Any) -> None:
+def command(
+    detector: Path, sources: tuple[str, ...], lines: tuple[str, ...], score: str | None, device: str, **asked: Any
+) -> None:
     """Explain the alarms of each SOURCE by two ways at least, and measure how far each picture can be trusted.
 
     Writes what `vidence explain` writes. Per alarm and explainer, record and report also say how much of the score the
@@ -42,7 +44,7 @@ def command(detector: Path, sources: tuple[str, ...], lines: tuple[str, ...], sc
     from vidence.pipeline import default_line
 
     keep_freed_memory()
-    model = load_deployed(detector)
+    model = load_deployed(detector, device=device)
     checkable(model)
     own = default_line(model, score)
     given = with_another_kind(lines or (own,), own)

@@ -22,7 +22,8 @@ from vidence.frames.clip import Clip
 from vidence.frames.transforms import Fit
 from vidence.frames.windows import Windows
 from vidence.models.detector import FrameScores, Session
-from vidence.models.detector_folder import fill_from_folder, read_facts, state_digest, write_detector
+from vidence.models.detector_folder import Identified, fill_from_folder, read_facts, write_detector
+from vidence.models.device import place_of
 from vidence.models.evaluating import evaluating
 from vidence.models.framewise import FramewiseNetwork
 
@@ -66,7 +67,7 @@ class ClassifierSettings(ABC):
         return ClassifierDetector.load(folder)
 
 
-class ClassifierDetector:
+class ClassifierDetector(Identified):
     """A built classifier. `settings` are resolved, `normal` are those of its `classes` that are no alarm.
 
     `threshold` is None or a dict with a finite `value` and where it came from; `facts` are plain values to keep
@@ -102,25 +103,15 @@ class ClassifierDetector:
             rate=settings.rate or None,
             partial="shift",
         )
-        self._digest: str | None = None
 
     @property
-    def spec(self) -> str:
-        """The resolved settings as one line."""
-        from vidence.models import DETECTORS  # the registry imports this module
-
-        return spec_line.line(self.settings, DETECTORS)
-
-    @property
-    def weights_digest(self) -> str:
-        """SHA-256 of the weights file, of the state when first asked or last saved."""
-        if self._digest is None:
-            self._digest = state_digest(self.network)
-        return self._digest
+    def weighed(self) -> nn.Module:
+        """What its folder holds the weights of: the network."""
+        return self.network
 
     def prepare(self, clip: Clip) -> Float[Tensor, "1 c t h w"]:
         """The network's input, float32 RGB in [0, 1], on the network's device."""
-        return self.fit(clip).to(next(self.network.parameters()).device)
+        return self.fit(clip).to(place_of(self.network))
 
     def probabilities(self, x: Float[Tensor, "n c t h w"]) -> Float[Tensor, "n k"]:
         """Class probabilities (n, k), without gradients."""

@@ -14,6 +14,7 @@ from vidence.frames.clip import Clip
 from vidence.frames.transforms import Fit
 from vidence.frames.windows import Windows
 from vidence.models.detector_folder import read_facts
+from vidence.models.device import device_of
 from vidence.spec import parse
 
 RECOMMENDED = "recommended_explainer"  # the fact that names it
@@ -84,12 +85,21 @@ class Detector(Protocol):
         ...
 
 
-def load_detector(folder: str | Path) -> Detector:
-    """Open a detector's folder. Raises `WeightsError` for a file that is missing, damaged or of another detector."""
+def load_detector(folder: str | Path, *, device: str = "cpu") -> Detector:
+    """Open a detector's folder; its network computes on the `device`: see `device_of`. Without a network of its own,
+    as `motion-attributes` and `hybrid`, a detector computes on the CPU.
+
+    Raises `WeightsError` for a file that is missing, damaged or of another detector, `SpecError` for a device that is
+    not there.
+    """
     from vidence.models import DETECTORS  # the registry imports the detectors, and they this module
 
+    place = device_of(device)
     line = read_facts(folder, known=DETECTORS)["detector"]
-    return DETECTORS[parse(line).key].load(folder)
+    found: Detector = DETECTORS[parse(line).key].load(folder)
+    if found.network is not None:
+        found.network.to(place)
+    return found
 
 
 def recommended_line(detector: Detector, score: str | None = None) -> str | None:
@@ -102,9 +112,9 @@ def recommended_line(detector: Detector, score: str | None = None) -> str | None
     return str(held["explainer"])
 
 
-def load_deployed(folder: str | Path) -> Detector:
-    """Open a detector's folder for use alone: see `ReconstructionDetector.deployed`."""
+def load_deployed(folder: str | Path, *, device: str = "cpu") -> Detector:
+    """Open a detector's folder, as `load_detector` does, for use alone: see `ReconstructionDetector.deployed`."""
     from vidence.models.reconstruction_detector import ReconstructionDetector  # it imports this module
 
-    found = load_detector(folder)
+    found = load_detector(folder, device=device)
     return found.deployed() if isinstance(found, ReconstructionDetector) else found

@@ -7,14 +7,14 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from functools import partial
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, cast
 
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, UInt8
-from torch import Tensor
+from torch import Tensor, nn
 
 from vidence import spec as spec_line
 from vidence.errors import DataError, SpecError, WeightsError
@@ -23,7 +23,8 @@ from vidence.frames.transforms import Fit
 from vidence.frames.windows import Partial, Windows
 from vidence.models.asymmetric import AsymmetricBlock, fuse
 from vidence.models.detector import FrameScores, Session
-from vidence.models.detector_folder import fill_from_folder, read_facts, state_digest, write_detector
+from vidence.models.detector_folder import Identified, fill_from_folder, read_facts, write_detector
+from vidence.models.device import place_of
 from vidence.models.evaluating import evaluating
 from vidence.models.expectation import Expectation, expectation
 from vidence.models.one_class import OneClass, Svdd, code_width
@@ -128,7 +129,7 @@ class ReconstructionSettings(ABC):
         return detector
 
 
-class ReconstructionDetector:
+class ReconstructionDetector(Identified):
     """A built detector. `facts['calibration']` (`low`, `high`: the median and the .99 quantile of normal frames' errors
     on validation footage) puts the live score on a scale where 0 is usual and 1 rare; without it the error is as it is.
     `facts['scales']` are the spreads by which errors that are added are divided; without them they are added as they
@@ -156,26 +157,12 @@ class ReconstructionDetector:
             rate=settings.rate or None,
             partial=settings.partial,
         )
-        self._digest: str | None = None
         self._fused = False
 
     @property
-    def spec(self) -> str:
-        """The settings as one line."""
-        from vidence.models import DETECTORS
-
-        return spec_line.line(self.settings, DETECTORS)
-
-    @property
-    def weights_digest(self) -> str:
-        """SHA-256 of the weights file, of the state when first asked or last saved."""
-        if self._digest is None:
-            self._digest = state_digest(self.network)
-        return self._digest
-
-    def remember(self, digest: str | None) -> None:
-        """Say that the weights are those of a file with this SHA-256; None after they were changed."""
-        self._digest = digest
+    def weighed(self) -> nn.Module:
+        """What its folder holds the weights of: the network."""
+        return self.network
 
     def deployed(self) -> ReconstructionDetector:
         """The detector for use: each asymmetric block of its network is one convolution. Itself where there is none.
@@ -191,8 +178,7 @@ class ReconstructionDetector:
 
     def prepare(self, clip: Clip) -> Float[Tensor, "1 c t h w"]:
         """The network's input, float32 RGB in [0, 1], on the network's device."""
-        held = next(chain(self.network.parameters(), self.network.buffers()), None)
-        return self.fit(clip).to("cpu" if held is None else held.device)
+        return self.fit(clip).to(place_of(self.network))
 
     @property
     def score_line(self) -> str:

@@ -15,6 +15,7 @@ from torch import Tensor
 from vidence import spec
 from vidence.datasets.dataset import Sample, digest
 from vidence.errors import DataError
+from vidence.models.device import place_of
 from vidence.models.evaluating import evaluating
 from vidence.models.hybrid import HybridDetector
 from vidence.models.motion_attributes import MotionAttributesDetector
@@ -60,14 +61,15 @@ def pixel_errors(network: ReconstructionNetwork, clips: ClipBatches, mean: Float
     """The mean squared error per value (pixels in [0, 1]) of the network, and of `mean` in the place of every frame
     that it reconstructs: a network that does not beat the mean frame has learned nothing else.
     """
-    found, values = torch.zeros(2, dtype=torch.float64), 0
+    found, values, device = torch.zeros(2, dtype=torch.float64), 0, place_of(network)
+    mean = mean.to(device)
     with evaluating(network):
         for batch in clips:
-            x = as_input(batch)
+            x = as_input(batch).to(device)
             for part in parts(network(x)):
                 truth = shown(part, x)
                 usual = coloured(mean[None, :, None], truth.shape[1])
-                found += torch.stack([(truth - each).double().square().sum() for each in (part.x_hat, usual)])
+                found += torch.stack([(truth - each).double().square().sum() for each in (part.x_hat, usual)]).cpu()
                 values += truth.numel()
     mse, mean_frame = (found / max(values, 1)).tolist()
     return {"mse": mse, "mean_frame_mse": mean_frame}

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from vidence.errors import DataError
+from vidence.models.device import place_of
 from vidence.training.examples import Batches, Examples
 from vidence.training.freezing import freeze
 from vidence.training.loop import Precision, fast_precision, train
@@ -47,7 +48,7 @@ def train_classifier(
             f"training needs clips to train and to validate on; got {len(examples.labels)} and {len(val.labels)}."
         )
     freeze(network, schedule.finetune or 0)
-    precision, whole = arithmetic(examples), network
+    precision, whole = arithmetic(network, examples), network
     if _on_features(examples) and fixed_before_projection(whole):
         examples, val, network = prepared(whole, examples), prepared(whole, val), PreparedView(whole)
         find_directions(whole, examples)
@@ -77,9 +78,9 @@ def train_classifier(
     return progress
 
 
-def arithmetic(examples: Examples) -> Precision:
+def arithmetic(network: nn.Module, examples: Examples) -> Precision:
     """In which number format a fit to these examples computes: on features that are there already, exactly."""
-    return "32-true" if _on_features(examples) else fast_precision()
+    return "32-true" if _on_features(examples) else fast_precision(place_of(network))
 
 
 def _on_features(examples: Examples) -> bool:

@@ -24,6 +24,7 @@ from vidence.errors import DataError
 from vidence.frames.clip import Clip
 from vidence.frames.transforms import Fit
 from vidence.frames.windows import Windows
+from vidence.models.device import CPU, native_bf16
 from vidence.training.entry_store import Entry, EntryStore, side_by_side
 from vidence.training.views import PLAIN, View
 from vidence.version import __version__
@@ -37,8 +38,8 @@ class FeatureCache:
     """Entries of sources under `folder` (None: nothing is kept).
 
     `encode` maps x (1, c, t, h, w) to (1, t, ...) frame by frame; None keeps the pixels, uint8 (w, t, c, h, w).
-    `identity` names the weights. `precision`: 'auto' is bf16 where the processor multiplies it natively; such
-    features are stored as float16, whose mantissa holds every bit of bf16's.
+    `identity` names the weights. `device` is where it computes. `precision`: 'auto' is bf16 where that
+    multiplies it natively; such features are stored as float16, whose mantissa holds every bit of bf16's.
     """
 
     folder: Path | None
@@ -47,7 +48,7 @@ class FeatureCache:
     fit: Fit
     windows: Windows
     precision: Precision = "auto"
-    device: str = "cpu"
+    device: torch.device = CPU
 
     def entries(
         self, samples: Sequence[Sample], view: View = PLAIN, *, step: Callable[[], None] = lambda: None
@@ -86,7 +87,7 @@ class FeatureCache:
     def _bf16(self) -> bool:
         if self.precision != "auto":
             return self.precision == "bf16"
-        return self.device != "cpu" or bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
+        return native_bf16(self.device)
 
     def _encoded(self, clips: Iterable[Clip]) -> tuple[np.ndarray, Float[np.ndarray, "w t"]]:
         """Windows (w, t, ...) and their times. A frame that an earlier window held is not encoded again."""
@@ -120,8 +121,7 @@ class FeatureCache:
     def _features(self, x: Float[Tensor, "1 c t h w"]) -> np.ndarray:
         folded = x[0].permute(1, 0, 2, 3).to(self.device).contiguous(memory_format=torch.channels_last)
         x = folded.permute(1, 0, 2, 3)[None]  # a view: unfolding it again keeps channels last
-        device = torch.device(self.device).type
-        with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=self._bf16):
+        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16):
             features = self.encode(x)[0].float().cpu().numpy()  # type: ignore[misc]
         half = self._bf16 and np.abs(features).max() < np.finfo(np.float16).max
         return features.astype(np.float16) if half else features

@@ -45,27 +45,27 @@ def fit(
     progress: bool = True,
     schedule: Schedule | None = None,
     rule: ThresholdRule | None = None,
+    device: str = "auto",
 ) -> ClassifierDetector:
     """Train on `samples`, choose epoch and threshold on `val`, save the detector into `out` and return it.
 
     `out` also gets log.csv, curve.png and progress.pt, from which `resume` goes on after a stop at any moment. Windows
     are cached in `cache`, by default in `out`/cache. `rule` chooses the threshold (default: best F1). `film` writes
-    movies of filters and activations. Raises `DataError` for labels that are no class, `OutputError` for a full disk.
+    movies of filters and activations, `device` is where all of it computes (see `device_of`). Raises `DataError` for
+    labels that are no class, `OutputError` for a full disk.
     """
-    bench = Workbench(tuple(classes), tuple(normal), weights, cache or out / "cache", bar=progress)
+    bench = Workbench(tuple(classes), tuple(normal), weights, cache or out / "cache", bar=progress, device=device)
     detector = bench.build(settings, seed=seed)
     schedule = schedule or schedule_for(detector.settings, pretrained=weights is not None)
     schedule = schedule.asked(epochs=epochs, patience=patience)
     schedule = replace(schedule, finetune=finetuned(detector.settings, schedule))
-    parts = {"train": samples, "val": val}
-    data, digests = digest_parts(parts)
-    callbacks = []
-    examples = bench.examples(detector, samples, pixels=schedule.finetune != 0, versions=schedule.views)
-    held = bench.examples(detector, val, pixels=schedule.finetune != 0)
-    if film is not None:
-        learns = schedule.finetune != 0 and hasattr(detector.network, "backbone")
-        callbacks.append(_film(held, out / "film", learns=learns))
-    precision = f"{arithmetic(examples)} on {examples.entries[0][0].x.dtype}"  # features of bf16 are float16
+    data, digests = digest_parts(parts := {"train": samples, "val": val})
+    pixels = schedule.finetune != 0
+    examples = bench.examples(detector, samples, pixels=pixels, versions=schedule.views)
+    held = bench.examples(detector, val, pixels=pixels)
+    learns = pixels and hasattr(detector.network, "backbone")
+    callbacks = [] if film is None else [_film(held, out / "film", learns=learns)]
+    precision = f"{arithmetic(detector.network, examples)} on {examples.entries[0][0].x.dtype}"
     done = train_classifier(
         detector.network,
         examples,
@@ -81,10 +81,9 @@ def fit(
     )
     if film is not None:
         callbacks[0].written(film)
-    keep = bench.cache if schedule.finetune == 0 else None
-    exact = replace(bench, cache=keep, precision="float32")  # the arithmetic that scores videos later
-    measured = exact.examples(detector, val)
-    detector.threshold, metrics = judged(detector, measured, exact, rule or BestF1(), digests["val"])
+    exact = replace(bench, cache=None if pixels else bench.cache, precision="float32")  # as videos are scored later
+    held = exact.examples(detector, val)
+    detector.threshold, metrics = judged(detector, held, exact, rule or BestF1(), digests["val"])
     detector.facts = fit_facts(schedule, done, data, parts, seed) | {"metrics": {"val": metrics}}
     detector.save(out)
     return detector

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import nn
 
+from vidence.models.device import native_bf16, place_of
 from vidence.training.progress_file import Progress, read_progress
 from vidence.training.schedule import Schedule
 
@@ -36,7 +37,7 @@ def train(
     precision: Precision = "32-true",
     clip: float | None = None,
 ) -> Progress:
-    """Train `network` in place and leave it in eval mode with the kept epoch's weights.
+    """Train `network` in place, on the device that it lies on, and leave it in eval mode with the kept epoch's weights.
 
     `lesson(epoch)` makes the module that holds the network, its batches and its loss, from that epoch on. With
     `folder` the fit writes progress.pt, log.csv and curve.png there, and `resume` goes on from them; `identity` names
@@ -45,18 +46,21 @@ def train(
     """
     path = None if folder is None else folder / "progress.pt"
     progress = (read_progress(path, identity=identity) if resume and path else None) or Progress(identity)
+    place = place_of(network)
     with quiet(), torch.random.fork_rng():
         network.load_state_dict(progress.network, strict=False)
         if not progress.stopped and progress.epoch < schedule.epochs:
             _run(
                 lesson(progress.epoch + 1),
                 progress,
+                accelerator="gpu" if place.type == "cuda" else "cpu",
                 path=path,
                 bar=bar,
                 callbacks=callbacks,
                 precision=precision,
                 gradient_clip_val=clip,
             )
+    network.to(place)  # Lightning leaves it on the CPU
     network.load_state_dict(progress.best, strict=False)
     network.eval()
     return progress
@@ -76,7 +80,6 @@ def _run(
     if bar:
         steps.append(EpochBar(progress, epochs))
     trainer = pl.Trainer(
-        accelerator="gpu" if torch.cuda.is_available() else "cpu",
         devices=1,
         max_epochs=epochs - progress.epoch,
         callbacks=[*steps, *callbacks],
@@ -99,10 +102,9 @@ def _run(
         raise KeyboardInterrupt(f"training stopped; {kept}. Resume it to go on from there.") from stop
 
 
-def fast_precision() -> Precision:
-    """bf16 with float32 weights where the machine multiplies it natively, else float32."""
-    native = torch.cuda.is_available() or bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
-    return "bf16-mixed" if native else "32-true"
+def fast_precision(device: torch.device) -> Precision:
+    """bf16 with float32 weights where the device multiplies it natively, else float32."""
+    return "bf16-mixed" if native_bf16(device) else "32-true"
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from torch import nn
 from vidence import spec
 from vidence.datasets.dataset import Dataset, Sample, digest_parts
 from vidence.errors import DataError, SpecError
+from vidence.models.device import device_of, place_of
 from vidence.models.ensemble import Ensemble, EnsembleNetwork
 from vidence.models.reconstruction import Learning
 from vidence.models.reconstruction_detector import ReconstructionDetector, ReconstructionSettings
@@ -53,6 +54,7 @@ def fit_normal(
     rule: ThresholdRule | None = None,
     cache: Path | None = None,
     precision: Precision | None = None,
+    device: str = "auto",
 ) -> ReconstructionDetector:
     """Train on normal `samples`, calibrate and choose the threshold on normal `val`, save into `out` and return it.
 
@@ -60,24 +62,24 @@ def fit_normal(
     `out`/cache), which fits of all seeds and networks with the same input share. `split_seed` (default `seed`) is what
     the parts were split with: the facts name it. `schedule` overrides that of the settings' `recipe`, `epochs` and
     `patience` its values of that name (with a patience, the best epoch is kept). `rule` chooses the threshold on live
-    scores (default: the .99 quantile). `precision` is the arithmetic of the training (default: `fast_precision`). A
-    network with a method `learn(clips)` is given its clips once, one without parameters nothing; an ensemble's members
-    are fitted first, each into `out`/members/number.
+    scores (default: the .99 quantile). `device` is where all of it computes (see `device_of`), `precision` the
+    arithmetic of the training (default: `fast_precision`). A network with a method `learn(clips)` is given its clips
+    once, one without parameters nothing; an ensemble's members are fitted first, each into `out`/members/number.
     Raises `SpecError` for a rule that needs labels, `DataError` where a part is empty.
     """
     rule = rule or Quantile(HIGH)
     _refuse_labels_and_no_samples(rule, samples, val)
-    detector = _untrained(settings, seed)
+    detector = _untrained(settings, seed, device_of(device))
     cache = cache or out / "cache"
-    options: dict[str, Any] = {"epochs": epochs, "patience": patience, "schedule": schedule}
-    options |= {"resume": resume, "progress": progress, "split_seed": split_seed, "precision": precision}
+    options: dict[str, Any] = {"epochs": epochs, "patience": patience, "schedule": schedule, "resume": resume}
+    options |= {"progress": progress, "split_seed": split_seed, "precision": precision, "device": device}
     again = partial(fit_normal, samples=samples, val=val, seed=seed, rule=rule, cache=cache, **options)
     members = _members(detector, again, out / "members")
     parts = {"train": samples, "val": val}
     data, digests = digest_parts(parts)
     frames = FrameCache(cache, detector.fit, detector.windows.rate, settings.channels or 3)
     footage, held = frames.footages([samples, val], bar=progress)
-    bench = _Bench(detector, footage, held, seed, precision or fast_precision())
+    bench = _Bench(detector, footage, held, seed, precision or fast_precision(place_of(detector.network)))
     schedule = bench.schedule(schedule).asked(epochs=epochs, patience=patience)
     done = Progress(fit_identity(detector, schedule, digests, seed, precision=bench.precision))
     clips = bench.all(footage, schedule.batch)
@@ -87,8 +89,7 @@ def fit_normal(
     elif any(each.requires_grad for each in detector.network.parameters()):
         done = bench.train(schedule, done.identity, out=out, resume=resume, bar=progress)
     detector.remember(None)
-    facts = fit_facts(schedule, done, data, parts, seed, split_seed)
-    detector.facts = facts | bench.facts(done) | members
+    detector.facts = fit_facts(schedule, done, data, parts, seed, split_seed) | bench.facts(done) | members
     detector = ended(detector, clips, variance, seed=seed)
     if detector.network.reconstructs:
         errors = pixel_errors(detector.network, bench.all(held, schedule.batch), footage.mean())
@@ -98,10 +99,13 @@ def fit_normal(
     return detector
 
 
-def _untrained(settings: ReconstructionSettings, seed: int) -> ReconstructionDetector:
+def _untrained(settings: ReconstructionSettings, seed: int, device: torch.device) -> ReconstructionDetector:
+    """The same seed gives the same weights on any device."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return settings.build()
+        made = settings.build()
+    made.network.to(device)
+    return made
 
 
 def _refuse_labels_and_no_samples(rule: ThresholdRule, samples: Sequence[Sample], val: Sequence[Sample]) -> None:

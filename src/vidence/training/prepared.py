@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from vidence.models.device import place_of
 from vidence.models.head import Head
 from vidence.models.motion_energy import MotionEnergy, PrincipalDirections
 from vidence.training.entry_store import Entry
@@ -46,10 +47,11 @@ def prepared(network: nn.Module, examples: Examples) -> Examples:
 
 
 def _parts(network: nn.Module, entry: Entry) -> Iterator[np.ndarray]:
+    device = place_of(network)
     with torch.no_grad():
         for first in range(0, len(entry.x), WINDOWS_AT_ONCE):
             x = torch.from_numpy(np.array(entry.x[first : first + WINDOWS_AT_ONCE], dtype=np.float32))
-            yield network.head.prepared(x).numpy()  # type: ignore[operator, union-attr]
+            yield network.head.prepared(x.to(device)).cpu().numpy()  # type: ignore[operator, union-attr]
 
 
 def find_directions(network: nn.Module, examples: Examples) -> None:
@@ -60,4 +62,4 @@ def find_directions(network: nn.Module, examples: Examples) -> None:
     projection = network.head.projection  # type: ignore[union-attr]
     if isinstance(projection, PrincipalDirections):
         windows = np.concatenate([entry.x for entry in examples.entries[0]])
-        projection.fit(torch.from_numpy(windows).mean(dim=1))
+        projection.fit(torch.from_numpy(windows).mean(dim=1).to(place_of(network)))

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vidence.errors import DataError, SpecError
+from vidence.models.device import place_of
 from vidence.models.evaluating import evaluating
 from vidence.models.one_class import (
     Centre,
@@ -267,7 +268,7 @@ def ended(
 
 def codes(network: nn.Module, clips: ClipBatches, *, training: bool = False) -> Float[Tensor, "m d"]:
     """The codes of all frames, in the order of the clips; in eval mode, unless they are to be those of a training."""
-    device = next(network.parameters()).device
+    device = place_of(network)
     with evaluating(network):
         network.train(training)
         found = [embedding(network).embed(as_input(pixels).to(device)).flatten(0, 1) for pixels in clips]

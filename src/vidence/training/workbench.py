@@ -17,6 +17,7 @@ from torch import Tensor
 from vidence.datasets.dataset import Sample
 from vidence.errors import DataError
 from vidence.models.classifier_detector import ClassifierDetector, ClassifierSettings
+from vidence.models.device import device_of, place_of
 from vidence.models.evaluating import evaluating
 from vidence.models.framewise import FramewiseNetwork
 from vidence.training.examples import Examples, clip_means, decided
@@ -29,7 +30,9 @@ WINDOWS_AT_ONCE, VOLUMES_AT_ONCE = 64, 4  # in one pass: of features, or of pixe
 
 @dataclass(frozen=True, eq=False)
 class Workbench:
-    """`weights` are the backbone's, `cache` the folder of cached windows (None: nothing is kept)."""
+    """`weights` are the backbone's, `cache` the folder of cached windows (None: nothing is kept), `device` is where new
+    detectors compute: see `device_of`.
+    """
 
     classes: tuple[str, ...]
     normal: tuple[str, ...]
@@ -37,12 +40,15 @@ class Workbench:
     cache: Path | None = None
     bar: bool = False
     precision: Precision = "auto"
+    device: str = "auto"
 
     def build(self, settings: ClassifierSettings, *, seed: int) -> ClassifierDetector:
         """An untrained detector; the same seed gives the same weights, and torch's own seed stays as it was."""
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            return settings.build(self.classes, normal=self.normal, weights=self.weights)
+            made = settings.build(self.classes, normal=self.normal, weights=self.weights)
+        made.network.to(device_of(self.device))
+        return made
 
     def examples(
         self, detector: ClassifierDetector, samples: Sequence[Sample], *, pixels: bool = False, versions: int = 0
@@ -61,6 +67,7 @@ class Workbench:
             detector.fit,
             detector.windows,
             precision=self.precision,
+            device=place_of(network),
         )
         looks = views(versions, seed=0, timed=detector.windows.rate is not None)
         with Bar(console=Console(stderr=True), disable=not self.bar, transient=True) as bar, evaluating(network):
@@ -90,7 +97,7 @@ def finetuned(settings: Any, schedule: Schedule) -> Any:
 def probabilities(detector: ClassifierDetector, examples: Examples) -> tuple[Float[Tensor, "m k"], Int[Tensor, " m"]]:
     """Class probabilities of every window, and the source each belongs to."""
     found, clips = [], []
-    device = next(detector.network.parameters()).device
+    device = place_of(detector.network)
     size = WINDOWS_AT_ONCE if isinstance(detector.network, FramewiseNetwork) else VOLUMES_AT_ONCE
     with evaluating(detector.network):
         for batch in examples.batches(size):
