@@ -24,7 +24,27 @@ def test_an_untouched_store_is_intact(call: Call, explained: Path) -> None:
     done = call("verify", explained / "records.db")
     assert done.exit_code == 0
     assert "intact" in done.output
+    listed = {name for entry in Store.open(explained / "records.db").records() for name in entry.readable().files}
+    assert f"files    {len(listed)} listed, {len(listed)} as recorded" in done.output
     assert "unseen" in done.output  # what cannot be seen without head and key
+
+
+def test_files_that_are_gone_or_altered_are_found(call: Call, why: Path, tmp_path: Path) -> None:
+    record = next(Store.open(why / "records.db").records()).readable()
+    gone, changed = sorted(record.files)[:2]
+    (why / gone).unlink()
+    (why / changed).write_bytes(b"another")
+    done = call("verify", why / "records.db")
+    assert done.exit_code == 1
+    assert f"PROBLEM  the file {gone} is missing" in done.output
+    assert f"PROBLEM  the file {changed} was altered" in done.output
+    assert done.output.endswith("2 problems found\n")
+    alone = call("verify", why / "records.db", "--no-files")
+    assert alone.exit_code == 0
+    assert "files" not in alone.output.rsplit("unseen", 1)[1].partition("\n")[2]
+    told = call("report", why / "records.db", "--out", tmp_path / "report.html")
+    assert told.exit_code == 0
+    assert f"note: the file {gone} is missing" in told.stderr
 
 
 def test_a_flipped_byte_is_found(call: Call, why: Path, damage: Callable[..., None]) -> None:

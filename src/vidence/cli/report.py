@@ -23,8 +23,13 @@ def command(store: Path, records: tuple[str, ...], out: Path, key: bytes | None)
     vidence report why/records.db --out why/report.html
     vidence report why/records.db 3fa91c --out one.html
     """
+    from vidence.record.evidence_check import evidence_check
     from vidence.record.store import Store
     from vidence.review.report import write_report
 
-    write_report(Store.open(store, key), out, records=records)
+    held = Store.open(store, key)
+    write_report(held, out, records=records)
+    shown = (held.get(each) for each in records) if records else held.records()
+    for fault in evidence_check(shown, store.parent).faults:
+        click.echo(f"note: {fault}", err=True)
     click.echo(f"report  {out}")
