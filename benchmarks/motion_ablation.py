@@ -44,7 +44,7 @@ from vidence.scoring.run import judge
 DEFAULT = MotionAttributes()
 WITHOUT_WEIGHTS = tuple(name for name in GROUPS if name != "appearance")
 CHOICES = (
-    "groups=['motion', 'manner'], perspective=0",  # the default before there was a validation
+    "groups=['peak', 'direction', 'gait', 'shape']",  # the best frames on the validation, beside the anomalies
     *("neighbours=1", "neighbours=5", "neighbours=10", "coreset=3000", "coreset=20000"),
     *("perspective=0", "perspective=2", "local=200", "perspective=0, local=200"),
     *("span=1", "span=3", "block=10", "block=16", "flow='dis-fast'", "flow='farneback'"),

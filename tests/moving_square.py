@@ -11,7 +11,7 @@ from vidence.datasets.synthetic import encode
 from vidence.models import MotionAttributes
 
 RATE = 10.0
-TINY = MotionAttributes(coreset=300, neighbours=2, groups=("speed", "direction", "shape"))  # a square has no gait
+TINY = MotionAttributes(coreset=300, neighbours=2)
 
 
 def film(path: Path, *, speed: float, seed: int = 0, frames: int = 40, fast: float = 0.0) -> Path:

@@ -129,7 +129,7 @@ def test_boxes_of_the_user_are_objects(films: list[Sample], loiterer: Path, tmp_
 def cells(values: np.ndarray, places: np.ndarray) -> Cells:
     held = np.zeros((len(values), len(ATTRIBUTES)), np.float32)
     held[:, ATTRIBUTES.index("size")] = 1
-    held[:, ATTRIBUTES.index("peak")] = values
+    held[:, [ATTRIBUTES.index(name) for name in ("speed", "burst")]] = values[:, None]
     held[:, [ATTRIBUTES.index(name) for name in ("row", "column")]] = places
     return Cells(held, np.zeros((len(values), 4, 4), np.uint8))
 
@@ -149,10 +149,10 @@ def test_what_is_fast_for_its_neighbourhood_is_far_only_where_that_is_asked_for(
     assert empty < 0.1  # nothing is known of the middle, so all of the picture counts
     if local:
         assert left > 1
-        assert (alone, float(top[ATTRIBUTES.index("peak")])) == (True, pytest.approx(11, abs=0.2))
+        assert (alone, float(top[ATTRIBUTES.index("speed")])) == (True, pytest.approx(11, abs=0.2))
     else:
         assert left < 0.1
-        assert (alone, float(top[ATTRIBUTES.index("peak")])) == (False, pytest.approx(41, abs=0.2))
+        assert (alone, float(top[ATTRIBUTES.index("speed")])) == (False, pytest.approx(41, abs=0.2))
     kept = memory.nearest("speed", asked.attributes)
     assert (memory.cells().places[kept[0], 1] < 0.5).all() == bool(local)
 

@@ -38,12 +38,12 @@ _OF_CELL = (
 )
 ATTRIBUTES = (*_OF_CELL, *_PLACE, *OF_OBJECT)
 GROUPS: Mapping[str, tuple[str, ...]] = {
-    "speed": ("peak",),
+    "speed": ("speed", "burst"),
+    "peak": ("peak",),
     "direction": _WAYS,
     "acceleration": ("turn",),
     "gait": ("unevenness", "agreement"),
     "shape": (*_EDGES, "size"),
-    "motion": ("speed", "burst"),
     "manner": ("speed", *_SIDES, *_EDGES, "peak"),
     "size": ("size", "crowd"),
     "appearance": _LOOKS,
@@ -52,8 +52,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "dwell": ("dwell",),
 }
 """Each attribute group has a density of its own; `gait` is how unlike each other the motions within a cell are, which
-is little for what is rigid; `motion` is how much moves how fast, over the whole cell; `manner` is that with direction
-and shape at once; `appearance` is what a MobileNetV2 sees in a cell that moves. `object` and `dwell` are of the tracked
+is little for what is rigid; `manner` is speed, direction and shape at once; `appearance` is what a MobileNetV2 sees in a cell that moves. `object` and `dwell` are of the tracked
 object that covers a cell.
 """
 OBJECT_GROUPS = tuple(name for name, held in GROUPS.items() if set(held) <= set(OF_OBJECT))

@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from vidence import spec as spec_line
 from vidence.errors import SpecError, WeightsError
@@ -22,7 +22,7 @@ from vidence.frames.windows import Windows
 from vidence.models.attribute_memory import GROUPS, OBJECT_GROUPS, AttributeMemory, CellSample
 from vidence.models.attributions import Attributions
 from vidence.models.cell_appearance import CellAppearance
-from vidence.models.detector_folder import fill_from_folder, read_facts, state_digest, write_detector
+from vidence.models.detector_folder import Identified, fill_from_folder, read_facts, write_detector
 from vidence.models.motion_evidence import told
 from vidence.models.motion_objects import BoxObjects, ObjectFinder, RegionObjects, Trails
 from vidence.models.motion_session import EVERY, MotionSession, Seen
@@ -60,7 +60,7 @@ class MotionAttributes:
     filled: float = 0.1
     span: int = 5
     smooth: int = 7
-    groups: tuple[str, ...] = ("speed", "direction", "gait", "shape")
+    groups: tuple[str, ...] = ("speed", "manner")
     rule: Rule = "sum"
     neighbours: int = 3
     coreset: int = 8000
@@ -149,7 +149,7 @@ class MotionAttributes:
             raise SpecError(
                 "motion-attributes: the group appearance and the weights of a MobileNetV2 go together; got "
                 f"{given} and the groups {', '.join(self.groups)}. Train with both, as in "
-                "\"motion-attributes(groups=['speed', 'direction', 'appearance'])\" and --weights, or with neither."
+                "\"motion-attributes(groups=['speed', 'manner', 'appearance'])\" and --weights, or with neither."
             )
         memory = AttributeMemory(
             self.groups,
@@ -179,7 +179,7 @@ class MotionAttributes:
         return made
 
 
-class MotionAttributesDetector:
+class MotionAttributesDetector(Identified):
     """A built detector. `facts['calibration']` (`low`, `high`: the median and the .99 quantile of held-out normal
     frames) puts the live score on a scale where 0 is usual and 1 rare. Its score is read out by `evidence`.
     """
@@ -199,14 +199,11 @@ class MotionAttributesDetector:
             rate=settings.rate or None,
             partial="tail" if settings.reach else "keep",
         )
-        self._digest: str | None = None
 
     @property
-    def spec(self) -> str:
-        """The settings as one line."""
-        from vidence.models import DETECTORS
-
-        return spec_line.line(self.settings, DETECTORS)
+    def weighed(self) -> nn.Module:
+        """What its folder holds the weights of."""
+        return self.known
 
     @property
     def delay(self) -> int:
@@ -221,20 +218,9 @@ class MotionAttributesDetector:
         return f"mean of {self.settings.smooth} frames, told at most {self.delay} frames later"
 
     @property
-    def weights_digest(self) -> str:
-        """SHA-256 of the weights file, of the state when first asked or last saved."""
-        if self._digest is None:
-            self._digest = state_digest(self.known)
-        return self._digest
-
-    @property
     def origin(self) -> dict[str, Any]:
         """What the network that looks at cells was made of; empty without one."""
         return {} if self.known.appearance is None else self.known.appearance.origin()
-
-    def remember(self, digest: str | None) -> None:
-        """Say that the weights are those of a file with this SHA-256; None after they were changed."""
-        self._digest = digest
 
     def prepare(self, clip: Clip) -> Float[Tensor, "1 c t h w"]:
         """The clip as a network would take it; this detector looks at the pixels as they are."""
