@@ -70,7 +70,8 @@ def test_a_judgement_is_a_row_of_its_own_and_shown(call: Call, why: Path) -> Non
         (("{id}", "override", "--by", " ", "--reason", "seen"), 1, "must name its reviewer"),
         (("{id}", "override", "--reason", "seen"), 2, "--by NAME"),
         (("{id}", "deny", *JUDGE), 2, "'deny' is not one of"),
-        (("{id}", *JUDGE), 2, "needs a verdict"),
+        (("{id}", *JUDGE), 2, "a record and a verdict"),
+        (JUDGE, 2, "a record and a verdict"),
     ],
 )
 def test_a_judgement_that_says_too_little_is_refused(

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from vidence.errors import StoreError
+from vidence.record import store as store_module
 from vidence.record.decision import DecisionRecord, Review
 from vidence.record.evidence import Picture
 from vidence.record.facts import Certificate
@@ -298,6 +299,12 @@ def test_a_judgement_is_shown(store: Store, make_alarm: Make) -> None:
     tags, words = report(store)
     assert re.search(f"Overruled by r8 with r9 , {later} Before that: Confirmed by r7 , {before}", words)
     assert "b" not in {tag for tag, _ in tags.tags}
+
+
+def test_the_page_is_as_of_the_last_judgement(store: Store, make_alarm: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "_now", lambda: "2031-02-03T04:05:06.000Z")
+    store.review(Review(record=make_alarm().id, reviewer="r7", verdict="confirm", reason="a fall"))
+    assert "As of 2031-02-03, 04:05 UTC" in report(store)[1]
 
 
 def test_a_judgement_of_what_is_shown_in_a_line_is_shown(store: Store, make_quiet: Make) -> None:

@@ -45,6 +45,8 @@ def command(
     vidence review why/records.db 3fa91c
     vidence review why/records.db 3fa91c override --by anna --reason "a cyclist who was let in"
     """
+    if verdict is None and (reviewer or reason or second or contest):
+        raise click.UsageError(f"a judgement needs a record and a verdict after it: {', '.join(VERDICTS)}.")
     Store.open(store).verify().required()
     held = Store.open(store, key)
     if record is None:
@@ -58,8 +60,6 @@ def command(
         held.review(
             Review(record=entry.id, reviewer=reviewer, verdict=verdict, reason=reason, second=second, contest=contest)
         )
-    elif reviewer or reason or second or contest:
-        raise click.UsageError(f"a judgement needs a verdict after the record: {', '.join(VERDICTS)}.")
     click.echo("\n".join(_told(held.get(entry.id))))
     if verdict is not None:
         count, head = held.head()

@@ -65,7 +65,7 @@ class Case:
 class Page:
     """All of a report. `alarms` and `others` (explained without an alarm) are shown in full, `quiet` and `left` (more
     alarms than fit) in a line each; `gone` are records that were erased or altered; `waiting` counts the alarms that
-    nobody has judged.
+    nobody has judged, `until` is when the last record or judgement was written.
     """
 
     summary: str
@@ -101,7 +101,7 @@ def page(entries: Sequence[Entry], checked: Verification, *, folder: Path, most:
         waiting=len(waiting(told)),
         models=_models(told),
         checked=checked,
-        until=max((entry.made_at for entry in entries), default=None),
+        until=max((moment for entry in entries for moment in _written(entry)), default=None),
     )
 
 
@@ -153,6 +153,11 @@ def _models(entries: Iterable[Entry]) -> tuple[DecisionRecord, ...]:
         record = entry.readable()
         held.setdefault((record.detection.weights, record.detection.threshold), record)
     return tuple(held.values())
+
+
+def _written(entry: Entry) -> list[str]:
+    """When a record and the judgements of it were written."""
+    return [entry.made_at, *(each.made_at for each in entry.reviews)]
 
 
 def _stretches(record: DecisionRecord) -> tuple[Event, ...]:
