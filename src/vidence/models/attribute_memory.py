@@ -52,8 +52,8 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "dwell": ("dwell",),
 }
 """Each attribute group has a density of its own; `gait` is how unlike each other the motions within a cell are, which
-is little for what is rigid; `manner` is speed, direction and shape at once; `appearance` is what a MobileNetV2 sees in a cell that moves. `object` and `dwell` are of the tracked
-object that covers a cell.
+is little for what is rigid; `manner` is speed, direction and shape at once; `appearance` is what a MobileNetV2 sees in
+a cell that moves. `object` and `dwell` are of the tracked object that covers a cell.
 """
 OBJECT_GROUPS = tuple(name for name, held in GROUPS.items() if set(held) <= set(OF_OBJECT))
 ENOUGH = 50  # normal cells that a scale is read off at least
