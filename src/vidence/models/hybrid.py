@@ -18,7 +18,7 @@ from vidence.frames.clip import Clip
 from vidence.models.attributions import Attributions
 from vidence.models.cell_appearance import CellAppearance
 from vidence.models.detector import FrameScores
-from vidence.models.detector_folder import fill_from_folder, read_facts, state_digest, write_detector
+from vidence.models.detector_folder import Identified, fill_from_folder, read_facts, write_detector
 from vidence.models.motion_attributes import MotionAttributes, MotionAttributesDetector
 from vidence.models.reconstruction_detector import LiveScores, ReconstructionDetector, ReconstructionSettings
 from vidence.record.facts import Certificate, ClipRef
@@ -81,7 +81,7 @@ class Hybrid:
         return made
 
 
-class HybridDetector:
+class HybridDetector(Identified):
     """A built pair; `facts['calibration']` puts the combined score on the scale where 0 is usual and 1 rare, as each
     member's own facts do with theirs. It has no network of its own: its score is read out by `evidence`.
     """
@@ -95,30 +95,16 @@ class HybridDetector:
         self.threshold: dict[str, Any] | None = None
         self.facts: dict[str, Any] = {}
         self.fit, self.windows, self.delay = learned.fit, motion.windows, motion.delay
-        self._digest: str | None = None
 
     @property
-    def spec(self) -> str:
-        """The settings as one line."""
-        from vidence.models import DETECTORS
-
-        return spec_line.line(self.settings, DETECTORS)
+    def weighed(self) -> nn.Module:
+        """What its folder holds the weights of."""
+        return self.known
 
     @property
     def smoothing(self) -> str:
         """How live scores are smoothed, in words."""
         return f"motion: {self.motion.smoothing}; learned: {self.learned.smoothing}"
-
-    @property
-    def weights_digest(self) -> str:
-        """SHA-256 of the weights file, of the state when first asked or last saved."""
-        if self._digest is None:
-            self._digest = state_digest(self.known)
-        return self._digest
-
-    def remember(self, digest: str | None) -> None:
-        """Say that the weights are those of a file with this SHA-256; None after they were changed."""
-        self._digest = digest
 
     def prepare(self, clip: Clip) -> Float[Tensor, "1 c t h w"]:
         """The input of the member that has a network."""
