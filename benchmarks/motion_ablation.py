@@ -4,10 +4,11 @@
 
 Choices are made on official training clips alone: every fourth is held out, the scales come from two more, the rest is
 learnt. Anomalies of the kinds in `vidence.motion.staged` are staged in the held-out clips. A figure is the frame AUC of
-one kind's staged frames against all frames of the held-out clips as they are; a row's first figure is the mean over
-kinds, and its second how often the highest cell of a staged frame lies inside the mask, the mean over kinds of somebody
-or something. `--test` adds the official test clips' pooled, causal frame AUC and pointing, which no choice is made by. Rows that are in
-FOLDER/ablation.json are not measured again. A frame's score is the logarithm of 1 + its highest cell's, smoothed.
+one kind's staged frames against all frames of the held-out clips as they are. A row's first figure is the mean over
+kinds; its second is how often the highest cell of a staged frame lies inside the mask, the mean over kinds that stage
+somebody or something. `--test` adds the official test clips' pooled, causal frame AUC and pointing, which no choice is
+made by. Rows that are in FOLDER are not measured again. A frame's score is the logarithm of 1 + its highest cell's,
+smoothed.
 
 `--fuse ONE OTHER` measures two trained detectors on the test clips instead, and the mean and maximum of their live
 scores.
