@@ -38,7 +38,7 @@ CROP = 24  # pixels a side of the pictures that are kept of normal cells
 
 @dataclass(frozen=True, kw_only=True)
 class MotionAttributes:
-    """How fast, where to and how what moves in a cell moves, and its shape, against the nearest normal cells.
+    """How fast, where to and in what manner something moves in each cell, against the nearest normal cells.
 
     `flow` is how motion is found: dis, dis-fast or farneback; pictures higher than `height` are shrunk to it. A pixel
     moves if it is displaced by more than `least` pixels a frame; cells of 3 x 3 blocks of `block` pixels count where a
@@ -47,10 +47,10 @@ class MotionAttributes:
     quantile of held-out normal cells; cells whose rows differ by a standard deviation are `perspective` apart; with
     `local` above 0, only the cells of the neighbourhood in the picture are compared with, where at least `local` are
     kept there. For the groups `object` and `dwell`, connected regions that move, or came less than `absorb` seconds
-    ago, are tracked, or else the boxes in the folder `boxes`. A cell's score
-    is the `rule` over its groups, a frame's the logarithm of 1 + its highest cell's, averaged over `smooth` frames.
-    `stride` frames are scored at a time, of every frame or of `rate` a second; that a score waits for at most 5 later
-    frames bounds `span`, `smooth` and `stride` together. `scale` is metres per pixel of the source, for what is said.
+    ago, are tracked, or else the boxes in the folder `boxes`. A cell's score is the `rule` over its groups, a frame's
+    the logarithm of 1 + its highest cell's, averaged over `smooth` frames. `stride` frames are scored at a time, of
+    every frame or of `rate` a second; that a score waits for at most 5 later frames bounds `span`, `smooth` and
+    `stride` together. `scale` is metres per pixel of the source, for what is said.
     """
 
     flow: str = "dis"
