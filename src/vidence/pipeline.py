@@ -23,6 +23,7 @@ from vidence import spec
 from vidence.attribution import COMBINE, EXPLAINERS, default_for
 from vidence.attribution.entrance import check_layers, no_clip
 from vidence.attribution.explainer import Attributions, Explainer
+from vidence.attribution.hooks import uncompiled
 from vidence.attribution.own_evidence import OWN, Reading, check_own, explains_itself
 from vidence.attribution.reasons import Reason
 from vidence.attribution.reference import absent
@@ -70,6 +71,8 @@ def explain(
     """
     if not isinstance(clip, Tensor | Clip):
         raise no_clip(clip)
+    if isinstance(model, nn.Module):
+        model = uncompiled(model)
     if isinstance(clip, Clip) and explains_itself(model):
         check_own(model, explainer, score)
         return cast(Any, model).evidence(clip)

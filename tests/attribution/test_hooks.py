@@ -7,11 +7,17 @@ import pytest
 import torch
 from torch import nn
 
+import vidence
 import vidence.attribution
+from vidence.attribution import GradCAM
 from vidence.attribution.hooks import frozen, last_convolution, module_at, recorded, replaced
 from vidence.errors import ExplainError
 from vidence.models.evaluating import evaluating
+from vidence.scoring.scores import Logit
 from vidence.testing import assert_no_residue
+from zoo import Folded, made
+
+X = torch.rand(1, 3, 5, 14, 12, generator=torch.Generator().manual_seed(0))
 
 
 def model():
@@ -133,3 +139,23 @@ def test_float32_is_float32_while_a_model_is_looked_at_and_looks_that_overlap_le
     assert not {"tf32", True} & set(precisions())  # the other one still looks
     other.__exit__(None, None, None)
     assert precisions() == before
+
+
+def test_a_model_built_in_inference_mode_is_refused_in_words_and_left_as_it_was():
+    with torch.inference_mode():
+        model = made(Folded)
+    with assert_no_residue(model), pytest.raises(ExplainError, match="Inference tensors"):
+        GradCAM().attribute(model, X, Logit(0))
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_what_is_compiled_is_explained_as_it_was_written():
+    plain, whole, part = made(Folded), made(Folded), made(Folded)
+    expected = vidence.explain(plain, X, score=0)
+    part.cnn.maps = torch.compile(part.cnn.maps, backend="eager")
+    for compiled in (torch.compile(whole, backend="eager"), part):
+        with assert_no_residue(compiled):
+            found = vidence.explain(compiled, X, score=0)
+        torch.testing.assert_close(found.values, expected.values)
+        assert found.layer == expected.layer
+        assert found.certificate.flags == expected.certificate.flags

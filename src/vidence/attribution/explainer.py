@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from vidence.attribution.certifying import deletion_agreement
 from vidence.attribution.entrance import ZERO, admitted, answering, range_flags
-from vidence.attribution.hooks import frozen
+from vidence.attribution.hooks import frozen, uncompiled
 from vidence.attribution.outputs import of_clip
 from vidence.errors import ExplainError, SpecError
 from vidence.models.attributions import Attributions as Attributions  # what explainers return is imported from here
@@ -80,6 +80,7 @@ class Explainer(ABC):
         """
         if not callable(score):
             raise SpecError(f"a score must be callable as score(output, x); got {score!r}. Of a class: Logit(index).")
+        model = uncompiled(model)
         x = admitted(model, x)
         strays = range_flags(x)
         refused = self.refusal(model, x, score)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, TypeGuard
 from weakref import WeakSet
 
@@ -18,14 +19,28 @@ CALLS = ("forward", "encode", "decide", "embed")  # what explainers call of a mo
 _IN_16_BIT: WeakSet[nn.Module] = WeakSet()  # models that are inside `at_its_calls`, and change there
 
 
+def uncompiled(model: nn.Module) -> nn.Module:
+    """The model that `torch.compile` was given, or the model: both have the same parameters and say the same."""
+    inner = getattr(model, "_orig_mod", None)
+    return inner if isinstance(inner, nn.Module) else model
+
+
+def as_written() -> AbstractContextManager[Any]:
+    """A block in which what `torch.compile` compiled, a part of a model, too, runs uncompiled: explainers look into it.
+
+    Where nothing was compiled, its module is not loaded, which takes seconds.
+    """
+    return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
+
+
 @contextmanager
 def frozen(model: nn.Module) -> Iterator[None]:
     """The model in eval mode, none of its parameters asking for a gradient; all restored, also after an error.
 
     A gradient is then built only below a tensor that was marked. Flags are set module by module: a `train` or `eval` of
     the user's own may do more than that. Recurrent layers are in training mode without dropout, which computes the
-    same: cuDNN refuses the backward pass of one that ran in eval mode. An autocast that is on around this is the
-    model's alone, see `at_its_calls`.
+    same: cuDNN refuses the backward pass of one that ran in eval mode. What is compiled runs as it was written. An
+    autocast that is on around this is the model's alone, see `at_its_calls`.
     """
     training = {module: module.training for module in model.modules()}
     asking = {parameter: parameter.requires_grad for parameter in model.parameters()}
@@ -37,7 +52,7 @@ def frozen(model: nn.Module) -> Iterator[None]:
             layer.dropout = 0.0
         for parameter in asking:
             parameter.requires_grad_(False)
-        with NO_TF32, at_its_calls(model):
+        with NO_TF32, as_written(), at_its_calls(model):
             yield
     finally:
         for module, flag in training.items():
@@ -45,7 +60,8 @@ def frozen(model: nn.Module) -> Iterator[None]:
         for layer, rate in recurrent.items():
             layer.dropout = rate
         for parameter, flag in asking.items():
-            parameter.requires_grad_(flag)
+            with torch.inference_mode(parameter.is_inference()):  # the only place where torch lets such a one ask
+                parameter.requires_grad_(flag)
 
 
 def _is_recurrent(module: nn.Module) -> TypeGuard[nn.RNNBase]:
