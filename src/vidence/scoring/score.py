@@ -84,6 +84,11 @@ def has_frames(score: Any) -> bool:
     return hasattr(score, "frames") and bool(getattr(score, "framed", True))
 
 
+def reads(score: Any) -> Reading | None:
+    """What a score takes the model's output (n, k) for; None where it is not known to take a row a clip."""
+    return getattr(score, "reading", None)
+
+
 def frames_of(score: Any, output: Any, x: Float[Tensor, "n c t h w"]) -> Float[Tensor, "n s"]:
     """The score per frame that counts. Raises `SpecError` for a score that has no such parts."""
     if not has_frames(score):
