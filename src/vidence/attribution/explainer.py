@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from vidence.attribution.axis_order import check_axes
 from vidence.attribution.certifying import deletion_agreement
 from vidence.attribution.entrance import ZERO, admitted, answering, range_flags
 from vidence.attribution.hooks import frozen, uncompiled
@@ -87,6 +88,7 @@ class Explainer(ABC):
         if refused:
             raise ExplainError(refused)
         with frozen(model), torch.inference_mode(False), torch.enable_grad():
+            check_axes(model, x)
             parts = []
             for i in range(len(x)):
                 clip, asked = x[i : i + 1], of_clip(score, i, len(x))
