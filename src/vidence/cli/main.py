@@ -13,7 +13,7 @@ from vidence.version import __version__
 
 # In the order of the work; the text is what `vidence --help` shows without importing the command.
 COMMANDS = {
-    "demo": "Make a small synthetic set, train, score, explain and report: the whole way in minutes.",
+    "demo": "Make a small synthetic set, train, score, explain and report: the whole way, in about four minutes.",
     "synthetic": "Write synthetic videos of a walkway: what happens, when and where is known.",
     "train": "Train a detector on a folder of class folders, a CSV or a published set.",
     "tables": "Train and measure the rows of the thesis' tables, beside its printed numbers.",
