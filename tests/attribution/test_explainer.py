@@ -74,3 +74,20 @@ def test_a_score_that_ignores_the_clip_is_flagged(key):
     found = EXPLAINERS[key].quick().attribute(MODEL, X, Logit(0))
     assert found.certificate.flags
     assert found.certificate.same_top_frame is None
+
+
+class Dark(Explainer):
+    """Says of dark clips that they are, and of all that they are clips."""
+
+    def explain_clip(self, model, x, score):
+        flags = ("a clip", "dark") if float(x.max()) < 0.5 else ("a clip",)
+        return Attributions(torch.ones(1, 2, 4, 4), certificate=Certificate(gap=float(x.max()), flags=flags))
+
+
+def test_a_batch_says_which_clips_a_flag_is_of_and_keeps_every_certificate():
+    x = torch.tensor([0.2, 0.9, 0.4]).view(3, 1, 1, 1, 1).expand(-1, 3, 2, 4, 4)
+    found = Dark().attribute(made(Folded), x, Logit(0), certify=False)
+    assert found.certificate.flags == ("a clip", "clips 1, 3 of 3: dark")
+    assert Dark().attribute(made(Folded), x[1:], Logit(0), certify=False).certificate.flags[1] == "clip 2 of 2: dark"
+    assert [each.gap for each in found.extra["certificates"]] == pytest.approx([0.2, 0.9, 0.4])
+    assert found.extra["certificates"][1].flags == ("a clip",)

@@ -20,6 +20,7 @@ from vidence.attribution.outputs import of_clip
 from vidence.errors import ExplainError, SpecError
 from vidence.models.attributions import Attributions as Attributions  # what explainers return is imported from here
 from vidence.models.detector import Detector
+from vidence.record.facts import Certificate
 from vidence.scoring.scores import ScoreFunction
 
 NOTHING = 1e-30  # what a solver's rounding leaves of no effect at all
@@ -151,7 +152,7 @@ def _check_finite(values: Tensor, name: str) -> None:
 
 
 def _joined(parts: list[Attributions]) -> Attributions:
-    """One batch out of single clips; its certificate is the worst of theirs."""
+    """One batch out of single clips; its certificate is the worst of theirs, which are in `extra['certificates']`."""
     found = [part.certificate for part in parts]
     gaps = [item.gap for item in found if item.gap is not None]
     ranks = [item.deletion_rank for item in found if item.deletion_rank is not None]
@@ -161,9 +162,9 @@ def _joined(parts: list[Attributions]) -> Attributions:
         gap=max(gaps, key=abs, default=None),
         deletion_rank=min(ranks, default=None),
         same_top_frame=all(tops) if tops else None,
-        flags=tuple(dict.fromkeys(flag for item in found for flag in item.flags)),
+        flags=_flags_of(found),
     )
-    extra: dict[str, Any] = {}
+    extra: dict[str, Any] = {"certificates": found}
     for key, value in parts[0].extra.items():
         together = [part.extra[key] for part in parts]
         extra[key] = _end_to_end(together) if isinstance(value, Tensor) else together
@@ -174,6 +175,18 @@ def _joined(parts: list[Attributions]) -> Attributions:
         layer=parts[0].layer,
         certificate=certificate,
         extra=extra,
+    )
+
+
+def _flags_of(found: list[Certificate]) -> tuple[str, ...]:
+    """What holds for all clips once, and what does not with the numbers of its clips."""
+    numbers: dict[str, list[str]] = {}
+    for number, item in enumerate(found, 1):
+        for flag in item.flags:
+            numbers.setdefault(flag, []).append(str(number))
+    return tuple(
+        flag if len(held) == len(found) else f"clip{'s' * (len(held) > 1)} {', '.join(held)} of {len(found)}: {flag}"
+        for flag, held in numbers.items()
     )
 
 
