@@ -16,6 +16,7 @@ from vidence.record import migrate
 from vidence.record.chain import FIRST, Heads, Row, check_key
 from vidence.record.decision import DecisionRecord, Review, parsed
 from vidence.record.entries import Entry, entry, judgements, known, must_hold, named, row_of
+from vidence.record.free_text import REASON, check_review, check_text
 from vidence.record.provenance import canonical, digest
 from vidence.record.tables import Connections, body, chain
 from vidence.record.verification import Verification, verified
@@ -75,8 +76,10 @@ class Store:
     def review(self, review: Review) -> str:
         """Write a person's judgement of a record and return its id; the record stays as it is.
 
-        The judgement that was in force is superseded: the new one names it. The same one twice in a row is one.
+        The judgement that was in force is superseded: the new one names it. The same one twice in a row is one. Raises
+        `StoreError` for texts that nobody could read: see `check_review`.
         """
+        check_review(review)
         with self._connections.writing() as connection:
             must_hold(connection, review.record)
             before: list[str | None] = [None, None]
@@ -97,6 +100,7 @@ class Store:
         """
         if not reason.strip():
             raise StoreError("an erasure must give its reason; got none.")
+        check_text("reason", reason, most=REASON)
         with self._connections.writing() as connection:
             row = named(connection, which, "record", "review")
             known(connection, row.payload)  # refuses what was erased before
