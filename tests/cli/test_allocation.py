@@ -11,10 +11,11 @@ import torch
 from vidence.cli.allocation import keep_freed_memory
 if sys.argv[1] == "kept":
     assert keep_freed_memory()
-torch.ones(96 << 18)  # 96 MiB
+torch.ones(256 << 18)  # 256 MiB, more than is asked for below
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(8):
-    torch.ones(64 << 18)
+for _ in range(24):
+    held = [torch.ones(36 << 18), torch.ones(36 << 18)]  # as layers of a network
+    del held
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
@@ -25,4 +26,4 @@ def test_pages_are_not_cleared_anew():
         how: int(subprocess.run([sys.executable, "-c", PROGRAM, how], check=True, capture_output=True).stdout)
         for how in ("given-back", "kept")
     }
-    assert faults["kept"] * 8 <= faults["given-back"]
+    assert faults["kept"] * 3 <= faults["given-back"]
