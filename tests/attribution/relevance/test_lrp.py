@@ -14,7 +14,7 @@ from vidence.errors import ExplainError, SpecError
 from vidence.models.conv_recurrent import CELLS, Geometry, Recurrent
 from vidence.models.reconstruction import Reconstruction, ReconstructionNetwork
 from vidence.models.soft_attention import InputAttention, SoftmaxAttention, SqueezeExcitation
-from vidence.scoring.scores import Logit, Probability, SquaredError
+from vidence.scoring.scores import Logit, Output, Probability, SquaredError
 from zoo import AUTOENCODERS, CLIP_MODELS, Folded, made
 
 COMPOSITES = get_args(CompositeName)
@@ -413,3 +413,17 @@ def test_captum_refuses_the_layers_of_video_models_and_ours_conserves(layer):
         peer.attribute(x.clone().requires_grad_(), target=0)
     ledger = assert_balanced(explained(LRP(), model, x))
     assert ledger.mapped == pytest.approx(ledger.score, rel=1e-4)
+
+
+@pytest.mark.parametrize(("bias", "share"), [(0.0, None), (0.05, None), (0.2, "80%"), (-0.3, "130%")])
+def test_a_map_that_does_not_sum_to_the_score_says_so(bias, share):
+    x = torch.full((1, 1, 2, 4, 4), 0.5)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(x.numel(), 1))
+    with torch.no_grad():
+        model[1].weight.fill_((1 - bias) / (0.5 * x.numel()))
+        model[1].bias.fill_(bias)
+    found = LRP(composite="epsilon").attribute(model, x, Output(), certify=False)
+    flags = [flag for flag in found.certificate.flags if "the map sums to" in flag]
+    assert float(found.values.sum()) == pytest.approx(1 - bias, abs=1e-3)
+    assert abs(found.certificate.gap) < 1e-4
+    assert flags == [] if share is None else flags[0].startswith(f"the map sums to {share} of the score")

@@ -21,7 +21,8 @@ from vidence.errors import SpecError
 from vidence.record.facts import Certificate
 from vidence.scoring.scores import ScoreFunction
 
-MOST = 0.5  # share of the relevance that may be absorbed before the certificate says so
+MOST = 0.5  # share of the relevance that causes of either sign may absorb before the certificate says so
+LACKING = 0.1  # share of the score that the map's sum may lack, or have too much, before it says so
 UNNAMED = 0.01  # share of the score that may be missing without a name
 
 
@@ -34,7 +35,8 @@ class LRP(Explainer):
     view alike, or by their squared weights, whatever they show), 'epsilon-alpha2-beta1', 'epsilon'. `epsilon` is
     relative to the mean size of a layer's outputs. `attention` 'cp' holds attention weights, 'attn' sends relevance
     through queries and keys as well. What biases, epsilon, initial states, constants and rules absorb is in
-    `extra['ledger']`, layer by layer; the certificate's gap is what has no name there.
+    `extra['ledger']`, layer by layer; the certificate's gap is what has no name there, and a flag says what the map
+    sums to where that is not the score.
     """
 
     composite: CompositeName = "epsilon-gamma-box"
@@ -88,11 +90,12 @@ def _flags(ledger: Ledger, share: float, *, nothing: bool) -> tuple[str, ...]:
     """What a reader must know before trusting the map."""
     flags = ["no relevance reaches the pixels: the map is zero"] if nothing else []
     absorbed = {name: amount / abs(ledger.score) for name, amount in ledger.causes.items()} if ledger.score else {}
-    if sum(map(abs, absorbed.values())) > MOST:
+    sizes = sum(map(abs, absorbed.values()))
+    if sizes > MOST or abs(sum(absorbed.values())) > LACKING:
         largest = max(absorbed, key=lambda name: abs(absorbed[name]))
         flags.append(
-            f"{sum(map(abs, absorbed.values())):.0%} of the score is absorbed on the way, most by "
-            f"{largest.replace('_', ' ')} ({absorbed[largest]:.0%}; causes by their sizes): the map shows the rest"
+            f"the map sums to {ledger.mapped / ledger.score:.0%} of the score: {sizes:.0%} is absorbed on the way, "
+            f"most by {largest.replace('_', ' ')} ({absorbed[largest]:.0%}; causes by their sizes)"
         )
     if abs(share) > UNNAMED:
         flags.append(f"{abs(share):.1%} of the score is missing without a name")
