@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,9 +20,12 @@ from vidence.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from vidence.cli.sources import Bars
+    from vidence.cli.beside import Beside
+    from vidence.cli.sources import Bars, Records
+    from vidence.cli.table import Table
     from vidence.frames.clip import Clip
     from vidence.frames.source import Source
+    from vidence.models.detector import Detector
     from vidence.scoring.run import ScoredWindow
 
 
@@ -70,45 +74,61 @@ def command(
     from vidence.cli.sources import Records, over, results_in
     from vidence.cli.table import Table
     from vidence.models.detector import load_deployed
-    from vidence.pipeline import Reasons
     from vidence.scoring.decisions import threshold_of
-    from vidence.scoring.run import judge
 
     model = load_deployed(detector, device=device)
     limit = threshold_of(model, threshold)
     beside = Beside(detector, asked, score, device=device)
     records, table = Records(out, key), Table(out / "scores.csv", getattr(model, "classes", ()))
 
-    def do(source: Source, bars: Bars) -> None:
-        bar = bars.add(f"scoring {source.name}", source.duration or 0, "s")
-        reasons = beside.start()
-
-        def step(clip: Clip, window: ScoredWindow) -> None:
-            bars.progress.update(bar, completed=clip.times[-1])
-            if window.value > limit:
-                beside.put(clip)
-
-        try:
-            judged = judge(model, source, threshold=limit, step=step)
-        except BaseException:
-            beside.drop()
-            raise
-        finally:
-            added = beside.finish()
-        bars.progress.remove_task(bar)
-        began = time.perf_counter()
-        reasons = reasons if beside.failed is None else Reasons(model, (), score)
-        records.keep(model, detector, source, judged, reasons)
-        table.add(source.name, judged)  # last: a source with rows is whole
-        if beside.failed is not None:
-            raise beside.failed
-        added += time.perf_counter() - began
-        told = f"; explanation added {added:.1f} s" if len(reasons) else ""
-        click.echo(f"{source.name}: {len(judged.windows)} windows, {len(judged.events)} alarms{told}")
-
+    work = _Work(model, detector, limit, score, beside, records, table)
     with results_in(out):
         try:
-            over(sources, do, fps=fps)
+            over(sources, work.score, fps=fps)
         finally:
             table.tell()
             records.tell()
+
+
+@dataclass(frozen=True, eq=False)
+class _Work:
+    """What is the same for every source; `folder` is the detector's, `line` of what is explained."""
+
+    model: Detector
+    folder: Path
+    limit: float
+    line: str | None
+    beside: Beside
+    records: Records
+    table: Table
+
+    def score(self, source: Source, bars: Bars) -> None:
+        """Score one source, explain its alarms beside that, and record both."""
+        from vidence.pipeline import Reasons
+        from vidence.scoring.run import judge
+
+        bar = bars.add(f"scoring {source.name}", source.duration or 0, "s")
+        reasons = self.beside.start()
+
+        def step(clip: Clip, window: ScoredWindow) -> None:
+            bars.progress.update(bar, completed=clip.times[-1])
+            if window.value > self.limit:
+                self.beside.put(clip)
+
+        try:
+            judged = judge(self.model, source, threshold=self.limit, step=step)
+        except BaseException:
+            self.beside.drop()
+            raise
+        finally:
+            added = self.beside.finish()
+        bars.progress.remove_task(bar)
+        began = time.perf_counter()
+        reasons = reasons if self.beside.failed is None else Reasons(self.model, (), self.line)
+        self.records.keep(self.model, self.folder, source, judged, reasons)
+        self.table.add(source.name, judged)  # last: a source with rows is whole
+        if self.beside.failed is not None:
+            raise self.beside.failed
+        added += time.perf_counter() - began
+        told = f"; explanation added {added:.1f} s" if len(reasons) else ""
+        click.echo(f"{source.name}: {len(judged.windows)} windows, {len(judged.events)} alarms{told}")
