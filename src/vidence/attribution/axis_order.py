@@ -2,38 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
-from vidence.attribution.calls import CONVOLUTIONS
+from vidence.attribution.calls import EveryConvolution
 from vidence.attribution.entrance import FOREIGN
 from vidence.errors import ExplainError
 from vidence.models.adapted import OURS, Adapted
 
 COLOURS = (1, 3)  # pictures in grey or colour have so many channels
 OTHERS = ("n t c h w", "n t h w c")  # what models of video take besides
-
-
-class _FirstConvolution(TorchFunctionMode):
-    """Sees how many channels the first convolution is given."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.channels: int | None = None
-
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        if self.channels is None and func in CONVOLUTIONS:
-            given, kernel = (*args, *(kwargs or {}).values())[:2]
-            self.channels = given.shape[1 - kernel.ndim]
-        return func(*args, **(kwargs or {}))
 
 
 def check_axes(model: nn.Module, x: Float[Tensor, "n c t h w"]) -> None:
@@ -46,13 +27,13 @@ def check_axes(model: nn.Module, x: Float[Tensor, "n c t h w"]) -> None:
     told = any(isinstance(module, Adapted) for module in model.modules())
     if told or x.shape[1] in COLOURS or not any(size in COLOURS for size in meant.values()):
         return
-    first = _FirstConvolution()
-    with suppress(*FOREIGN), torch.no_grad(), first:
+    calls = EveryConvolution(model)
+    with suppress(*FOREIGN), torch.no_grad(), calls:
         model(x[:1])
-    if first.channels == x.shape[1]:
-        return
+    first = next(iter(calls.sites.values()), None)
+    channels = x.shape[1] if first is None else first.inputs[0].shape[1]
     for other, size in meant.items():
-        if size == first.channels:
+        if size == channels != x.shape[1]:
             raise ExplainError(
                 f"a clip must be (n, c, t, h, w); of {tuple(x.shape)}, which has {x.shape[1]} channels so, the model's "
                 f"first convolution was given {size}. If x is {other!r} as the model takes it, pass "
