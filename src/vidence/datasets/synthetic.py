@@ -36,6 +36,7 @@ from vidence.errors import DataError
 from vidence.frames.encoding import REPEATABLE_X264
 
 KINDS = (*RIDES, *WALKS)
+CLASSES = ("normal", *RIDES)  # of a set whose kinds are not asked for
 EVENT_LENGTHS = (1, 2, 4, 8)
 QUIET_S = 2  # seconds of a scene's slot before and after what happens in it
 MOTION_FRAMES = 4  # that an event of a set with one of `WALKS` lasts at the least: fewer show no motion
