@@ -185,14 +185,3 @@ def test_a_stretch_outside_the_video_is_refused(
     assert "must meet the video" in done.stderr
     assert "0.00 to 1.90 s" in done.stderr
     assert not (tmp_path / "why").exists()
-
-
-def test_a_stretch_outside_the_video_is_refused(
-    call: Call, quiet_film: Path, detector_folder: Path, tmp_path: Path
-) -> None:
-    asked = ("--detector", detector_folder, "--out", tmp_path / "why", "--from", 99, "--to", 100)
-    done = call("explain", quiet_film, *asked)
-    assert done.exit_code == 1
-    assert "must meet the video" in done.stderr
-    assert "0.00 to 1.90 s" in done.stderr
-    assert not (tmp_path / "why").exists()
