@@ -91,9 +91,20 @@ def test_is_near_zero_where_nothing_happens():
     assert quiet.values.abs().sum() < 1e-3 * event.values.abs().sum()
     assert "little to explain" in quiet.certificate.flags[0]
     assert not any("little" in flag for flag in event.certificate.flags)
-    assert any(
-        "path integral misses" in flag for flag in event.certificate.flags
-    )  # a latch is steeper than 8 nodes see
+    faded = WhenWhere(weights="fade").attribute(Latch(), film([5])[0], Logit(1))
+    assert any("path integral misses" in flag for flag in faded.certificate.flags)  # a latch is steeper than 8 nodes
+
+
+@pytest.mark.parametrize("wrap", [Latch, lambda: Whole(Latch())], ids=["two stages", "foreign"])
+@pytest.mark.parametrize("events", [[6, 7, 8, 9], [2, 3, 11, 12]])
+def test_frames_that_say_the_same_are_all_shown(wrap, events):
+    x, mask = film(events)
+    values = WhenWhere()(wrap(), x, Logit(1))[0]
+    peaks = values.amax((1, 2))
+    assert sorted(peaks.topk(4).indices.tolist()) == events
+    assert peaks[events].min() > 0.2 * peaks.max()  # 16 orders of an OR of four frames: 1 to 8 turns each
+    for frame in events:
+        assert mask[frame].flatten()[values[frame].argmax()]
 
 
 def test_a_foreign_model_costs_one_pass_and_gets_the_same_map():
@@ -109,15 +120,16 @@ def test_a_foreign_model_costs_one_pass_and_gets_the_same_map():
 
 def test_a_frames_values_sum_to_its_weight_and_the_weights_to_the_effect():
     x, _ = film([6, 7, 8, 9])
-    found = WhenWhere(weights="shapley").attribute(Latch(), x, Logit(1))
-    faded = WhenWhere().attribute(Latch(), x, Logit(1))
+    found = WhenWhere().attribute(Latch(), x, Logit(1))
+    faded = WhenWhere(weights="fade").attribute(Latch(), x, Logit(1))
     torch.testing.assert_close(faded.extra["weights"].sum(1), faded.extra["effect"])
     torch.testing.assert_close(found.values.sum((2, 3)), found.extra["weights"], rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(found.extra["weights"].sum(1), found.extra["effect"], rtol=1e-4, atol=1e-4)
     assert abs(found.gap.item()) < 1e-3
 
 
-def test_fading_is_exact_for_a_linear_head():
+@pytest.mark.parametrize("weights", ["fade", "shapley"])
+def test_weights_are_exact_for_a_linear_head(weights):
     torch.manual_seed(0)
 
     class Linear(Latch):
@@ -126,7 +138,7 @@ def test_fading_is_exact_for_a_linear_head():
 
     model, (x, _) = Linear(), film([3, 4])
     model.head = torch.randn(16, 2, 2)
-    found = WhenWhere(reference="time", detail=1).attribute(model, x, Logit(1))
+    found = WhenWhere(weights=weights, reference="time", detail=1).attribute(model, x, Logit(1))
     features = model.encode(x)
     maps = model.conv(x[0].transpose(0, 1)).relu()
     empty = maps.median(0).values.mean((1, 2))

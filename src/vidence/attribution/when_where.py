@@ -43,6 +43,7 @@ from vidence.scoring.scores import ScoreFunction
 
 FAINT = 0.05  # an effect below this share of the score, or a deletion below this share of the effect, says nothing
 WEAK = 0.2  # below this share of the effect of the spatial reference, the temporal one left the evidence standing
+VALUES = 2**24  # of features in all states of the clip tried for `shapley`, unless a single pair of orders takes more
 MISSED = 0.9  # share of the effect that the path integral may miss before the certificate warns
 
 
@@ -53,29 +54,31 @@ class WhenWhere(Explainer):
     The `reference` of the layer's maps is what a place shows most of the time (`time`, the median over frames; what
     moves or comes and goes leaves it), or what most places of a frame show (`space`; hides what stands still too, but
     no model was trained on such frames). `auto` takes time, unless that changes the score far less than space would.
-    `weights` shares the change of the score out to frames. `fade`: all frames fade to the reference together, and each
-    gets its part of the path integral (Aumann-Shapley, `steps` nodes, scaled to the measured change; `gap` is what the
-    integral missed); consecutive frames stay as alike as they were, so it suits models that take differences.
-    `shapley`: frames are hidden one after another in `orders` random orders and their reverses. `runs`: the mean
-    effect, per hidden frame, of the runs of 1, 2, 4, ... frames that cover a frame. A hidden frame is bridged from its
-    neighbours' features. Runs are hidden in every case, for the certificate.
+    `weights` shares the change of the score out to frames. `shapley`: frames go to the reference one after another, in
+    `orders` random orders and their reverses (fewer where features are many), and each gets the mean change
+    at its turn: frames that say the same share what they say. Places are told by the gradient half-way through the
+    turns. `fade`: all frames fade together, and each gets its part of the path integral (Aumann-Shapley, `steps` nodes,
+    scaled to the measured change; `gap` is what the integral missed); consecutive frames stay as alike as they were,
+    but where a head saturates the few frames of the steep part get everything. `runs`: the mean effect, per hidden
+    frame, of the runs of 1, 2, 4, ... frames that cover a frame, bridged from their neighbours' features. Runs are
+    hidden in every case, for the certificate.
     `detail` makes the grid that many times finer, by the pixels' own change over time (1: the layer's grid).
     Only the head is run again: `decide` of a two-stage model, or in one batch all that follows the first nn.GRU,
     nn.LSTM or nn.RNN call. A model with neither is run once per frame, and the certificate says so.
     """
 
     layer: str | None = None
-    weights: Literal["fade", "shapley", "runs"] = "fade"
+    weights: Literal["shapley", "fade", "runs"] = "shapley"
     reference: Literal["auto", "time", "space"] = "auto"
     steps: int = 8
-    orders: int = 8
+    orders: int = 16
     detail: int = 4
     seed: int = 0
 
     def __post_init__(self) -> None:
         """Refuse settings that mean nothing."""
-        if self.weights not in ("fade", "shapley", "runs"):
-            raise SpecError(f"weights must be 'fade', 'shapley' or 'runs'; got {self.weights!r}.")
+        if self.weights not in ("shapley", "fade", "runs"):
+            raise SpecError(f"weights must be 'shapley', 'fade' or 'runs'; got {self.weights!r}.")
         if self.reference not in ("auto", "time", "space"):
             raise SpecError(f"reference must be 'auto', 'time' or 'space'; got {self.reference!r}.")
         if min(self.steps, self.detail) < 1 or self.orders < 2 or self.orders % 2:
@@ -98,9 +101,9 @@ class WhenWhere(Explainer):
                 output = model.decide(variants.probes)
             probed = score_rows(score, output, x)
             kind = variants.chosen(probed)
-            leaf = variants.fading(kind).requires_grad_()
-            faded = score_rows(score, joined_outputs([first_row(output), model.decide(leaf)]), x)[1:]
-            return self._explained(variants, activation, x, probed, faded, leaf, kind)
+            leaf = variants.path(kind).requires_grad_()
+            along = score_rows(score, joined_outputs([first_row(output), model.decide(leaf)]), x)[1:]
+            return self._explained(variants, activation, x, probed, _gradient(along, leaf), kind)
         calls = RecurrentCalls(lambda features: features)
 
         def run(leaves: list[Tensor]) -> Any:
@@ -114,8 +117,9 @@ class WhenWhere(Explainer):
             return self._frame_by_frame(model, x, score, scores, activation)
         probed = scores[: len(variants.probes)].detach()
         kind = variants.chosen(probed)
-        faded = torch.split(scores[len(variants.probes) :], self.steps)[list(variants.empty).index(kind)]
-        return self._explained(variants, activation, x, probed, faded, calls.variants, kind)
+        ours = variants.rows_of_path(kind)
+        gradient = _gradient(scores[ours], calls.variants)[ours]
+        return self._explained(variants, activation, x, probed, gradient, kind)
 
     def _explained(
         self,
@@ -123,16 +127,12 @@ class WhenWhere(Explainer):
         activation: Activation,
         x: Tensor,
         probed: Tensor,
-        faded: Tensor,
-        leaf: Tensor,
+        gradient: Float[Tensor, "v t f"],
         kind: Kind,
     ) -> Attributions:
-        """Weights from the scores, places from the gradient along the fading."""
+        """Weights from the scores, places from the gradient along the path."""
         t = x.shape[2]
-        gradient = torch.zeros_like(leaf)
-        if faded.requires_grad:
-            gradient = torch.autograd.grad(faded.sum(), leaf)[0]
-        gradient = gradient.sum(dim=0, keepdim=True) / self.steps  # (1, t, f)
+        gradient = torch.einsum("vt,vtf->tf", variants.credit, gradient)[None]
         share = (gradient * (variants.held - variants.empty[kind])).sum(dim=2)[0]
         effect = probed[:1] - variants.emptied(probed)[kind]
         found = variants.weights(probed, kind, share)
@@ -194,7 +194,9 @@ class WhenWhere(Explainer):
 @dataclass
 class _Variants:
     """One clip's features and what is tried instead of them. `probes` are scored without a gradient: as it is, all
-    frames hidden by each reference, runs hidden, then (for `shapley`) frames hidden in random orders.
+    frames hidden by each reference, runs hidden, then (for `shapley`, by each reference) frames hidden in random
+    orders. The path is scored with one: `seen` says how much of each frame is there in a row of it, `credit` how much
+    of the row's gradient is the frame's.
     """
 
     settings: WhenWhere
@@ -204,6 +206,8 @@ class _Variants:
     probes: Tensor = field(init=False)
     runs: Tensor = field(init=False)
     orders: Tensor = field(init=False)
+    seen: Tensor = field(init=False)  # (v, t)
+    credit: Tensor = field(init=False)  # (v, t); the sum over v is 1
     standing_out: dict[Kind, Tensor] = field(default_factory=dict)  # maps less reference, (s, k, h, w)
     empty: dict[Kind, Tensor] = field(default_factory=dict)  # features of the reference, (1, t, f)
 
@@ -224,23 +228,39 @@ class _Variants:
         self.runs = runs.to(features.device)
         rows = [self.held, *self.empty.values(), bridged(self.held[0], self.runs)]
         if self.settings.weights == "shapley":
-            self.orders = hiding_orders(t, self.settings.orders, self.settings.seed).to(features.device)
-            hidden = self.orders.argsort(dim=1)[:, None, :] <= torch.arange(t - 1, device=features.device)[:, None]
-            rows.append(bridged(self.held[0], hidden.flatten(0, 1)))
+            most = 2 * max(1, VALUES // (2 * t * self.held.numel()))
+            self.orders = hiding_orders(t, min(self.settings.orders, most), self.settings.seed).to(features.device)
+            turns = self.orders.argsort(dim=1)[:, None, :]  # (m, 1, t)
+            turn = torch.arange(t, device=features.device)[:, None]
+            after, during = (turns > turn).to(features), (turns == turn).to(features)  # (m, t, t)
+            rows += [self._between(kind, after[:, :-1].flatten(0, 1)) for kind in self.empty]
+            self.seen = (after + during / 2).flatten(0, 1)
+            self.credit = during.flatten(0, 1) / len(self.orders)
+        else:
+            steps = self.settings.steps
+            alphas = (torch.arange(steps, device=features.device, dtype=features.dtype) + 0.5) / steps
+            self.seen = alphas[:, None].expand(-1, t)
+            self.credit = torch.full_like(self.seen, 1 / steps)
         self.probes = torch.cat(rows)
 
     def batch(self, features: Float[Tensor, "1 t f"], leaves: list[Tensor]) -> Float[Tensor, "v t f"]:
-        """Probes and every fading in one batch, for a model whose head cannot be called alone."""
+        """Probes and the path to every reference in one batch, for a model whose head cannot be called alone."""
         self.make(features, leaves)
         if not leaves:
             return features
-        return torch.cat([self.probes, *map(self.fading, self.empty)]).requires_grad_()
+        return torch.cat([self.probes, *map(self.path, self.empty)]).requires_grad_()
 
-    def fading(self, kind: Kind) -> Float[Tensor, "steps t f"]:
-        """The way from the reference to the clip, at the middles of equal steps."""
-        steps = self.settings.steps
-        alphas = (torch.arange(steps, device=self.held.device, dtype=self.held.dtype) + 0.5) / steps
-        return self.empty[kind] + alphas[:, None, None] * (self.held - self.empty[kind])
+    def path(self, kind: Kind) -> Float[Tensor, "v t f"]:
+        """Between the reference and the clip: at the middles of equal steps, or of each frame's turn to be hidden."""
+        return self._between(kind, self.seen)
+
+    def rows_of_path(self, kind: Kind) -> slice:
+        """Where the path to a reference lies in `batch`."""
+        first = len(self.probes) + list(self.empty).index(kind) * len(self.seen)
+        return slice(first, first + len(self.seen))
+
+    def _between(self, kind: Kind, seen: Float[Tensor, "v t"]) -> Float[Tensor, "v t f"]:
+        return self.empty[kind] + seen[..., None] * (self.held - self.empty[kind])
 
     def emptied(self, probed: Tensor) -> dict[Kind, Tensor]:
         """The score with every frame hidden, by reference, (1,) each."""
@@ -265,8 +285,16 @@ class _Variants:
             return full(share)
         if self.settings.weights == "runs":
             return mean_over_runs(self.effects(probed), self.runs)
-        ordered = probed[1 + len(self.empty) + len(self.runs) :]
-        return shapley(probed[:1], ordered, self.emptied(probed)[kind], self.orders)
+        ordered = probed[1 + len(self.empty) + len(self.runs) :].chunk(len(self.empty))
+        hidden = ordered[list(self.empty).index(kind)]
+        return shapley(probed[:1], hidden, self.emptied(probed)[kind], self.orders)
+
+
+def _gradient(scores: Float[Tensor, " v"], leaf: Float[Tensor, "n t f"]) -> Float[Tensor, "n t f"]:
+    """Of the scores' sum; zero where the score does not depend on the features."""
+    if not scores.requires_grad:
+        return torch.zeros_like(leaf)
+    return torch.autograd.grad(scores.sum(), leaf)[0]
 
 
 def _to_scale(weights: Float[Tensor, " t"], effect: Float[Tensor, " 1"]) -> Float[Tensor, " t"]:
