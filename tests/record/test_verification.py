@@ -172,9 +172,7 @@ def test_a_removed_payload_is_found(store: Store) -> None:
 def test_nothing_is_added_to_a_store_that_does_not_hold_together(store: Store) -> None:
     store.verify().required()
     forge(store, "DELETE FROM body")
-    with pytest.raises(
-        StoreError, match=r"row 1 .* its payload is missing.* \(and \d+ more\) Run: vidence verify"
-    ):
+    with pytest.raises(StoreError, match=r"row 1 .* its payload is missing.* \(and \d+ more\) Run: vidence verify"):
         store.verify().required()
 
 
