@@ -17,7 +17,14 @@ def test_an_event_is_shown_from_before_to_after_with_its_strongest_frame():
     assert 63 in picked
     assert picked[0] < 50 <= picked[1] == 50
     assert picked[-1] > 80 >= picked[-2] == 80
-    assert np.diff(picked).max() <= 10
+    assert np.diff(picked).max() <= 12  # a fifth of the pace is at most two fifths of the event's thirty frames
+
+
+def test_frames_with_most_to_see_are_shown_most():
+    weights = np.where((TIMES >= 6) & (TIMES < 6.5), 1.0, 0.0)
+    picked = pick_frames(TIMES, weights, event=Event(4, 9, 1))
+    assert sum(weights[at] > 0 for at in picked) >= 3  # half of six
+    assert {40, 90} <= set(picked)
 
 
 def test_spread_is_even_in_time_not_in_frames():

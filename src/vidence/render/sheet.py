@@ -29,11 +29,12 @@ def pick_frames(
     count: int = 8,
     event: Event | None = None,
 ) -> list[int]:
-    """Choose frames that tell an event: evenly spread in time over it, its strongest frame, and one before and after.
+    """Choose frames that tell an event: spread over it, its strongest frame, and one before and after.
 
-    `weights` (a score or the map's mass per frame) say which frame is strongest. An event of few frames is shown
-    whole among its neighbours; without an event all frames are spread over. Returns rising indices, at most
-    `count`; fewer where there are fewer frames.
+    They lie as close as half the time and half the `weights` (a score or the map's mass per frame) ask for: in even
+    steps where all frames weigh the same, closer where most is to be seen. An event of few frames is shown whole among
+    its neighbours; without an event all frames are spread over. Returns rising indices, at most `count`; fewer where
+    there are fewer frames.
     """
     seconds, strength = np.asarray(times, dtype=np.float64), np.asarray(weights, dtype=np.float64)
     if seconds.ndim != 1 or seconds.shape != strength.shape or not len(seconds) or count < 1:
@@ -51,7 +52,7 @@ def pick_frames(
     strongest = int(inside[strength[inside].argmax()])
     around = _around(seconds, inside, count) if count >= 4 else set()
     spread = max(count - len(around), 1)
-    chosen = {int(inside[at]) for at in _nearest(seconds[inside], spread)}
+    chosen = {int(inside[at]) for at in _nearest(_pace(seconds[inside], strength[inside]), spread)}
     if strongest not in chosen:
         chosen.remove(min(chosen, key=lambda at: abs(seconds[at] - seconds[strongest])))
         chosen.add(strongest)
@@ -70,14 +71,21 @@ def _around(seconds: Float[np.ndarray, " t"], inside: np.ndarray, count: int) ->
     }
 
 
-def _nearest(seconds: Float[np.ndarray, " t"], count: int) -> list[int]:
-    """Different frames nearest to `count` moments spread evenly; all of them where there are not more."""
-    if len(seconds) <= count:
-        return list(range(len(seconds)))
-    if seconds[-1] <= seconds[0] or count == 1:
-        return [int(at) for at in np.linspace(0, len(seconds) - 1, count).round()]
-    wanted = np.linspace(seconds[0], seconds[-1], count)
-    return sorted({int(np.abs(seconds - moment).argmin()) for moment in wanted})
+def _pace(seconds: Float[np.ndarray, " t"], strength: Float[np.ndarray, " t"]) -> Float[np.ndarray, " t"]:
+    """The share of the time passed and of the weight seen, together; rises as `seconds` do."""
+    steps = np.diff(seconds, prepend=seconds[:1])
+    passed, seen = (part.cumsum() for part in (steps, steps * np.clip(strength, 0, None)))
+    return passed / max(passed[-1], 1e-12) + seen / max(seen[-1], 1e-12)
+
+
+def _nearest(pace: Float[np.ndarray, " t"], count: int) -> list[int]:
+    """Different frames nearest to `count` even steps of the pace; all of them where there are not more."""
+    if len(pace) <= count:
+        return list(range(len(pace)))
+    if pace[-1] <= pace[0] or count == 1:
+        return [int(at) for at in np.linspace(0, len(pace) - 1, count).round()]
+    wanted = np.linspace(pace[0], pace[-1], count)
+    return sorted({int(np.abs(pace - step).argmin()) for step in wanted})
 
 
 def write_sheet(
