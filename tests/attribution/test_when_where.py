@@ -286,3 +286,20 @@ def test_distributed_and_detailed_keep_each_frames_sum():
     assert fine.shape == (3, 4, 4)
     torch.testing.assert_close(fine.sum((1, 2)), torch.tensor([8.0, -2, 4]))
     assert fine[0].argmax() == 2 * 4 + 0  # the cell of the pixel that changed
+
+
+def test_auto_takes_shapley_values_where_features_are_few():
+    x, _ = film([6, 7, 8, 9])
+    assert WhenWhere().attribute(Latch(), x, Logit(1), certify=False).extra["by"] == "shapley"
+
+    class Wide(Latch):
+        def encode(self, x):
+            return super().encode(x).repeat(1, 1, 300)  # 600 features a frame
+
+        def decide(self, features):
+            return super().decide(features[..., :2])
+
+    wide = WhenWhere().attribute(Wide(), x, Logit(1), certify=False)
+    faded = WhenWhere(weights="fade").attribute(Wide(), x, Logit(1), certify=False)
+    assert wide.extra["by"] == faded.extra["by"] == "fade"
+    torch.testing.assert_close(wide.values, faded.values)

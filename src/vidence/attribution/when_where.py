@@ -43,7 +43,7 @@ from vidence.scoring.scores import ScoreFunction
 
 FAINT = 0.05  # an effect below this share of the score, or a deletion below this share of the effect, says nothing
 WEAK = 0.2  # below this share of the effect of the spatial reference, the temporal one left the evidence standing
-VALUES = 2**24  # of features in all states of the clip tried for `shapley`, unless a single pair of orders takes more
+VALUES = 2**20  # of features in a reference's states of the clip, up to which `auto` can afford `shapley`
 MISSED = 0.9  # share of the effect that the path integral may miss before the certificate warns
 
 
@@ -55,20 +55,21 @@ class WhenWhere(Explainer):
     moves or comes and goes leaves it), or what most places of a frame show (`space`; hides what stands still too, but
     no model was trained on such frames). `auto` takes time, unless that changes the score far less than space would.
     `weights` shares the change of the score out to frames. `shapley`: frames go to the reference one after another, in
-    `orders` random orders and their reverses (fewer where features are many), and each gets the mean change
-    at its turn: frames that say the same share what they say. Places are told by the gradient half-way through the
-    turns. `fade`: all frames fade together, and each gets its part of the path integral (Aumann-Shapley, `steps` nodes,
-    scaled to the measured change; `gap` is what the integral missed); consecutive frames stay as alike as they were,
-    but where a head saturates the few frames of the steep part get everything. `runs`: the mean effect, per hidden
-    frame, of the runs of 1, 2, 4, ... frames that cover a frame, bridged from their neighbours' features. Runs are
-    hidden in every case, for the certificate.
+    `orders` random orders and their reverses, and each gets the mean change at its turn: frames that say the same share
+    what they say. Places are told by the gradient half-way through the turns. `fade`: all frames fade together, and
+    each gets its part of the path integral (Aumann-Shapley, `steps` nodes, scaled to the measured change; `gap` is what
+    the integral missed); consecutive frames stay as alike as they were, but where a head saturates the few frames of
+    the steep part get everything. `runs`: the mean effect, per hidden frame, of the runs of 1, 2, 4, ... frames that
+    cover a frame, bridged from their neighbours' features. Runs are hidden in every case, for the certificate. `auto`
+    is `shapley` where features are so few (256 a frame of 16) that it costs little beside the pass, else `fade`;
+    `extra['by']` says which.
     `detail` makes the grid that many times finer, by the pixels' own change over time (1: the layer's grid).
     Only the head is run again: `decide` of a two-stage model, or in one batch all that follows the first nn.GRU,
     nn.LSTM or nn.RNN call. A model with neither is run once per frame, and the certificate says so.
     """
 
     layer: str | None = None
-    weights: Literal["shapley", "fade", "runs"] = "shapley"
+    weights: Literal["auto", "shapley", "fade", "runs"] = "auto"
     reference: Literal["auto", "time", "space"] = "auto"
     steps: int = 8
     orders: int = 16
@@ -77,8 +78,8 @@ class WhenWhere(Explainer):
 
     def __post_init__(self) -> None:
         """Refuse settings that mean nothing."""
-        if self.weights not in ("shapley", "fade", "runs"):
-            raise SpecError(f"weights must be 'shapley', 'fade' or 'runs'; got {self.weights!r}.")
+        if self.weights not in ("auto", "shapley", "fade", "runs"):
+            raise SpecError(f"weights must be 'auto', 'shapley', 'fade' or 'runs'; got {self.weights!r}.")
         if self.reference not in ("auto", "time", "space"):
             raise SpecError(f"reference must be 'auto', 'time' or 'space'; got {self.reference!r}.")
         if min(self.steps, self.detail) < 1 or self.orders < 2 or self.orders % 2:
@@ -136,7 +137,7 @@ class WhenWhere(Explainer):
         share = (gradient * (variants.held - variants.empty[kind])).sum(dim=2)[0]
         effect = probed[:1] - variants.emptied(probed)[kind]
         found = variants.weights(probed, kind, share)
-        weights = _to_scale(found, effect) if self.weights == "fade" else found
+        weights = _to_scale(found, effect) if variants.by == "fade" else found
         weights = at_frames(weights, variants.frames, t)
         places = (activation.gradient(variants.features, gradient) * variants.standing_out[kind]).sum(dim=1)
         values = distributed(activation.in_frames(places), weights)
@@ -148,7 +149,7 @@ class WhenWhere(Explainer):
             gap=effect - found.sum(),
             layer=activation.layer,
             certificate=self._certificate(variants, found, effect, probed, activation),
-            extra={"weights": weights[None], "effect": effect, "reference": kind},
+            extra={"weights": weights[None], "effect": effect, "reference": kind, "by": variants.by},
         )
 
     def _certificate(
@@ -203,6 +204,7 @@ class _Variants:
     features: Tensor = field(init=False)  # (1, t, f) with the graph down to the layer
     held: Tensor = field(init=False)  # the same without a graph
     frames: tuple[float, ...] | None = None  # which frames they are of, where that is known
+    by: str = field(init=False)  # which weights, where the settings leave it open
     probes: Tensor = field(init=False)
     runs: Tensor = field(init=False)
     orders: Tensor = field(init=False)
@@ -224,12 +226,14 @@ class _Variants:
             self.standing_out[kind] = maps - reference_maps(maps, kind)
             shown = per_call(self.standing_out[kind], leaves, t)
             self.empty[kind] = reference_features(features, leaves, shown)
-        runs = hidden_runs(t, overlap=4) if self.settings.weights == "runs" else hidden_runs(t, growth=4)
+        self.by = self.settings.weights
+        if self.by == "auto":
+            self.by = "shapley" if self.settings.orders * t * features.numel() <= VALUES else "fade"
+        runs = hidden_runs(t, overlap=4) if self.by == "runs" else hidden_runs(t, growth=4)
         self.runs = runs.to(features.device)
         rows = [self.held, *self.empty.values(), bridged(self.held[0], self.runs)]
-        if self.settings.weights == "shapley":
-            most = 2 * max(1, VALUES // (2 * t * self.held.numel()))
-            self.orders = hiding_orders(t, min(self.settings.orders, most), self.settings.seed).to(features.device)
+        if self.by == "shapley":
+            self.orders = hiding_orders(t, self.settings.orders, self.settings.seed).to(features.device)
             turns = self.orders.argsort(dim=1)[:, None, :]  # (m, 1, t)
             turn = torch.arange(t, device=features.device)[:, None]
             after, during = (turns > turn).to(features), (turns == turn).to(features)  # (m, t, t)
@@ -281,9 +285,9 @@ class _Variants:
 
     def weights(self, probed: Tensor, kind: Kind, share: Float[Tensor, " t"]) -> Float[Tensor, " t"]:
         """Each frame's weight, in float32 at least; `share` is its part of the path integral."""
-        if self.settings.weights == "fade":
+        if self.by == "fade":
             return full(share)
-        if self.settings.weights == "runs":
+        if self.by == "runs":
             return mean_over_runs(self.effects(probed), self.runs)
         ordered = probed[1 + len(self.empty) + len(self.runs) :].chunk(len(self.empty))
         hidden = ordered[list(self.empty).index(kind)]
