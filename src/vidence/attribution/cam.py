@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from vidence.attribution.activation import Activation, with_activation
 from vidence.attribution.calls import RecurrentCalls
 from vidence.attribution.explainer import Attributions, Explainer
-from vidence.attribution.families import remembers
+from vidence.attribution.families import remembers, why_not_alone
 from vidence.attribution.outputs import score_rows
 from vidence.attribution.two_stage import TwoStage
 from vidence.errors import ExplainError, SpecError
@@ -123,6 +123,6 @@ def _frame_features(model: nn.Module, x: Tensor, layer: str | None) -> tuple[Ten
     if calls.features is None:
         raise ExplainError(
             "weights='frame_local' needs frame features: a model with encode and decide, or with nn.GRU, nn.LSTM or "
-            "nn.RNN; this one has neither. Use weights='frame'."
+            f"nn.RNN over one clip; {why_not_alone(model)}. Use weights='frame'."
         )
     return calls.features, activation
