@@ -10,7 +10,6 @@ from vidence import spec
 from vidence.attribution.explainer import Explainer
 from vidence.attribution.families import family_of
 from vidence.attribution.progress import heard_by
-from vidence.cli.allocation import keep_freed_memory
 from vidence.cli.evaluate import tested
 from vidence.cli.sources import Bars
 from vidence.datasets.dataset import Dataset
@@ -28,6 +27,7 @@ from vidence.models.detector import Detector, load_deployed
 from vidence.pipeline import default_score, explainer_of, score_of
 from vidence.scoring.score import ScoreFunction
 from vidence.training.account import split_seed
+from vidence.training.allocator import blocks_kept
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +61,7 @@ class Trial:
         targets: dict[tuple[str, int], str] = {}
         with bars.progress:
             bar = bars.add("comparing", len(self.places), "clips")
-            with heard_by(bars.steps(bar, "comparing")):
+            with blocks_kept(), heard_by(bars.steps(bar, "comparing")):
                 try:
                     for known in clips:
                         targets |= compare(self.asked, [known], rows, self.maps, on_map=examples.keep)
@@ -93,7 +93,6 @@ def trial(
     """A trial from what was typed. Wrong lines are refused before any work; explainers that were asked for stay, also
     where they refuse, those of the default set do not. Raises `DataError` where nothing is left to compare.
     """
-    keep_freed_memory()
     detector = load_deployed(folder, device=device)
     built = {line: spec.build(line, MEASURES) for line in measures}
     asked = Comparison(detector, _explainers(lines), built, None, seed)

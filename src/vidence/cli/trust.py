@@ -36,16 +36,16 @@ def command(
     vidence trust detector street.mp4 --out why
     vidence trust detector street.mp4 --explainer when-where --explainer "rise(n=200)" --out why
     """
-    from vidence.cli.allocation import keep_freed_memory
     from vidence.cli.explaining import explain_all
     from vidence.evaluate.explainer_kinds import with_another_kind
     from vidence.evaluate.trusting import checkable, short_checks
     from vidence.models.detector import load_deployed
     from vidence.pipeline import default_line
+    from vidence.training.allocator import blocks_kept
 
-    keep_freed_memory()
     model = load_deployed(detector, device=device)
     checkable(model)
     own = default_line(model, score)
     given = with_another_kind(lines or (own,), own)
-    explain_all(sources, model, detector, given, score=score, check=short_checks, **asked)
+    with blocks_kept():
+        explain_all(sources, model, detector, given, score=score, check=short_checks, **asked)

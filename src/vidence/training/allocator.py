@@ -1,4 +1,4 @@
-"""How glibc's malloc treats large blocks while a network trains."""
+"""How glibc's malloc treats large blocks while a network trains, or many maps of one are drawn."""
 
 from __future__ import annotations
 
