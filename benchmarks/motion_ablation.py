@@ -1,14 +1,15 @@
 """What each attribute and choice of `motion-attributes` is worth on UCSD Ped2.
 
-    .venv/bin/python benchmarks/motion_ablation.py --root PED2 --weights MOBILENETS --out FOLDER [--test]
+    .venv/bin/python benchmarks/motion_ablation.py --root PED2 --out FOLDER [--weights MOBILENETS]
+        [--fold 0 --fold 1 ...] [--only groups ...] [--test]
 
-Choices are made on official training clips alone: every fourth is held out, the scales come from two more, the rest is
-learnt. Anomalies of the kinds in `vidence.motion.staged` are staged in the held-out clips. A figure is the frame AUC of
-one kind's staged frames against all frames of the held-out clips as they are. A row's first figure is the mean over
-kinds; its second is how often the highest cell of a staged frame lies inside the mask, the mean over kinds that stage
-somebody or something. `--test` adds the official test clips' pooled, causal frame AUC and pointing, which no choice is
-made by. Rows that are in FOLDER are not measured again. A frame's score is the logarithm of 1 + its highest cell's,
-smoothed.
+Choices are made on official training clips alone. They are dealt into four; each `--fold` holds one part out, the
+scales come from two more clips, the rest is learnt. Anomalies of the kinds in `vidence.motion.staged` are staged in the
+held-out clips. A figure is the frame AUC of one kind's staged frames against all frames of the held-out clips as they
+are, in per cent. A row's `mean` is over kinds; `pointing` is how often the highest cell of a staged frame lies inside
+the mask, the mean over kinds that stage somebody or something; `worst` is the mean of these two in the worst fold.
+`--test` adds the official test clips' pooled, causal frame AUC and pointing, which no choice is made by. What is in
+FOLDER is not measured again. A frame's score is the logarithm of 1 + its highest cell's, smoothed.
 
 `--fuse ONE OTHER` measures two trained detectors on the test clips instead, and the mean and maximum of their live
 scores.
@@ -21,9 +22,9 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from rich.progress import track
@@ -39,6 +40,7 @@ from vidence.models.attribute_memory import GROUPS, AttributeMemory, Cells, Cell
 from vidence.models.cell_appearance import CellAppearance
 from vidence.models.mobilenet import MobileNetV2
 from vidence.models.motion_attributes import HELD_CELLS, MotionAttributes
+from vidence.models.motion_session import Rule, ruled
 from vidence.models.weights import load_weights
 from vidence.motion.flow import FLOWS
 from vidence.motion.staged import KINDS, staged
@@ -49,11 +51,23 @@ WITHOUT_WEIGHTS = tuple(name for name in GROUPS if name != "appearance")
 CHOICES = (
     "groups=['peak', 'direction', 'gait', 'shape']",  # the best frames on the validation, beside the anomalies
     *("neighbours=1", "neighbours=5", "neighbours=10", "coreset=3000", "coreset=20000"),
-    *("perspective=0", "perspective=2", "local=200", "perspective=0, local=200"),
+    *("perspective=False", "rows=1", "perspective=False, rows=1", "local=200"),
     *("span=1", "span=3", "block=10", "block=16", "flow='dis-fast'", "flow='farneback'"),
 )
 DRAWS = 2  # of each kind and clip
-Frames = list[np.ndarray]  # of each frame the attributes of its cells (m, a), or their distances (m, g)
+FOLDS = 4
+Distances = list[np.ndarray]  # of each frame of a clip (m, g)
+
+
+class Cut(NamedTuple):
+    """A frame's cells: their `attributes` (m, a), where they are (`at`, (m, 2)), and the `shape` (i, j) of the grid."""
+
+    attributes: np.ndarray
+    at: np.ndarray
+    shape: tuple[int, ...]
+
+
+Frames = list[Cut]  # of a clip
 
 
 @dataclass(frozen=True)
@@ -97,14 +111,15 @@ class Row:
     """How distances become a frame's score."""
 
     groups: tuple[str, ...]
-    rule: str = DEFAULT.rule
+    rule: Rule = DEFAULT.rule
+    pool: int = DEFAULT.pool
     smooth: int = DEFAULT.smooth
 
 
-def validation(samples: Sequence[Sample]) -> Fold:
+def validation(samples: Sequence[Sample], number: int) -> Fold:
     """The official training clips in three parts, and what is staged in the held-out ones."""
     ordered = sorted(samples, key=lambda one: one.path)
-    held = ordered[2::4]
+    held = ordered[number::FOLDS]
     others = [one for one in ordered if one not in held]
     plain = [Shown(one.path, list(one.open())) for one in held]
     judged = [Judged(one, "plain", np.zeros((len(one.frames), 1, 1), bool)) for one in plain]
@@ -113,7 +128,9 @@ def validation(samples: Sequence[Sample]) -> Fold:
         if made is not None:
             frames = [Frame(pixels, clip.frames[k].time) for k, pixels in enumerate(made.pixels)]
             judged.append(Judged(Shown(f"{clip.name} {kind} {seed}", frames), kind, made.mask))
-    return Fold("validation", [one.open() for one in others[:-2]], [one.open() for one in others[-2:]], judged)
+    return Fold(
+        f"validation-{number}", [one.open() for one in others[:-2]], [one.open() for one in others[-2:]], judged
+    )
 
 
 class Watched:
@@ -126,7 +143,11 @@ class Watched:
 
     def cells(self, settings: MotionAttributes, weights: Path | None) -> tuple[list[Frames], ...]:
         """Of what is learnt, what scales are read off, and what is judged."""
-        key = replace(settings, rule="sum", neighbours=1, coreset=100, local=0, perspective=0, smooth=1)
+        groups = (
+            (*WITHOUT_WEIGHTS, "appearance") if weights else WITHOUT_WEIGHTS
+        )  # one look serves every choice of them
+        plain = replace(settings, groups=groups, rule="sum", pool=1, smooth=1, perspective=False, rows=0)
+        key = replace(plain, neighbours=1, coreset=100, local=0)
         if key != self._key:
             looks = CellAppearance(cast(MobileNetV2, load_weights("mobilenet-v2", weights))) if weights else None
             detector = key.build(looks)
@@ -135,26 +156,33 @@ class Watched:
             self._key, self._kept = key, ([], [], [])
             for k, source in track(sources, f"{self.fold.name}: {spec.line(key, DETECTORS)}", transient=True):
                 seen = detector.watched(detector.windows.cut(source))
-                self._kept[k].append([each.cells.attributes for each in seen])
+                self._kept[k].append([Cut(each.cells.attributes, each.at, each.scores.shape) for each in seen])
         return self._kept
 
-    def distances(self, settings: MotionAttributes, weights: Path | None = None) -> list[Frames]:
+    def distances(self, settings: MotionAttributes, weights: Path | None = None) -> list[Distances]:
         """Of what is judged, in the settings' groups."""
         learnt, scaled, judged = self.cells(settings, weights)
-        how = {name: getattr(settings, name) for name in ("coreset", "neighbours", "local", "perspective")}
+        how = {name: getattr(settings, name) for name in ("coreset", "neighbours", "local", "perspective", "rows")}
         memory = AttributeMemory(settings.groups, crop=1, **how)
         memory.learn(_sample(learnt, settings.coreset), seed=0)
         memory.calibrate(_sample(scaled, HELD_CELLS).cells)
-        return [[memory.distances(frame) for frame in clip] for clip in judged]
+        return [[memory.distances(frame.attributes) for frame in clip] for clip in judged]
 
-    def figures(self, found: Sequence[Frames], groups: Sequence[str], row: Row) -> dict[str, float]:
+    def figures(self, found: Sequence[Distances], groups: Sequence[str], row: Row) -> dict[str, float]:
         """The frame AUC of each kind, in per cent, and their mean; of the test clips one."""
         columns = [groups.index(name) for name in row.groups]
-        curves = [scores([each[:, columns] for each in clip], row) for clip in found]
+        maps = [
+            [
+                ruled(each[:, columns], cut.at, cut.shape, rule=row.rule, pool=row.pool)
+                for each, cut in zip(clip, cuts, strict=True)
+            ]
+            for clip, cuts in zip(found, self._kept[2], strict=True)
+        ]
+        curves = [smoothed([float(each.max()) for each in clip], row.smooth) for clip in maps]
         truth = [each.true for each in self.fold.judged]
         if self.fold.name == "test":
             figure = 100 * float(roc_auc_score(np.concatenate(truth), np.concatenate(curves)))
-            return {"test": figure, "test pointing": self._pointing(found, columns, row)["test"]}
+            return {"test": figure, "test pointing": self._pointing(maps)["test"]}
         kinds = [each.kind for each in self.fold.judged]
         normal = np.concatenate([curve for curve, kind in zip(curves, kinds, strict=True) if kind == "plain"])
         shown = {}
@@ -162,40 +190,34 @@ class Watched:
             odd = np.concatenate([c[true] for c, true, kind in zip(curves, truth, kinds, strict=True) if kind == name])
             labels = np.repeat([False, True], [len(normal), len(odd)])
             shown[name] = 100 * float(roc_auc_score(labels, np.concatenate([normal, odd])))
-        pointing = {kind: share for kind, share in self._pointing(found, columns, row).items() if kind[:6] != "faster"}
+        pointing = {kind: share for kind, share in self._pointing(maps).items() if kind[:6] != "faster"}
         means = {"mean": shown, "pointing": pointing}
         return {name: float(np.mean(list(each.values()))) for name, each in means.items()} | shown
 
-    def _pointing(self, found: Sequence[Frames], columns: Sequence[int], row: Row) -> dict[str, float]:
+    def _pointing(self, maps: Sequence[Sequence[np.ndarray]]) -> dict[str, float]:
         """By kind, the share of anomalous frames whose highest cell lies inside the mask, in per cent."""
         hits = defaultdict[str, list[bool]](list)
-        for clip, cells, judged in zip(found, self._kept[2], self.fold.judged, strict=True):
-            for k in np.flatnonzero(judged.true):
-                ruled = combined(clip[k][:, columns], row)
+        for clip, cuts, judged in zip(maps, self._kept[2], self.fold.judged, strict=True):
+            for k in np.flatnonzero(judged.true).tolist():
+                values = clip[k][tuple(cuts[k].at.T)]
                 size = judged.masks.shape[1:]
-                y, x = (places(cells[k])[ruled.argmax()] * size).astype(int) if len(ruled) else (0, 0)
+                place = places(cuts[k].attributes)[values.argmax()] if len(values) else np.zeros(2)
+                y, x = (place * size).astype(int)
                 hits[judged.kind].append(bool(judged.masks[k, y, x]))
         return {kind: 100 * float(np.mean(each)) for kind, each in hits.items()}
 
 
 def _sample(clips: Sequence[Frames], room: int) -> CellSample:
     sample = CellSample(room, seed=0)
-    for values in (values for clip in clips for values in clip):
+    for values in (frame.attributes for clip in clips for frame in clip):
         sample.add(Cells(values, np.zeros((len(values), 1, 1), np.uint8)))
     return sample
 
 
-def combined(distances: np.ndarray, row: Row) -> np.ndarray:
-    """A score for each cell."""
-    return np.asarray(distances.sum(axis=1) if row.rule == "sum" else distances.max(axis=1, initial=0))
-
-
-def scores(clip: Frames, row: Row) -> np.ndarray:
-    """A score for each frame."""
-    ruled = [combined(each, row) for each in clip]
-    raw = np.log1p([float(each.max()) if len(each) else 0.0 for each in ruled])
-    weights = np.ones(row.smooth)
-    return np.convolve(raw, weights, "same") / np.convolve(np.ones(len(raw)), weights, "same")
+def smoothed(highest: Sequence[float], smooth: int) -> np.ndarray:
+    """A score for each frame from that of its highest cell."""
+    weights = np.ones(smooth)
+    return np.convolve(np.log1p(highest), weights, "same") / np.convolve(np.ones(len(highest)), weights, "same")
 
 
 def remembered(make: Callable[[], Any], held: dict[bytes, np.ndarray]) -> Callable[[], Any]:
@@ -215,47 +237,57 @@ def lines(weights: Path | None) -> Iterator[tuple[str, MotionAttributes, list[Ro
     """What is measured, by name: settings, and the rows that are read off their distances."""
     chosen = DEFAULT.groups
     rows = [Row(chosen), *(Row(chosen, smooth=smooth) for smooth in (1, 5)), Row(chosen, rule="max")]
+    rows += [Row(chosen, pool=pool) for pool in (1, 5)]
     rows += [Row((name,)) for name in WITHOUT_WEIGHTS]
     rows += [Row((*chosen, name)) for name in WITHOUT_WEIGHTS if name not in chosen]
     yield "groups", replace(DEFAULT, groups=WITHOUT_WEIGHTS), rows, None
     for choice in CHOICES:
         settings = spec.build(f"motion-attributes({choice})", DETECTORS)
-        yield choice, settings, [Row(settings.groups, smooth=settings.smooth)], None
+        yield choice, settings, [Row(settings.groups)], None
     if weights:
         looking = replace(DEFAULT, groups=(*chosen, "appearance"))
         yield "appearance", looking, [Row(("appearance",)), Row(looking.groups)], weights
 
 
-def measured(fold: Fold, weights: Path | None, out: Path) -> dict[str, list[dict[str, Any]]]:
-    """The figures of every line, those that `out` holds as they are."""
+def measured(
+    fold: Fold, weights: Path | None, only: Sequence[str], out: Path
+) -> Iterator[tuple[tuple[str, Row], dict[str, float]]]:
+    """Each row's choice, and its figures; those that `out` holds for the same settings as they are."""
     path = out / f"{fold.name}.json"
-    found: dict[str, list[dict[str, Any]]] = json.loads(path.read_text()) if path.is_file() else {}
+    found: dict[str, list[dict[str, float]]] = json.loads(path.read_text()) if path.is_file() else {}
     held: dict[bytes, np.ndarray] = {}
     kinds = dict(FLOWS)
     watched, flow = Watched(fold), ""
     for name, settings, rows, given in lines(weights):
-        if name in found:
+        if only and name not in only:
             continue
-        if settings.flow != flow:
-            held.clear()
-            flow = settings.flow
-            FLOWS[flow] = remembered(kinds[flow], held)
-        distances = watched.distances(settings, given)
-        found[name] = [
-            {"choice": name, "groups": " + ".join(row.groups), "rule": row.rule, "smooth": row.smooth}
-            | watched.figures(distances, settings.groups, row)
-            for row in rows
-        ]
-        with written_aside(path) as aside:
-            aside.write_text(json.dumps(found, indent=1) + "\n")
-    return found
+        key = f"{name}: {spec.line(settings, DETECTORS)}, {[astuple(row) for row in rows]}"
+        if key not in found:
+            if settings.flow != flow:
+                held.clear()
+                flow = settings.flow
+                FLOWS[flow] = remembered(kinds[flow], held)
+            distances = watched.distances(settings, given)
+            found[key] = [watched.figures(distances, settings.groups, row) for row in rows]
+            with written_aside(path) as aside:
+                aside.write_text(json.dumps(found, indent=1) + "\n")
+        yield from zip([(name, row) for row in rows], found[key], strict=True)
 
 
-def shown(found: Sequence[Mapping[str, Any]]) -> str:
+def over_folds(parts: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """One row's figures: the worst fold's mean of AUC and pointing, and the means over folds."""
+    worst = min((part["mean"] + part["pointing"]) / 2 for part in parts)
+    return {"worst": worst} | {name: float(np.mean([part[name] for part in parts])) for name in parts[0]}
+
+
+def shown(found: Mapping[tuple[str, Row], Mapping[str, float]]) -> str:
     """Rows as a table."""
-    names = list(found[0])
-    cells = [[f"{each:.1f}" if isinstance(each, float) else str(each) for each in row.values()] for row in found]
-    return "\n".join(f"| {' | '.join(each)} |" for each in (names, ["---"] * len(names), *cells))
+    rows = [
+        [name, " + ".join(row.groups), row.rule, str(row.pool), str(row.smooth), *(f"{x:.1f}" for x in each.values())]
+        for (name, row), each in found.items()
+    ]
+    heads = ["choice", "groups", "rule", "pool", "smooth", *next(iter(found.values()))]
+    return "\n".join(f"| {' | '.join(each)} |" for each in (heads, ["---"] * len(heads), *rows))
 
 
 def fused(folders: Sequence[Path], samples: Sequence[Sample], truths: list[np.ndarray]) -> str:
@@ -275,6 +307,8 @@ def main() -> None:
     parser.add_argument("--root", type=Path, required=True)
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--out", type=Path, default=Path("runs/motion-ablation"))
+    parser.add_argument("--fold", type=int, action="append", choices=range(FOLDS))
+    parser.add_argument("--only", action="append", default=[], help="a choice, as the table names it")
     parser.add_argument("--test", action="store_true")
     parser.add_argument("--fuse", type=Path, nargs=2)
     asked = parser.parse_args()
@@ -285,13 +319,14 @@ def main() -> None:
         print(fused(asked.fuse, test, [each.anomalous for each in truths]))
         return
     asked.out.mkdir(parents=True, exist_ok=True)
-    rows = [row for rows in measured(validation([*learnt, *val]), asked.weights, asked.out).values() for row in rows]
+    folds = [validation([*learnt, *val], number) for number in asked.fold or [2]]
+    parts = [dict(measured(fold, asked.weights, asked.only, asked.out)) for fold in folds]
+    rows = {key: over_folds([part[key] for part in parts]) for key in parts[0]}
     if asked.test:
         judged = [Judged(one.open(), "test", np.asarray(truth.masks)) for one, truth in zip(test, truths, strict=True)]
         fold = Fold("test", [one.open() for one in learnt], [one.open() for one in val], judged)
-        after = [row for rows in measured(fold, asked.weights, asked.out).values() for row in rows]
-        names = ("test", "test pointing")
-        rows = [row | {name: each[name] for name in names} for row, each in zip(rows, after, strict=True)]
+        for key, each in measured(fold, asked.weights, asked.only, asked.out):
+            rows[key] |= each
     print(shown(rows))
 
 

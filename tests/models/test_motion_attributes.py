@@ -20,6 +20,7 @@ from vidence.models.attribute_memory import ATTRIBUTES
 from vidence.models.mobilenet import MobileNetV2
 from vidence.models.motion_attributes import MotionAttributesDetector
 from vidence.models.motion_evidence import Observation
+from vidence.models.motion_session import ruled
 from vidence.scoring.run import judge, scored
 from vidence.spec import build, line
 from vidence.training.motion_fit import adapt_motion, drift, fit_motion
@@ -92,6 +93,22 @@ def test_a_window_alone_has_the_scores_that_it_has_in_a_session(detector: Motion
         alone = detector.start().push(clip)
         assert tuple(alone.times) == window.times
         np.testing.assert_allclose(alone.values, window.values, rtol=1e-5, atol=1e-6)
+
+
+def test_a_cell_has_the_mean_of_those_around_it_and_the_picture_goes_on_at_its_edge() -> None:
+    rng = np.random.default_rng(0)
+    there = rng.random((5, 7)) < 0.6
+    at, distances = np.argwhere(there), rng.random((int(there.sum()), 2))
+    for rule, over in (("sum", np.sum), ("max", np.max)):
+        alone = np.zeros(there.shape)
+        for (i, j), each in zip(at, distances, strict=True):
+            alone[i, j] = over(each)
+        edged = np.pad(alone, 1, mode="edge")
+        for i in range(5):
+            for j in range(7):
+                mean = edged[i : i + 3, j : j + 3].mean() if there[i, j] else 0.0
+                assert ruled(distances, at, (5, 7), rule=rule, pool=3)[i, j] == pytest.approx(mean, abs=1e-6)
+        assert ruled(distances, at, (5, 7), rule=rule, pool=1) == pytest.approx(alone, abs=1e-6)
 
 
 def test_a_session_does_not_grow(detector: MotionAttributesDetector, rush: Path) -> None:
@@ -170,7 +187,10 @@ def test_nothing_to_learn_from_is_told(clips: list[Sample], tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     "text",
-    ["flow='none'", "groups=['mood']", "span=9", "stride=4", "smooth=4", "filled=1.0", "coreset=1", "perspective=-1"],
+    [
+        *("flow='none'", "groups=['mood']", "span=9", "stride=4", "smooth=4", "pool=2"),
+        *("filled=1.0", "coreset=1", "perspective=2", "rows=-1"),
+    ],
 )
 def test_settings_that_cannot_be_are_refused(text: str) -> None:
     with pytest.raises(SpecError, match="motion-attributes"):

@@ -129,7 +129,7 @@ def test_boxes_of_the_user_are_objects(films: list[Sample], loiterer: Path, tmp_
 def cells(values: np.ndarray, places: np.ndarray) -> Cells:
     held = np.zeros((len(values), len(ATTRIBUTES)), np.float32)
     held[:, ATTRIBUTES.index("size")] = 1
-    held[:, [ATTRIBUTES.index(name) for name in ("speed", "burst")]] = values[:, None]
+    held[:, [ATTRIBUTES.index(name) for name in ("speed", "burst", "peak")]] = values[:, None]
     held[:, [ATTRIBUTES.index(name) for name in ("row", "column")]] = places
     return Cells(held, np.zeros((len(values), 4, 4), np.uint8))
 
@@ -138,7 +138,7 @@ def cells(values: np.ndarray, places: np.ndarray) -> Cells:
 def test_what_is_fast_for_its_neighbourhood_is_far_only_where_that_is_asked_for(local: int) -> None:
     rng = np.random.default_rng(0)
     places = np.stack([rng.uniform(0, 1, 400), np.repeat([0.1, 0.9], 200)], axis=1)  # slow on the left, fast right
-    memory = AttributeMemory(("speed",), coreset=400, neighbours=2, local=local, perspective=0, crop=4)
+    memory = AttributeMemory(("speed",), coreset=400, neighbours=2, local=local, perspective=False, rows=0, crop=4)
     sample = CellSample(400, seed=0)
     sample.add(cells(np.repeat([10.0, 40.0], 200) + rng.uniform(-1, 1, 400), places))
     memory.learn(sample, seed=0)
@@ -157,23 +157,41 @@ def test_what_is_fast_for_its_neighbourhood_is_far_only_where_that_is_asked_for(
     assert (memory.cells().places[kept[0], 1] < 0.5).all() == bool(local)
 
 
-@pytest.mark.parametrize("perspective", [0.0, 1.0])
-def test_what_is_fast_for_its_distance_from_the_camera_is_far_where_rows_count(perspective: float) -> None:
+@pytest.mark.parametrize(("perspective", "rows"), [(False, 0), (False, 1), (True, 0)])
+def test_what_is_fast_for_its_distance_from_the_camera_is_far_where_that_counts(perspective: bool, rows: float) -> None:
     rng = np.random.default_rng(0)
     places = np.stack([np.repeat([0.1, 0.9], 200), rng.uniform(0, 1, 400)], axis=1)  # slow above, fast below
-    memory = AttributeMemory(("speed",), coreset=400, neighbours=2, local=0, perspective=perspective, crop=4)
+    memory = AttributeMemory(("speed",), coreset=400, neighbours=2, local=0, perspective=perspective, rows=rows, crop=4)
     sample = CellSample(400, seed=0)
     sample.add(cells(np.repeat([10.0, 40.0], 200) + rng.uniform(-1, 1, 400), places))
     memory.learn(sample, seed=0)
     asked = cells(np.array([40.0, 40.0]), np.array([[0.1, 0.5], [0.9, 0.5]]))
     above, below = memory.distances(asked.attributes)[:, 0]
     assert below < 0.1
-    assert (above > 1) == bool(perspective)
+    assert (above > 1) == bool(perspective or rows)
+
+
+def test_speeds_are_told_as_they_would_be_in_the_row_that_they_are_compared_with() -> None:
+    rng = np.random.default_rng(0)
+    places = rng.uniform(0, 1, (400, 2))
+    values = 10 + 30 * places[:, 0]  # a line: 10 at the top of the picture, 40 at its bottom
+    memory = AttributeMemory(("speed",), coreset=400, neighbours=2, local=0, perspective=True, rows=0, crop=4)
+    sample = CellSample(400, seed=0)
+    sample.add(cells(values, places))
+    memory.learn(sample, seed=0)
+    speed = ATTRIBUTES.index("speed")
+    level = memory.levelled(memory.cells().attributes)[:, speed]
+    assert level == pytest.approx(np.full(400, 10 + 30 * places[:, 0].mean()), rel=0.1)
+    assert memory.levelled(memory.cells().attributes, row=0.9)[:, speed] == pytest.approx(np.full(400, 37), rel=0.1)
+    assert memory.levelled(memory.cells().attributes)[:, ATTRIBUTES.index("size")] == pytest.approx(np.ones(400))
+    assert memory.highest("speed", np.array([0.25, 0.5]))[0][speed] == pytest.approx(17.5, rel=0.15)
+    as_usual, twice = memory.distances(cells(np.array([16.0, 32.0]), np.full((2, 2), 0.2)).attributes)[:, 0]
+    assert as_usual < 0.5 < twice
 
 
 def test_where_nothing_moves_is_far_in_the_group_of_the_place() -> None:
     rng = np.random.default_rng(0)
-    memory = AttributeMemory(("speed", "place"), coreset=400, neighbours=2, local=0, perspective=0, crop=4)
+    memory = AttributeMemory(("speed", "place"), coreset=400, neighbours=2, local=0, perspective=False, rows=0, crop=4)
     sample = CellSample(400, seed=0)
     sample.add(cells(np.full(400, 10.0), rng.uniform(0.5, 1, (400, 2))))
     memory.learn(sample, seed=0)

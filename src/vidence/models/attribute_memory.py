@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from vidence.errors import DataError
 from vidence.models.cell_appearance import LOOKS, CellAppearance
+from vidence.models.perspective import NONE, fitted, pace
 from vidence.motion.moving_cells import CHANNELS
 from vidence.motion.object_tracks import OF_OBJECT
 
@@ -55,6 +56,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
 is little for what is rigid; `manner` is speed, direction and shape at once; `appearance` is what a MobileNetV2 sees in
 a cell that moves. `object` and `dwell` are of the tracked object that covers a cell.
 """
+_SPEEDS = [ATTRIBUTES.index(name) for name in ("speed", "burst", "peak", *_SIDES, *_WAYS, "turn", "pace")]
 OBJECT_GROUPS = tuple(name for name, held in GROUPS.items() if set(held) <= set(OF_OBJECT))
 ENOUGH = 50  # normal cells that a scale is read off at least
 FLOOR = 0.1  # standard deviations that a distance of 1 stands for at least, where normal cells lie upon each other
@@ -161,6 +163,10 @@ def places(values: Float[np.ndarray, "m a"]) -> np.ndarray:
     return values[:, [ATTRIBUTES.index(name) for name in _PLACE]]
 
 
+def _rows(values: Float[np.ndarray, "m a"]) -> np.ndarray:
+    return values[:, ATTRIBUTES.index("row")]
+
+
 def has(group: str, values: Float[np.ndarray, "m a"]) -> Bool[np.ndarray, " m"]:
     """Which cells a group says something of: those that move, or that an object covers."""
     return np.asarray(values[:, ATTRIBUTES.index("width" if group in OBJECT_GROUPS else "size")] > 0)
@@ -185,8 +191,8 @@ class AttributeMemory(nn.Module):
 
     `appearance` is what sees what cells look like, None without its group.
 
-    In every group but that of the place, cells whose rows in the picture differ by a standard deviation are
-    `perspective` apart: what is far from the camera is compared with what is.
+    With `perspective`, speeds are compared as multiples of what is usual in their row, the `line` (2,). In every group
+    but that of the place, cells whose rows in the picture differ by a standard deviation are `rows` apart.
 
     With `local` above 0, a cell is compared with the normal ones of its neighbourhood alone, its tile and those around
     it, where at least so many are kept there.
@@ -200,6 +206,7 @@ class AttributeMemory(nn.Module):
     spread: Tensor
     scale: Tensor
     top: Tensor
+    line: Tensor
 
     def __init__(
         self,
@@ -208,12 +215,14 @@ class AttributeMemory(nn.Module):
         coreset: int,
         neighbours: int,
         local: int,
-        perspective: float,
+        perspective: bool,
+        rows: float,
         crop: int,
         appearance: CellAppearance | None = None,
     ) -> None:
         super().__init__()
-        self.groups, self.neighbours, self.local, self.perspective = tuple(groups), neighbours, local, perspective
+        self.groups, self.neighbours, self.local = tuple(groups), neighbours, local
+        self.perspective, self.rows = perspective, rows
         self.appearance = appearance
         width = len(ATTRIBUTES)
         self.register_buffer("held", torch.zeros(coreset, width))
@@ -224,6 +233,7 @@ class AttributeMemory(nn.Module):
         self.register_buffer("spread", torch.ones(width))
         self.register_buffer("scale", torch.ones(len(self.groups)))
         self.register_buffer("top", torch.zeros(TILES, TILES, width))
+        self.register_buffer("line", torch.tensor(NONE, dtype=torch.float64))
         self._trees: dict[tuple[str, tuple[int, int] | None], _Normal] = {}
         self.register_load_state_dict_post_hook(lambda module, keys: module._trees.clear())  # type: ignore[no-untyped-call]
 
@@ -248,11 +258,15 @@ class AttributeMemory(nn.Module):
         self.crops[:n] = torch.from_numpy(chosen.crops)
         self.count.fill_(n)
         self.seen.fill_(total)
+        if self.perspective:
+            moving = chosen.attributes[has("peak", chosen.attributes)]
+            self.line.copy_(torch.from_numpy(fitted(_rows(moving), moving[:, ATTRIBUTES.index("peak")])))
+        level = torch.from_numpy(self.levelled(chosen.attributes))
         for names in (OF_OBJECT, tuple(name for name in ATTRIBUTES if name not in OF_OBJECT)):
             columns = [ATTRIBUTES.index(name) for name in names]
             there = has(OBJECT_GROUPS[0] if names is OF_OBJECT else "speed", chosen.attributes)
             if there.sum() > 1:
-                values = self.held[:n][torch.from_numpy(there)][:, columns]
+                values = level[torch.from_numpy(there)][:, columns]
                 self.mean[columns] = values.mean(dim=0)
                 self.spread[columns] = values.std(dim=0).clamp_min(1e-6)
         self._trees.clear()
@@ -282,13 +296,25 @@ class AttributeMemory(nn.Module):
         return self._nearest(group, values)[1]
 
     def highest(self, group: str, place: Float[np.ndarray, " 2"]) -> tuple[Float32[np.ndarray, " a"], bool]:
-        """The highest values ever learnt of what a cell at a place is compared with, and whether that is its
-        neighbourhood alone.
+        """The highest values ever learnt of what a cell at a place is compared with, speeds as they would be in its
+        row, and whether that is its neighbourhood alone.
         """
-        (i, j), top = _tiles(place[None])[0], self.top.numpy()
+        (i, j), middles = _tiles(place[None])[0], (np.arange(TILES) + 0.5) / TILES
+        top = self.top.numpy().copy()
+        top[..., _SPEEDS] *= (self._pace(place[:1]) / self._pace(middles))[:, None, None]
         if not self._compared(group, (i, j)).alone:
             return top.max(axis=(0, 1)), False
         return top[max(0, i - 1) : i + 2, max(0, j - 1) : j + 2].max(axis=(0, 1)), True
+
+    def levelled(self, values: Float32[np.ndarray, "m a"], *, row: float | None = None) -> Float32[np.ndarray, "m a"]:
+        """Speeds as they would be in a `row`; without one, at the average distance from the camera."""
+        level = values.copy()
+        there = 1.0 if row is None else self._pace(np.array([row]))[0]
+        level[:, _SPEEDS] *= (there / self._pace(_rows(values)))[:, None]
+        return level
+
+    def _pace(self, rows: Float[np.ndarray, " m"]) -> Float[np.ndarray, " m"]:
+        return pace(self.line.numpy(), rows)
 
     def _nearest(self, group: str, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if not self.count:
@@ -327,11 +353,11 @@ class AttributeMemory(nn.Module):
         return _Normal(KDTree(self._coordinates(group, self.cells().attributes[rows])), rows, alone)
 
     def _coordinates(self, group: str, values: np.ndarray) -> np.ndarray:
-        standard = (values - self.mean.numpy()) / self.spread.numpy()
+        standard = (self.levelled(values) - self.mean.numpy()) / self.spread.numpy()
         found = standard[:, [ATTRIBUTES.index(name) for name in GROUPS[group]]]
-        if group == "place" or not self.perspective:
+        if group == "place" or not self.rows:
             return np.asarray(found)
-        return np.concatenate([found, self.perspective * standard[:, [ATTRIBUTES.index("row")]]], axis=1)
+        return np.concatenate([found, self.rows * _rows(standard)[:, None]], axis=1)
 
 
 def _check(what: str, groups: Sequence[str], cells: Cells) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 from jaxtyping import Float
@@ -25,12 +25,12 @@ from vidence.models.cell_appearance import CellAppearance
 from vidence.models.detector_folder import Identified, fill_from_folder, read_facts, write_detector
 from vidence.models.motion_evidence import told
 from vidence.models.motion_objects import BoxObjects, ObjectFinder, RegionObjects, Trails
-from vidence.models.motion_session import EVERY, MotionSession, Seen
+from vidence.models.motion_session import EVERY, MotionSession, Rule, Seen
 from vidence.motion.flow import FLOWS
 from vidence.motion.moving_cells import Grid
 from vidence.record.facts import ClipRef
 
-Rule = Literal["sum", "max"]
+_CENTRED = ("span", "smooth", "pool")  # each counts what lies around and its middle
 MOST = 5  # frames that a score may wait for what follows
 HELD_CELLS = 50_000  # held-out normal cells that scales are read off at most
 CROP = 24  # pixels a side of the pictures that are kept of normal cells
@@ -44,13 +44,14 @@ class MotionAttributes:
     moves if it is displaced by more than `least` pixels a frame; cells of 3 x 3 blocks of `block` pixels count where a
     share `filled` of them moves. Their attributes are means over `span` frames. Each of the `groups` has a density,
     the mean distance to the `neighbours` nearest of at most `coreset` normal cells, on a scale where 1 is the .999
-    quantile of held-out normal cells; cells whose rows differ by a standard deviation are `perspective` apart; with
+    quantile of held-out normal cells. With `perspective`, speeds are multiples of what is usual in their row of the
+    picture; cells whose rows differ by a standard deviation are `rows` apart in every group. With
     `local` above 0, only the cells of the neighbourhood in the picture are compared with, where at least `local` are
     kept there. For the groups `object` and `dwell`, connected regions that move, or came less than `absorb` seconds
-    ago, are tracked, or else the boxes in the folder `boxes`. A cell's score is the `rule` over its groups, a frame's
-    the logarithm of 1 + its highest cell's, averaged over `smooth` frames. `stride` frames are scored at a time, of
-    every frame or of `rate` a second; that a score waits for at most 5 later frames bounds `span`, `smooth` and
-    `stride` together. `scale` is metres per pixel of the source, for what is said.
+    ago, are tracked, or else the boxes in the folder `boxes`. A cell's score is the `rule` over its groups, averaged
+    over `pool` x `pool` cells, a frame's the logarithm of 1 + its highest cell's, averaged over `smooth` frames.
+    `stride` frames are scored at a time, of every frame or of `rate` a second; that a score waits for at most 5 later
+    frames bounds `span`, `smooth` and `stride` together. `scale` is metres per pixel of the source, for what is said.
     """
 
     flow: str = "dis"
@@ -62,9 +63,11 @@ class MotionAttributes:
     smooth: int = 7
     groups: tuple[str, ...] = ("speed", "manner")
     rule: Rule = "sum"
+    pool: int = 3
     neighbours: int = 3
     coreset: int = 8000
-    perspective: float = 1.0
+    perspective: bool = True
+    rows: float = 0.0
     local: int = 0
     boxes: str | None = None
     absorb: float = 60.0
@@ -81,19 +84,23 @@ class MotionAttributes:
                 raise SpecError(f"motion-attributes: {name} must be of {', '.join(choices)}; got {value!r}.")
         if not self.groups or len(set(self.groups)) != len(self.groups):
             raise SpecError(f"motion-attributes: groups must be different ones, at least one; got {self.groups!r}.")
-        least = {"height": 32, "block": 4, "neighbours": 1, "coreset": 100, "stride": 1, "span": 1, "smooth": 1}
+        least = {"height": 32, "block": 4, "neighbours": 1, "coreset": 100, "stride": 1}
+        least |= dict.fromkeys(_CENTRED, 1)
         for name, lowest in least.items():
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
                 raise SpecError(f"motion-attributes: {name} must be a whole number from {lowest} on; got {value!r}.")
-        if not (self.span % 2 and self.smooth % 2) or self.delay > MOST:
+        if not all(getattr(self, name) % 2 for name in _CENTRED) or self.delay > MOST:
             raise SpecError(
-                "motion-attributes: span and smooth are centred, so both must be odd, and span // 2 + smooth // 2 + "
-                f"stride - 1, the later frames that a score waits for, at most {MOST}; got span {self.span}, smooth "
-                f"{self.smooth} and stride {self.stride}."
+                "motion-attributes: span, smooth and pool are centred, so each must be odd, and span // 2 + "
+                f"smooth // 2 + stride - 1, the later frames that a score waits for, at most {MOST}; got span "
+                f"{self.span}, smooth {self.smooth}, pool {self.pool} and stride {self.stride}."
             )
-        if not 0 <= self.perspective <= MOST:
-            raise SpecError(f"motion-attributes: perspective must lie between 0 and {MOST}; got {self.perspective!r}.")
+        if not isinstance(self.perspective, bool) or not 0 <= self.rows <= MOST:
+            raise SpecError(
+                f"motion-attributes: perspective must be True or False, and rows lie between 0 and {MOST}; got "
+                f"{self.perspective!r} and {self.rows!r}."
+            )
         if not 0 < self.filled < 1 or min(self.least, self.absorb, 1.0 if self.scale is None else self.scale) <= 0:
             raise SpecError(
                 "motion-attributes: filled must lie between 0 and 1, least, absorb and scale above 0; got "
@@ -157,6 +164,7 @@ class MotionAttributes:
             neighbours=self.neighbours,
             local=self.local,
             perspective=self.perspective,
+            rows=self.rows,
             crop=CROP,
             appearance=appearance,
         )

@@ -129,7 +129,7 @@ def observations(
         if not has(group, value)[0]:
             continue
         top, local = memory.highest(group, place[0])
-        near = kept.attributes[memory.nearest(group, value)[0]]
+        near = memory.levelled(kept.attributes[memory.nearest(group, value)[0]], row=float(place[0, 0]))
         columns = [ATTRIBUTES.index(name) for name in GROUPS[group]]
         beyond = np.maximum(near.min(axis=0) - value[0], value[0] - near.max(axis=0)) / memory.spread.numpy()
         column = max(columns, key=lambda one: float(beyond[one]))  # below 0: inside the range of the nearest

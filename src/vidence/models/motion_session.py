@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import cv2
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float, Float32, Int, UInt8
 
 from vidence.frames.clip import Clip
 from vidence.models.attribute_memory import ATTRIBUTES, Cells, attributes, places
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _SUBJECTS = [ATTRIBUTES.index(name) for name in ("size", "width")]  # above 0 where something moves, or an object is
 ALONE = "its objects were followed from this window on, because what was before it has not been scored"
+Rule = Literal["sum", "max"]
 EVERY = 5  # frames from one that is looked at for its appearance to the next
 GAP_S = 1.0  # frames further apart than this have no motion between them
 
@@ -183,13 +184,24 @@ class MotionSession:
         values = every[at[:, 0], at[:, 1]]
         crop = detector.known.crops.shape[1]
         cells = Cells(values, crops(frame.gray, places(values), side=3 * detector.settings.block, size=crop))
-        scores = np.zeros(moving.shape, np.float32)
         distances = np.zeros((len(at), len(detector.settings.groups)), np.float32)
         if len(at) and detector.known.count:
             distances = detector.known.distances(values).astype(np.float32)
-            ruled = distances.sum(axis=1) if detector.settings.rule == "sum" else distances.max(axis=1)
-            scores[at[:, 0], at[:, 1]] = ruled
-        return Seen(frame.time, cells, at, distances, scores)
+        rule, pool = detector.settings.rule, detector.settings.pool
+        return Seen(frame.time, cells, at, distances, ruled(distances, at, moving.shape, rule=rule, pool=pool))
+
+
+def ruled(
+    distances: Float[np.ndarray, "m g"], at: Int[np.ndarray, "m 2"], shape: tuple[int, ...], *, rule: Rule, pool: int
+) -> Float32[np.ndarray, "i j"]:
+    """The scores of all cells of a `shape` (i, j): the rule over the groups' distances, then the mean over `pool` x
+    `pool` cells, which share pixels, so that one chance match of a cell decides less; 0 where nothing is.
+    """
+    alone, there = np.zeros(shape, np.float32), np.zeros(shape, bool)
+    there[at[:, 0], at[:, 1]] = True
+    alone[at[:, 0], at[:, 1]] = distances.sum(axis=1) if rule == "sum" else distances.max(axis=1)
+    around: Float32[np.ndarray, "i j"] = cv2.blur(alone, (pool, pool), borderType=cv2.BORDER_REPLICATE)
+    return np.where(there, around, np.float32(0))
 
 
 def crops(
