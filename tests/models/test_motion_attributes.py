@@ -232,6 +232,12 @@ def test_what_a_group_says(group: str, distance: float, words: str) -> None:
     assert words in told.sentence
 
 
+@pytest.mark.parametrize(("value", "words"), [(10.2, "is just above the highest"), (15.0, "is 1.5 times the highest")])
+def test_what_is_higher_than_ever_is_told_in_times_where_that_says_something(value: float, words: str) -> None:
+    told = Observation(0, 0.5, 0.5, "speed", "mean speed", value, (8, 9), 10, " pixels/s", 2)
+    assert f"{words} ever seen here (10)" in told.sentence
+
+
 def test_settings_are_a_line() -> None:
     settings = build("motion-attributes(groups=['speed'], span=3)", DETECTORS)
     assert build(line(settings, DETECTORS), DETECTORS) == settings

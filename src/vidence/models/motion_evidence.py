@@ -46,6 +46,7 @@ _WORDS = {
 }
 _EDGE_WORDS = ("upright edges", "rising edges", "level edges", "falling edges")
 _SHARES = ("size", "crowd", "unevenness", "agreement", "row", "column")
+JUST = 1.05  # times the highest: what is below says 1.0 times
 SHOWN = 96  # pixels a side of a picture of a cell
 COMPLETE = "the map is the score of each cell; the frame's is read off its highest cell"
 
@@ -86,7 +87,9 @@ class Observation:
             stood, longest = _number(self.value), _number(self.top)
             return f"it has stayed near this place for {stood} s; the longest ever seen {here} is {longest} s"
         if self.top > 0 and self.value > self.top:
-            return f"{said}, is {self.value / self.top:.1f} times the highest ever seen {here} ({_number(self.top)})"
+            times = self.value / self.top
+            beyond = f"{times:.1f} times the highest" if times >= JUST else "just above the highest"
+            return f"{said}, is {beyond} ever seen {here} ({_number(self.top)})"
         if min(self.nearest) <= self.value <= max(self.nearest):
             whole = f"its {self.group} as a whole is {self.distance:.1f} times as far from the nearest normal examples"
             return f"{whole} as is usual at most ({self.attribute} {_number(self.value)}{self.unit})"
