@@ -16,7 +16,7 @@ from vidence.errors import OutputError, WeightsError
 from vidence.models import CnnRnn, load_detector
 from vidence.models.classifier_detector import ClassifierDetector
 from vidence.models.cnn_rnn import CnnRnnNetwork
-from vidence.models.detector_folder import FACTS_FILE, WEIGHTS_FILE, add_fact, serialised, state_digest
+from vidence.models.detector_folder import FACTS_FILE, WEIGHTS_FILE, add_fact, read_state, serialised, state_digest
 from vidence.models.mobilenet import MobileNetV2
 
 THRESHOLD = {"value": 0.7, "rule": "best-f1", "origin": "validation clips", "low": 0.6, "high": 0.8, "warnings": []}
@@ -253,3 +253,18 @@ def test_equal_states_give_equal_bytes(built: ClassifierDetector) -> None:
     shuffled = dict(reversed(built.network.state_dict().items()))
     built.network.load_state_dict(shuffled)
     assert serialised(built.network) == before
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_weights_whose_header_is_as_long_as_a_pickle_begins_are_read(tmp_path: Path, protocol: int) -> None:
+    """The file begins with the header's length, which may be the two bytes that a pickle begins with."""
+    path, wanted = tmp_path / WEIGHTS_FILE, bytes([0x80, protocol])
+    for length in range(1, 1400, 4):
+        safetensors.torch.save_file({"x" * length: torch.ones(2)}, path)
+        if path.read_bytes().startswith(wanted):
+            break
+    assert path.read_bytes().startswith(wanted)
+    assert next(iter(read_state(path).values())).tolist() == [1, 1]
+    path.write_bytes(pickle.dumps({"x": 1}, protocol=protocol))
+    with pytest.raises(WeightsError, match="a pickle under another name"):
+        read_state(path)

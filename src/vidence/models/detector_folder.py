@@ -167,8 +167,9 @@ def read_state(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise WeightsError(f"the weights {path} must be a file; there is none. Check the path.")
     with path.open("rb") as file:
-        start = file.read(4)
-    if start.startswith((b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")):
+        start = file.read(9)
+    pickled = start.startswith((b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"))
+    if pickled and start[8:] != b"{":  # safetensors: the header's length, of 8 bytes that may be any, then JSON
         raise WeightsError(
             f"{path.name} must be a safetensors file; it is a pickle under another name, which could run code when "
             "opened. Pass the .safetensors file, or the .pth as torchvision publishes it, unchanged."
