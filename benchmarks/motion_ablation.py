@@ -51,7 +51,7 @@ WITHOUT_WEIGHTS = tuple(name for name in GROUPS if name != "appearance")
 CHOICES = (
     "groups=['peak', 'direction', 'gait', 'shape']",  # the best frames on the validation, beside the anomalies
     *("neighbours=1", "neighbours=5", "neighbours=10", "coreset=3000", "coreset=20000"),
-    *("perspective=False", "rows=1", "perspective=False, rows=1", "local=200"),
+    *("perspective=False", "rows=0", "rows=0.5", "rows=2", "perspective=False, rows=0", "local=200"),
     *("span=1", "span=3", "block=10", "block=16", "flow='dis-fast'", "flow='farneback'"),
 )
 DRAWS = 2  # of each kind and clip

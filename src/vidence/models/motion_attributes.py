@@ -67,7 +67,7 @@ class MotionAttributes:
     neighbours: int = 3
     coreset: int = 8000
     perspective: bool = True
-    rows: float = 0.0
+    rows: float = 1.0
     local: int = 0
     boxes: str | None = None
     absorb: float = 60.0
