@@ -213,18 +213,6 @@ def test_a_frames_places_sum_to_its_weight_whatever_was_found_there():
     assert torch.equal(found[2], raw[2])
 
 
-class Abreast(Folded):
-    """Two recurrent layers on the same frames."""
-
-    def __init__(self):
-        super().__init__()
-        self.second = nn.LSTM(5, 7, batch_first=True)
-
-    def forward(self, x):
-        features = self.features(x)
-        return self.out(self.rnn(features)[0][:, -1] + self.second(features)[0][:, -1])
-
-
 class Mixing(Folded):
     """The mean over the batch comes into the answer: variants would see each other."""
 
@@ -243,9 +231,7 @@ def test_what_has_no_frame_features_is_refused_by_name_of_what_to_take():
         IntegratedCAM()(made(Functional), x, Logit(0))
     with pytest.raises(ExplainError, match="no recurrent layer"):
         IntegratedCAM()(made(Cnn), x[:, :, :1], Logit(0))
-    with pytest.raises(ExplainError, match="two abreast"):
-        IntegratedCAM()(made(Abreast), x, Logit(0))
-    with pytest.raises(ExplainError, match="return a row a clip"):
+    with pytest.raises(ExplainError, match="does not answer for many variants of a clip at once: take"):
         IntegratedCAM()(made(Mixing), x, Logit(0))
 
 
