@@ -235,6 +235,20 @@ def test_what_has_no_frame_features_is_refused_by_name_of_what_to_take():
         IntegratedCAM()(made(Mixing), x, Logit(0))
 
 
+def test_attention_behind_the_recurrent_layer_is_part_of_the_head():
+    class Attending(Folded):
+        def __init__(self):
+            super().__init__()
+            self.attends = nn.MultiheadAttention(7, 1, batch_first=True)
+
+        def forward(self, x):
+            states = self.rnn(self.features(x))[0]
+            return self.out(self.attends(states, states, states)[0].mean(1))
+
+    found = IntegratedCAM().attribute(made(Attending), X, Logit(0))
+    torch.testing.assert_close(found.extra["weights"].sum(1), found.extra["effect"], rtol=0.01, atol=0)
+
+
 def test_settings_that_mean_nothing_are_refused():
     with pytest.raises(SpecError, match="baseline must be"):
         IntegratedCAM(baseline="black")

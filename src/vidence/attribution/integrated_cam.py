@@ -19,7 +19,7 @@ from vidence.attribution.activation import with_activation
 from vidence.attribution.calls import GradientOn, Leaves, per_call, per_frame
 from vidence.attribution.certifying import relative_gap
 from vidence.attribution.explainer import Attributions, Explainer, Price
-from vidence.attribution.families import NAMES, family_of, why_not_alone
+from vidence.attribution.families import NAMES, family_of, remembers, why_not_alone
 from vidence.attribution.frame_order import at_frames
 from vidence.attribution.outputs import first_row, one_each
 from vidence.attribution.path import check_nodes, nodes
@@ -79,9 +79,11 @@ class IntegratedCAM(Explainer):
         return Price(passes, passes, at_most=True)
 
     def refusal(self, model: nn.Module, x: Float[Tensor, "n c t h w"], score: ScoreFunction) -> str | None:
-        """Families whose frames are not one feature each before anything mixes them."""
+        """Families whose frames are not one feature each before anything mixes them; attention may follow a recurrent
+        layer.
+        """
         family = family_of(model)
-        if family not in ("reconstruction", "transformer", "volume"):
+        if family not in ("reconstruction", "transformer", "volume") or (family == "transformer" and remembers(model)):
             return None
         return f"integrated-cam follows frame features into a recurrent head, and {NAMES[family]} has none: {INSTEAD}."
 

@@ -250,9 +250,12 @@ def test_scores_that_fall_with_an_output_are_refused(score):
 
 def test_autoencoders_and_transformers_are_refused_before_anything_is_computed():
     x = torch.rand(1, 3, 5, 14, 12)
-    for build, score in ((AUTOENCODERS["colour"], SquaredError()), (CLIP_MODELS["transformer"], Logit(0))):
+    for build, score, whose in (
+        (AUTOENCODERS["colour"], SquaredError(), "an autoencoder or predictor"),
+        (CLIP_MODELS["transformer"], Logit(0), "attention"),
+    ):
         model = made(build)
-        with counted_passes(model) as passes, pytest.raises(ExplainError, match="signed; take lrp"):
+        with counted_passes(model) as passes, pytest.raises(ExplainError, match=f"{whose} are signed; take lrp"):
             EB(model, x, score)
         assert passes.forwards == 0
 
