@@ -61,6 +61,13 @@ def filled(model, f, x):
     return model.out(last(model, frames))
 
 
+def kept(model, f, x):
+    frames = x.new_zeros(f.shape)
+    for place in range(f.shape[1]):
+        frames[:, place].copy_(f[:, place])
+    return model.out(last(model, f) + model.wide(frames).amax(1))
+
+
 BESIDE = {
     "backwards": (lambda m, f, x: m.out(m.rnn(f)[0].mean(1) + m.other(f.flip(1))[0].mean(1)), ABREAST),
     "of another width": (lambda m, f, x: m.out(last(m, f) + m.again(m.wide(f))[0][:, -1]), ABREAST),
@@ -73,6 +80,7 @@ BESIDE = {
     "detached": (lambda m, f, x: m.out(last(m, f) + m.wide(f).detach().amax(1)), PAST),
     "mask": (lambda m, f, x: m.out((m.rnn(f)[0] * (f.sum(2, keepdim=True) > f.mean())).mean(1)), PAST),
     "another stream": (lambda m, f, x: m.out(last(m, f)) + F.conv3d(x, m.moves).amax((2, 3, 4)), PAST),
+    "in memory": (kept, PAST),
     "in place": (lambda m, f, x: m.out(last(m, f).add_(m.wide(f).amax(1))), PAST),
 }
 SINGLE = {

@@ -74,9 +74,7 @@ class RecurrentCalls(TorchFunctionMode):
             sources = {self.multiplied}
         out = func(*given, **kwargs)
         if sources:
-            written = args[0] if func is Tensor.__setitem__ else out
-            for part in tensors_among((written,), {}):
-                self._varied[part] = True in sources
+            self._note(args[0] if func is Tensor.__setitem__ else out, True in sources)
         return out
 
     def _sources(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> set[bool]:
@@ -85,7 +83,16 @@ class RecurrentCalls(TorchFunctionMode):
         if name in EMPTY:
             return set()
         among = tensors_among(args[:1], {}) if name in FIRST else tensors_among(args, kwargs)
-        return {self._varied.get(part, False) for part in among if part in self._varied or self._is_clip(part)}
+        with torch._C.DisableTorchFunction():
+            return {self._varied.get(part, False) for part in among if part in self._varied or self._is_clip(part)}
+
+    def _note(self, written: Any, varied: bool) -> None:
+        """Remember where the values of what a call returned or wrote come from, and those of what it is a view of."""
+        with torch._C.DisableTorchFunction():
+            for part in tensors_among((written,), {}):
+                for each in (part, part._base):
+                    if each is not None:
+                        self._varied[each] = varied
 
     def _is_clip(self, part: Tensor) -> bool:
         """Whether a tensor is the clip, or a copy that a function which cannot be seen made of it."""

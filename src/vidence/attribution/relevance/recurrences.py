@@ -97,7 +97,7 @@ def _packed_or_not(step: Step) -> Callable[..., Any]:
             return NotImplemented
 
         def parts() -> tuple[Tensor, ...]:
-            out, *ended = layer(by, x.unflatten(0, (len(sizes), -1)), *rest)()
+            out, *ended = layer(by, x.reshape(len(sizes), -1, x.shape[1]), *rest)()
             return out.flatten(0, 1), *ended
 
         return parts
