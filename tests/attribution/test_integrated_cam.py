@@ -213,18 +213,6 @@ def test_a_frames_places_sum_to_its_weight_whatever_was_found_there():
     assert torch.equal(found[2], raw[2])
 
 
-class Abreast(Folded):
-    """Two recurrent layers on the same frames."""
-
-    def __init__(self):
-        super().__init__()
-        self.second = nn.LSTM(5, 7, batch_first=True)
-
-    def forward(self, x):
-        features = self.features(x)
-        return self.out(self.rnn(features)[0][:, -1] + self.second(features)[0][:, -1])
-
-
 class Mixing(Folded):
     """The mean over the batch comes into the answer: variants would see each other."""
 
@@ -243,10 +231,22 @@ def test_what_has_no_frame_features_is_refused_by_name_of_what_to_take():
         IntegratedCAM()(made(Functional), x, Logit(0))
     with pytest.raises(ExplainError, match="no recurrent layer"):
         IntegratedCAM()(made(Cnn), x[:, :, :1], Logit(0))
-    with pytest.raises(ExplainError, match="two abreast"):
-        IntegratedCAM()(made(Abreast), x, Logit(0))
-    with pytest.raises(ExplainError, match="return a row a clip"):
+    with pytest.raises(ExplainError, match="does not answer for many variants of a clip at once: take"):
         IntegratedCAM()(made(Mixing), x, Logit(0))
+
+
+def test_attention_behind_the_recurrent_layer_is_part_of_the_head():
+    class Attending(Folded):
+        def __init__(self):
+            super().__init__()
+            self.attends = nn.MultiheadAttention(7, 1, batch_first=True)
+
+        def forward(self, x):
+            states = self.rnn(self.features(x))[0]
+            return self.out(self.attends(states, states, states)[0].mean(1))
+
+    found = IntegratedCAM().attribute(made(Attending), X, Logit(0))
+    torch.testing.assert_close(found.extra["weights"].sum(1), found.extra["effect"], rtol=0.01, atol=0)
 
 
 def test_settings_that_mean_nothing_are_refused():

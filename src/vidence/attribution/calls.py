@@ -331,48 +331,6 @@ class EveryConvolution(TorchFunctionMode):
             self._open = (self._open[0], out)
 
 
-class RecurrentCalls(TorchFunctionMode):
-    """Multiplies the batch at `nn.GRU`, `nn.LSTM`, `nn.RNN`: `vary((1, t, f)) -> (v, t, f)` gives the variants.
-
-    Whatever follows the call then sees v clips instead of one. `features` and `variants` hold both tensors of the
-    first such call; a later call whose batch is still one (a parallel branch) is multiplied alike.
-    """
-
-    def __init__(self, vary: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self.reset(vary)
-
-    def reset(self, vary: Callable[[Tensor], Tensor]) -> None:
-        """Forget what was seen, before the model is called again."""
-        self.vary = vary
-        self.features: Tensor | None = None
-        self.variants: Tensor | None = None
-
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        if func in RECURRENT and isinstance(args[3], bool):  # a packed sequence has its weights there
-            args = self._multiplied(args)
-        return func(*args, **(kwargs or {}))
-
-    def _multiplied(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        batch_first = bool(args[8])
-        x = args[0] if batch_first else args[0].transpose(0, 1)
-        if len(x) != 1 or (self.variants is not None and len(self.variants) == 1):
-            return args
-        variants = self.vary(x)
-        if self.features is None:
-            self.features, self.variants = x, variants
-        rows = len(variants)
-        state = tuple(part.expand(-1, rows, -1).contiguous() for part in _tuple(args[1]))
-        head = (variants if batch_first else variants.transpose(0, 1), state if len(state) > 1 else state[0])
-        return head + args[2:]
-
-
-def _tuple(state: Any) -> tuple[Tensor, ...]:
-    return (state,) if isinstance(state, Tensor) else tuple(state)
-
-
 def per_frame(parts: list[Tensor], t: int) -> Tensor:
     """One clip's tensors of a call site -> (t', k, h, w), in the order of the clip's frames as far as it is known.
 

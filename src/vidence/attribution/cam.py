@@ -10,10 +10,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vidence.attribution.activation import Activation, with_activation
-from vidence.attribution.calls import RecurrentCalls
 from vidence.attribution.explainer import Attributions, Explainer
 from vidence.attribution.families import remembers, why_not_alone
 from vidence.attribution.outputs import score_rows
+from vidence.attribution.recurrent_calls import with_variants
 from vidence.attribution.two_stage import TwoStage
 from vidence.errors import ExplainError, SpecError
 from vidence.record.facts import Certificate
@@ -117,12 +117,12 @@ def _frame_features(model: nn.Module, x: Tensor, layer: str | None) -> tuple[Ten
     """The features of each frame before anything mixes frames, with the graph down to the layer."""
     if isinstance(model, TwoStage):
         return with_activation(model, layer, x.shape[2], lambda leaves: model.encode(x))
-    calls = RecurrentCalls(lambda features: features)
-    with calls:
-        _, activation = with_activation(model, layer, x.shape[2], lambda leaves: model(x))
-    if calls.features is None:
+    features, activation = with_activation(
+        model, layer, x.shape[2], lambda leaves: with_variants(model, x, lambda features: features)[1]
+    )
+    if features is None:
         raise ExplainError(
             "weights='frame_local' needs frame features: a model with encode and decide, or with nn.GRU, nn.LSTM or "
             f"nn.RNN over one clip; {why_not_alone(model)}. Use weights='frame'."
         )
-    return calls.features, activation
+    return features, activation

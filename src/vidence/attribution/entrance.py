@@ -15,6 +15,7 @@ from torch.overrides import _get_current_function_mode_stack
 
 from vidence.attribution.hooks import in_16_bit, module_at, on_device, watched
 from vidence.attribution.layer_names import LayerName, convolution_named
+from vidence.attribution.outputs import rows_of
 from vidence.attribution.two_stage import TwoStage
 from vidence.errors import ExplainError, ShapeError, VidenceError
 from vidence.scoring.scores import ScoreFunction, reads
@@ -101,7 +102,10 @@ class Answers:
     def heard(self, args: tuple[Any, ...], output: Any) -> None:
         """A pass ends. Raises `ExplainError` where it shows that no score can be had from the output."""
         self.waiting = False
-        rows = _rows(args)  # before function modes are silenced
+        multiplied = _multiplied()  # before function modes are silenced
+        if multiplied is not None and rows_of(output) != multiplied:
+            return  # no answer for each variant: the explainer asks again without
+        rows = multiplied if multiplied is not None else _rows(args)
         with torch._C.DisableTorchFunction():
             values = _floating(output)
             if isinstance(output, Tensor):
@@ -218,12 +222,15 @@ def check_layers(settings: Any, model: nn.Module) -> None:
                 check_layers(each, model)
 
 
+def _multiplied() -> int | None:
+    """How many variants of the clip a recurrent layer was made to see; None: it was not."""
+    modes = _get_current_function_mode_stack()  # type: ignore[no-untyped-call]
+    variants = [getattr(mode, "variants", None) for mode in modes]
+    return next((len(rows) for rows in variants if isinstance(rows, Tensor) and len(rows) > 1), None)
+
+
 def _rows(args: tuple[Any, ...]) -> int | None:
-    """How many clips a pass answers for: where a recurrent layer was made to see variants, as many; None: unknown."""
-    for mode in _get_current_function_mode_stack():  # type: ignore[no-untyped-call]
-        variants = getattr(mode, "variants", None)
-        if isinstance(variants, Tensor):
-            return len(variants)
+    """How many clips a pass answers for; None: unknown."""
     return len(args[0]) if args and isinstance(args[0], Tensor) and args[0].ndim else None
 
 

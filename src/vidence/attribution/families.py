@@ -60,7 +60,10 @@ def remembers(model: nn.Module) -> bool:
 def why_not_alone(model: nn.Module) -> str:
     """Why what follows the frame features of a model cannot be run by itself, once no call of one's own was found."""
     if remembers(model):
-        return "the recurrent layer cannot be run alone, as nn.GRU, nn.LSTM or nn.RNN over all frames of a clip can"
+        return (
+            "the recurrent layer cannot be run alone, as nn.GRU, nn.LSTM or nn.RNN over all frames of a clip can where "
+            "they are not packed"
+        )
     return "no recurrent layer and no encode/decide was found"
 
 

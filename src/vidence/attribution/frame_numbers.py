@@ -69,7 +69,7 @@ class FrameNumbers:
                 found = self._found(name, func, args, kwargs, out)
             except (RuntimeError, TypeError, ValueError, LookupError, AttributeError):  # not followed: lost
                 found = None
-        layered = name in LAST | PLACES or any(part in self._behind for part in _tensors(args, kwargs))
+        layered = name in LAST | PLACES or any(part in self._behind for part in tensors_among(args, kwargs))
         if isinstance(out, Tensor):
             self._keep(out, found, layered)
         elif isinstance(found, tuple | list):
@@ -116,7 +116,7 @@ class FrameNumbers:
                 return
 
     def _touches(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-        return any(part in self._numbers for part in _tensors(args, kwargs))
+        return any(part in self._numbers for part in tensors_among(args, kwargs))
 
     def _keep(self, out: Any, numbers: Any, layered: bool) -> None:
         if not isinstance(out, Tensor):
@@ -170,7 +170,7 @@ class FrameNumbers:
         return self._places(given, numbers, out) if name in PLACES else None
 
     def _each(self, args: tuple[Any, ...], kwargs: dict[str, Any], out: Tensor) -> Tensor:
-        first, *others = (part for part in _tensors(args, kwargs) if part in self._numbers)
+        first, *others = (part for part in tensors_among(args, kwargs) if part in self._numbers)
         numbers: Tensor = self._numbers[first]
         if first in self._lines:
             self._lines[out] = self._lines[first]
@@ -197,7 +197,7 @@ class FrameNumbers:
         return spread[..., None, None].expand(out.shape)
 
 
-def _tensors(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
+def tensors_among(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
     """The tensors among a call's arguments, those in lists too."""
     parts = [*args, *kwargs.values()]
     inner = [each for part in parts if isinstance(part, tuple | list) for each in part]

@@ -16,14 +16,15 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vidence.attribution.activation import with_activation
-from vidence.attribution.calls import GradientOn, Leaves, RecurrentCalls, per_call, per_frame
+from vidence.attribution.calls import GradientOn, Leaves, per_call, per_frame
 from vidence.attribution.certifying import relative_gap
 from vidence.attribution.explainer import Attributions, Explainer, Price
-from vidence.attribution.families import NAMES, family_of, why_not_alone
+from vidence.attribution.families import NAMES, family_of, remembers, why_not_alone
 from vidence.attribution.frame_order import at_frames
-from vidence.attribution.outputs import first_row, one_each, rows_of
+from vidence.attribution.outputs import first_row, one_each
 from vidence.attribution.path import check_nodes, nodes
 from vidence.attribution.progress import counted
+from vidence.attribution.recurrent_calls import LATER, NotAlone, with_variants
 from vidence.attribution.reference import median_over_time, reference_features, reference_maps, regrouped
 from vidence.attribution.two_stage import TwoStage
 from vidence.errors import ExplainError, SpecError
@@ -78,9 +79,11 @@ class IntegratedCAM(Explainer):
         return Price(passes, passes, at_most=True)
 
     def refusal(self, model: nn.Module, x: Float[Tensor, "n c t h w"], score: ScoreFunction) -> str | None:
-        """Families whose frames are not one feature each before anything mixes them."""
+        """Families whose frames are not one feature each before anything mixes them; attention may follow a recurrent
+        layer.
+        """
         family = family_of(model)
-        if family not in ("reconstruction", "transformer", "volume"):
+        if family not in ("reconstruction", "transformer", "volume") or (family == "transformer" and remembers(model)):
             return None
         return f"integrated-cam follows frame features into a recurrent head, and {NAMES[family]} has none: {INSTEAD}."
 
@@ -147,6 +150,8 @@ class _Head:
             output = self._decided(leaf)
         else:
             (output, leaf), self.activation = with_activation(model, settings.layer, t, self._first)
+            if len(leaf) == 1:
+                raise _without(LATER)
         self.score = pinned(score, first_row(output), x)
         scores, slopes = self._sloped(output, leaf)
         self.whole, self.emptied = scores[:1], scores[1:2]
@@ -163,27 +168,13 @@ class _Head:
 
     def _through(self, vary: Callable[[Tensor], Tensor]) -> tuple[Any, Tensor]:
         """The model's output for the rows that stand in for the features, and these rows."""
-        seen: list[Tensor] = []
-
-        def once(features: Tensor) -> Tensor:
-            if seen:
-                raise ExplainError(f"integrated-cam follows one recurrent call; this model has two abreast: {INSTEAD}.")
-            seen.append(vary(features))
-            return seen[0]
-
-        with RecurrentCalls(once):
-            output = self.model(self.x)
-        if not seen:
-            raise ExplainError(
-                "integrated-cam needs frame features: a model with encode and decide, or with nn.GRU, nn.LSTM or "
-                f"nn.RNN over one clip; {why_not_alone(self.model)}: {INSTEAD}."
-            )
-        if rows_of(output) != len(seen[0]):
-            raise ExplainError(
-                f"what follows the recurrent call must keep the batch of {len(seen[0])}; it returned "
-                f"{rows_of(output)} rows: {INSTEAD}."
-            )
-        return output, seen[0]
+        try:
+            output, rows = with_variants(self.model, self.x, vary)
+        except NotAlone as error:
+            raise _without(str(error)) from error
+        if rows is None:
+            raise _without(why_not_alone(self.model))
+        return output, rows
 
     def _begin(self, features: Float[Tensor, "1 t f"], leaves: list[Tensor]) -> None:
         """Take the features of the clip and of its reference; nothing while the layer is still looked for."""
@@ -294,6 +285,14 @@ class _Head:
         if len(raw) != self.x.shape[2]:  # a 3-D convolution has fewer maps than frames
             return settled(raw, regrouped(weights, len(raw)))
         return settled(raw, at_frames(weights, self.frames, len(raw)))
+
+
+def _without(why: str) -> ExplainError:
+    """The refusal of a model whose frame features have no head that can be run alone."""
+    return ExplainError(
+        "integrated-cam needs frame features: a model with encode and decide, or with one nn.GRU, nn.LSTM or nn.RNN "
+        f"over one clip; {why}: {INSTEAD}."
+    )
 
 
 def settled(raw: Float[Tensor, "s ..."], weights: Float[Tensor, " s"]) -> Float[Tensor, "s ..."]:

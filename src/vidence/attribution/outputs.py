@@ -112,7 +112,7 @@ def _like(sequence: Any, values: list[Any]) -> Any:
 
 def rows_of(output: Any) -> int:
     if isinstance(output, Tensor):
-        return len(output)
+        return len(output) if output.ndim else 0
     if isinstance(output, Mapping):
         return rows_of(next(iter(output.values())))
     if isinstance(output, tuple | list):

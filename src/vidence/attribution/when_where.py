@@ -6,6 +6,7 @@ the score is compared with that of the clip's own background, and the difference
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -14,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vidence.attribution.activation import Activation, with_activation
-from vidence.attribution.calls import Leaves, RecurrentCalls, per_call, per_frame
+from vidence.attribution.calls import Leaves, per_call, per_frame
 from vidence.attribution.certifying import relative_gap
 from vidence.attribution.explainer import Attributions, Explainer, Price
 from vidence.attribution.families import why_not_alone
@@ -29,6 +30,7 @@ from vidence.attribution.hidden_frames import (
 )
 from vidence.attribution.outputs import first_row, full, joined_outputs, score_rows
 from vidence.attribution.perturb.boxes import hide
+from vidence.attribution.recurrent_calls import LATER, NotAlone, with_variants
 from vidence.attribution.reference import (
     Kind,
     detailed,
@@ -65,7 +67,8 @@ class WhenWhere(Explainer):
     `extra['by']` says which.
     `detail` makes the grid that many times finer, by the pixels' own change over time (1: the layer's grid).
     Only the head is run again: `decide` of a two-stage model, or in one batch all that follows the first nn.GRU,
-    nn.LSTM or nn.RNN call. A model with neither is run once per frame, and the certificate says so.
+    nn.LSTM or nn.RNN call. A model with neither is run once per frame, as is one that the clip goes through beside that
+    call (a second recurrent layer, a path past it) or that does not take many variants there; the certificate says so.
     """
 
     layer: str | None = None
@@ -88,8 +91,8 @@ class WhenWhere(Explainer):
             )
 
     def price(self, t: int, h: int, w: int, channels: int = 0) -> Price:
-        """One pass, and a gradient of the head; without a recurrent layer every frame is hidden in the pixels."""
-        return Price(2 + t, 1, at_most=True)
+        """One pass, and a gradient of the head; where that cannot be run alone every frame is hidden in the pixels."""
+        return Price(3 + t, 1, at_most=True)
 
     def explain_clip(self, model: nn.Module, x: Float[Tensor, "1 c t h w"], score: ScoreFunction) -> Attributions:
         """`raw` is the spatial map before scaling (1, s, h, w); in `extra` weights (1, t), effect (1,), reference."""
@@ -105,21 +108,24 @@ class WhenWhere(Explainer):
             leaf = variants.path(kind).requires_grad_()
             along = score_rows(score, joined_outputs([first_row(output), model.decide(leaf)]), x)[1:]
             return self._explained(variants, activation, x, probed, _gradient(along, leaf), kind)
-        calls = RecurrentCalls(lambda features: features)
-
-        def run(leaves: list[Tensor]) -> Any:
-            calls.reset(lambda features: variants.batch(features, leaves))
-            with calls:
-                return model(x)
-
-        output, activation = with_activation(model, self.layer, x.shape[2], run)
+        unfit = None
+        try:
+            (output, rows), activation = with_activation(
+                model, self.layer, x.shape[2], lambda leaves: with_variants(model, x, variants.rows(leaves))
+            )
+        except NotAlone as error:
+            unfit = str(error)
+        if unfit is not None:  # the pass that was given up is forgotten by now
+            output, activation = with_activation(model, self.layer, x.shape[2], lambda leaves: model(x))
+            return self._frame_by_frame(model, x, score, output, activation, why=unfit, passed=2)
+        if rows is None or len(rows) == 1:
+            why = why_not_alone(model) if rows is None else LATER
+            return self._frame_by_frame(model, x, score, output, activation, why=why, passed=1)
         scores = score_rows(score, output, x)
-        if calls.variants is None or len(scores) != len(calls.variants) or len(scores) == 1:
-            return self._frame_by_frame(model, x, score, scores, activation)
         probed = scores[: len(variants.probes)].detach()
         kind = variants.chosen(probed)
         ours = variants.rows_of_path(kind)
-        gradient = _gradient(scores[ours], calls.variants)[ours]
+        gradient = _gradient(scores[ours], rows)[ours]
         return self._explained(variants, activation, x, probed, gradient, kind)
 
     def _explained(
@@ -170,18 +176,27 @@ class WhenWhere(Explainer):
         )
 
     def _frame_by_frame(
-        self, model: nn.Module, x: Tensor, score: ScoreFunction, scores: Tensor, activation: Activation
+        self,
+        model: nn.Module,
+        x: Tensor,
+        score: ScoreFunction,
+        output: Any,
+        activation: Activation,
+        *,
+        why: str,
+        passed: int,
     ) -> Attributions:
-        """Without a recurrent call each frame is hidden in the pixels; the places are gradient x activation."""
+        """Each frame hidden in the pixels, after `passed` passes; the places are gradient x activation."""
         t, h, w = x.shape[2:]
+        gradient = activation.gradient(score_rows(score, output, x).sum())
         _, weights = hide(model, x, score, [(i, 0, 0) for i in range(t)], (1, h, w), "median")
-        places = (activation.gradient(scores[:1].sum()) * activation.values).sum(dim=1)
+        places = (gradient * activation.values).sum(dim=1)
         values = distributed(activation.in_frames(places), weights)
         if self.detail > 1 and t > 2:
             values = detailed(values, x[0], self.detail)
         flag = (
-            f"{why_not_alone(model)}: {t} frames were hidden in the pixels one by one, "
-            f"at the price of {t + 2} forward passes; evidence that several frames repeat is underrated"
+            f"{why}: {t} frames were hidden in the pixels one by one, at the price of {passed + 1 + t} forward passes; "
+            "evidence that several frames repeat is underrated"
         )
         return Attributions(
             values[None].float(),
@@ -247,19 +262,25 @@ class _Variants:
             self.credit = torch.full_like(self.seen, 1 / steps)
         self.probes = torch.cat(rows)
 
-    def batch(self, features: Float[Tensor, "1 t f"], leaves: list[Tensor]) -> Float[Tensor, "v t f"]:
-        """Probes and the path to every reference in one batch, for a model whose head cannot be called alone."""
-        self.make(features, leaves)
-        if not leaves:
-            return features
-        return torch.cat([self.probes, *map(self.path, self.empty)]).requires_grad_()
+    def rows(self, leaves: list[Tensor]) -> Callable[[Tensor], Tensor]:
+        """Of one clip's features the probes and the path to every reference, in one batch for a model whose head cannot
+        be called alone; the features themselves while the layer is still looked for.
+        """
+
+        def batch(features: Float[Tensor, "1 t f"]) -> Float[Tensor, "v t f"]:
+            self.make(features, leaves)
+            if not leaves:
+                return features
+            return torch.cat([self.probes, *map(self.path, self.empty)]).requires_grad_()
+
+        return batch
 
     def path(self, kind: Kind) -> Float[Tensor, "v t f"]:
         """Between the reference and the clip: at the middles of equal steps, or of each frame's turn to be hidden."""
         return self._between(kind, self.seen)
 
     def rows_of_path(self, kind: Kind) -> slice:
-        """Where the path to a reference lies in `batch`."""
+        """Where the path to a reference lies among its `rows`."""
         first = len(self.probes) + list(self.empty).index(kind) * len(self.seen)
         return slice(first, first + len(self.seen))
 

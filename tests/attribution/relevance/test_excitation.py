@@ -7,6 +7,7 @@ from einops import rearrange
 from torch import nn
 
 from vidence.attribution.relevance.excitation import ExcitationBackprop
+from vidence.attribution.relevance.released import released_layers
 from vidence.errors import ExplainError, SpecError
 from vidence.scoring.scores import Contrast, Logit, Probability, SquaredError
 from vidence.testing import counted_passes
@@ -250,9 +251,12 @@ def test_scores_that_fall_with_an_output_are_refused(score):
 
 def test_autoencoders_and_transformers_are_refused_before_anything_is_computed():
     x = torch.rand(1, 3, 5, 14, 12)
-    for build, score in ((AUTOENCODERS["colour"], SquaredError()), (CLIP_MODELS["transformer"], Logit(0))):
+    for build, score, whose in (
+        (AUTOENCODERS["colour"], SquaredError(), "an autoencoder or predictor"),
+        (CLIP_MODELS["transformer"], Logit(0), "attention"),
+    ):
         model = made(build)
-        with counted_passes(model) as passes, pytest.raises(ExplainError, match="signed; take lrp"):
+        with counted_passes(model) as passes, pytest.raises(ExplainError, match=f"{whose} are signed; take lrp"):
             EB(model, x, score)
         assert passes.forwards == 0
 
@@ -290,6 +294,8 @@ def test_as_released_refuses_what_it_does_not_define():
     for rnn in (nn.GRU(4, 5, batch_first=True), nn.RNN(4, 5, batch_first=True)):
         with pytest.raises(ExplainError, match="is defined for an nn"):
             maps_of(ExcitationBackprop(recurrent="as-released"), OverTime(rnn), x)
+    with pytest.raises(ExplainError, match="no lstm of packed sequences such as"):
+        released_layers("lstm", x[0, :, :, 0, 0], torch.ones(4), torch.zeros(1, 1, 5), [torch.zeros(20, 3)])
     with pytest.raises(ExplainError, match="none was called"):
         ExcitationBackprop(recurrent="as-released")(made(Volume), torch.rand(1, 3, 5, 14, 12), Logit(0))
     with pytest.raises(SpecError, match="z-plus"):

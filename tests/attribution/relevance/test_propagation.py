@@ -4,13 +4,17 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from vidence.attribution.calls import GradientOn
 from vidence.attribution.hooks import frozen
+from vidence.attribution.relevance.deep_lift import DeepLIFT
+from vidence.attribution.relevance.excitation import ExcitationBackprop
+from vidence.attribution.relevance.lrp import LRP
 from vidence.attribution.relevance.propagation import Propagation
 from vidence.errors import ExplainError
 from vidence.scoring.scores import Logit, SquaredError
-from zoo import AUTOENCODERS, CLIP_MODELS, made
+from zoo import AUTOENCODERS, CLIP_MODELS, Folded, made
 
 
 class Ordinary(Propagation):
@@ -242,9 +246,39 @@ def test_what_has_no_rule_is_refused_by_name_after_the_layer_before_it():
         gradient_of(model, torch.rand(2, 4), lambda output, x: output, Ordinary(model))
 
 
-def test_packed_sequences_are_refused():
+class Packed(Folded):
+    """Frames packed as sequences of `length` frames, all as long as each other."""
+
+    def __init__(self, rnn=nn.LSTM, length=6, **settings):
+        super().__init__(rnn, **settings)
+        self.length = length
+
+    def forward(self, x):
+        lengths = torch.full((len(x),), self.length)
+        packed = pack_padded_sequence(self.features(x), lengths, batch_first=True, enforce_sorted=False)
+        return self.out(pad_packed_sequence(self.rnn(packed)[0], batch_first=True, total_length=6)[0][:, -1])
+
+
+@pytest.mark.parametrize("build", [Packed, lambda: Packed(nn.GRU, 4, bidirectional=True), lambda: Packed(nn.RNN)])
+def test_packed_sequences_of_one_length_are_followed(build):
+    torch.manual_seed(0)
+    assert_ordinary(build().eval().double(), torch.rand(2, 3, 6, 14, 12, dtype=torch.float64), Logit(1))
+
+
+@pytest.mark.parametrize("explainer", [LRP(), DeepLIFT(), ExcitationBackprop()])
+def test_packing_frames_changes_no_map(explainer):
+    x, models = torch.rand(1, 3, 6, 14, 12), []
+    for build in (Packed, Folded):
+        torch.manual_seed(0)
+        models.append(build(nn.LSTM).eval())
+    packed, plain = (explainer.attribute(model, x, Logit(1), certify=False).values for model in models)
+    assert plain.any()
+    torch.testing.assert_close(packed, plain, rtol=1e-4, atol=1e-6 * float(plain.abs().max()))
+
+
+def test_packed_sequences_of_several_lengths_are_refused():
     def run(model, x):
-        packed = nn.utils.rnn.pack_padded_sequence(x, torch.tensor([3, 2]), batch_first=True)
+        packed = pack_padded_sequence(x, torch.tensor([3, 2]), batch_first=True)
         return model.rnn(packed)[1]
 
     model = Of(run, rnn=nn.GRU(4, 3, batch_first=True))

@@ -57,9 +57,10 @@ class ExcitationBackprop(Explainer):
         family = family_of(model)
         if family not in ("reconstruction", "transformer"):
             return None
+        signed = "attention" if family == "transformer" else NAMES[family]  # it may follow a recurrent layer
         return (
             "excitation-backprop shares out probability among activations that are never negative, and those of "
-            f"{NAMES[family]} are signed; take lrp."
+            f"{signed} are signed; take lrp."
         )
 
     def price(self, t: int, h: int, w: int, channels: int = 0) -> Price:

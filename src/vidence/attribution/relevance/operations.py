@@ -49,7 +49,8 @@ PASSED = _named(
     upsample_bilinear2d upsample_bicubic2d upsample_trilinear3d pad constant_pad_nd dropout dropout1d dropout2d
     dropout3d alpha_dropout feature_dropout feature_alpha_dropout cat concat concatenate stack hstack vstack
     dstack column_stack row_stack where masked_fill masked_scatter scatter scatter_add index_add index_copy
-    index_put index_fill block_diag setitem copy requires_grad_ retain_grad"""
+    index_put index_fill block_diag setitem copy requires_grad_ retain_grad _pack_padded_sequence
+    _pad_packed_sequence"""
 )
 # where a constant stands beside what depends on the input: the places of both among the arguments
 BESIDE = {

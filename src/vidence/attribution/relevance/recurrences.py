@@ -44,7 +44,7 @@ def relu_step(wx: Projected, wh: Projected, states: States) -> States:
 
 
 def _layer(step: Step) -> Callable[..., Any]:
-    """torch.gru, torch.lstm, torch.rnn_tanh or torch.rnn_relu; packed sequences are left to be refused."""
+    """torch.gru, torch.lstm, torch.rnn_tanh or torch.rnn_relu of sequences that are not packed."""
 
     def of(
         by: Propagation,
@@ -58,7 +58,7 @@ def _layer(step: Step) -> Callable[..., Any]:
         bidirectional: bool,
         batch_first: bool = False,
     ) -> Any:
-        if not isinstance(has_biases, bool) or (train and dropout):  # packed: (x, batch_sizes, state, params, ...)
+        if train and dropout:
             return NotImplemented
 
         def parts() -> tuple[Tensor, ...]:
@@ -79,6 +79,26 @@ def _layer(step: Step) -> Callable[..., Any]:
                 frames = outputs[0] if ways == 1 else torch.cat(outputs, dim=2)
             out = frames.transpose(0, 1) if batch_first else frames
             return out, *(torch.stack(part) for part in zip(*ended, strict=True))
+
+        return parts
+
+    return of
+
+
+def _packed_or_not(step: Step) -> Callable[..., Any]:
+    """The same of packed sequences, too, where all are as long; several lengths are left to be refused."""
+    layer = _layer(step)
+
+    def of(by: Propagation, x: Tensor, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(args[2], bool):
+            return layer(by, x, *args, **kwargs)
+        sizes, *rest = args  # packed: (x, batch_sizes, state, params, has_biases, ...)
+        if bool((sizes != sizes[0]).any()) or layer(by, x, *rest) is NotImplemented:
+            return NotImplemented
+
+        def parts() -> tuple[Tensor, ...]:
+            out, *ended = layer(by, x.reshape(len(sizes), -1, x.shape[1]), *rest)()
+            return out.flatten(0, 1), *ended
 
         return parts
 
@@ -133,10 +153,10 @@ def _start(by: Propagation, state: Tensor) -> Tensor:
 
 
 RECURRENT: dict[str, Callable[..., Any]] = {
-    "gru": _layer(gru_step),
-    "lstm": _layer(lstm_step),
-    "rnn_tanh": _layer(tanh_step),
-    "rnn_relu": _layer(relu_step),
+    "gru": _packed_or_not(gru_step),
+    "lstm": _packed_or_not(lstm_step),
+    "rnn_tanh": _packed_or_not(tanh_step),
+    "rnn_relu": _packed_or_not(relu_step),
     "gru_cell": _cell(gru_step),
     "lstm_cell": _cell(lstm_step),
     "rnn_tanh_cell": _cell(tanh_step),

@@ -71,11 +71,12 @@ def released_layers(
     Raises `ExplainError` for what the release does not define.
     """
     size = 4 if has_biases is True else 2
-    if name not in UNITS or bidirectional or len(params) != layers * size:
+    packed = not isinstance(has_biases, bool)  # (x, batch_sizes, state, params, ...)
+    if packed or name not in UNITS or bidirectional or len(params) != layers * size:
+        how = " of packed sequences" if packed else " in both directions" if bidirectional else ""
         raise ExplainError(
             "recurrent='as-released' is defined for an nn.LSTM or an nn.RNN of ReLU that runs forwards, and for no "
-            f"{name.replace('_', ' of ')}{' in both directions' if bidirectional else ''} such as this model's. "
-            "Take recurrent='z-plus'."
+            f"{name.replace('_', ' of ')}{how} such as this model's. Take recurrent='z-plus'."
         )
     starts = (state,) if isinstance(state, Tensor) else tuple(state)
     made = [
