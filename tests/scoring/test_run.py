@@ -42,6 +42,13 @@ def test_a_judgement_and_what_its_step_sees(film: Path, detector_folder: Path) -
     assert judged.peak.value == max(event.peak for event in judged.events)
 
 
+def test_alarms_are_joined_as_the_rule_of_the_threshold_joined_them(film: Path, detector_folder: Path) -> None:
+    detector = load_detector(detector_folder)
+    detector.threshold = {"value": 0.5, "rule": "false-alarm-budget(merge_s=60.0)", "merge_s": 60.0}
+    assert len(judge(detector, open_source(film), threshold=0.5).events) == 1
+    assert len(judge(detector, open_source(film), threshold=0.4).events) == 2, "a number of the user's has no such rule"
+
+
 def test_a_windows_score_is_its_highest_frame() -> None:
     ref = ClipRef("a", "0" * 64, 0, (0.0, 0.1))
     assert ScoredWindow(ref, (0.2, 0.7)).value == 0.7

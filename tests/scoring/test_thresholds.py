@@ -111,6 +111,15 @@ def test_a_budget_holds_from_the_maximum_down_to_its_threshold_and_no_further() 
     assert FalseAlarmBudget(per_hour=4.0, merge_s=0.0).fit([curve]).value == 0, "never below the median"
 
 
+def test_a_budget_says_what_it_counted_as_one_alarm() -> None:
+    values = np.zeros(3600)
+    values[100:400:5] = 1.0
+    curve = Curve(np.arange(3600.0), values)
+    facts = FalseAlarmBudget(per_hour=1.0, merge_s=10.0).fit([curve]).facts("")
+    assert len(events(curve, facts["value"], merge_s=facts["merge_s"])) == 1
+    assert Quantile(0.5).fit([curve]).merge_s == 1.0
+
+
 @pytest.mark.parametrize(
     ("rule", "labels"),
     [(BestF1(), None), (GMean(), np.ones(6, bool)), (FalseAlarmBudget(), LABELS), (Quantile(), np.ones(6, bool))],

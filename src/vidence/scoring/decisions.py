@@ -15,7 +15,7 @@ from vidence.record.evidence import Evidence
 from vidence.record.facts import Detection
 from vidence.record.provenance import digest
 from vidence.scoring.cases import Case
-from vidence.scoring.run import Judgement
+from vidence.scoring.run import Judgement, own_rule
 from vidence.scoring.scores import SCORES, Anomaly
 from vidence.spec import line, parse
 from vidence.version import __version__, commit
@@ -50,8 +50,7 @@ def record(
     files: Mapping[str, str] | None = None,
 ) -> DecisionRecord:
     """The record of one case of a judgement."""
-    own = detector.threshold
-    known = NO_THRESHOLD | own if own is not None and own["value"] == judged.threshold else NO_THRESHOLD
+    known = NO_THRESHOLD | own_rule(detector, judged.threshold)
     return DecisionRecord(
         detection=Detection(
             case.peak.ref,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from vidence.frames.clip import Clip
 from vidence.frames.source import Source
 from vidence.models.detector import Detector
 from vidence.record.facts import ClipRef, Event
-from vidence.scoring.timeline import Curve, curve, events
+from vidence.scoring.timeline import MERGE_S, Curve, curve, events
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +105,20 @@ def judge(
     threshold: float,
     step: Callable[[Clip, ScoredWindow], None] = lambda clip, window: None,
 ) -> Judgement:
-    """Score a source; `step` sees each window as it is scored, with its pixels, which are then let go."""
+    """Score a source; `step` sees each window as it is scored, with its pixels, which are then let go.
+
+    Above the detector's own threshold, stretches make one alarm as its rule counted them.
+    """
     windows = []
     for clip, window in scored(detector, source):
         windows.append(window)
         step(clip, window)
     whole = curve_of(windows)
-    return Judgement(tuple(windows), threshold, whole, tuple(events(whole, threshold)))
+    merge_s = own_rule(detector, threshold).get("merge_s", MERGE_S)
+    return Judgement(tuple(windows), threshold, whole, tuple(events(whole, threshold, merge_s=merge_s)))
+
+
+def own_rule(detector: Detector, threshold: float) -> dict[str, Any]:
+    """The facts of the detector's own threshold, if it is this one; else none."""
+    own = detector.threshold
+    return own if own is not None and own["value"] == threshold else {}

@@ -18,7 +18,7 @@ from scipy.stats import chi2
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from vidence.errors import DataError, SpecError
-from vidence.scoring.timeline import Curve, events
+from vidence.scoring.timeline import MERGE_S, Curve, events
 
 Labels = Sequence[np.ndarray]
 
@@ -26,7 +26,8 @@ Labels = Sequence[np.ndarray]
 @dataclass(frozen=True, slots=True)
 class Threshold:
     """A fitted threshold: `value`; `rule` as a spec line; `origin` in words; for a budget the expected alarms per
-    hour with their interval (`low`, `high`); `warnings` in plain words.
+    hour with their interval (`low`, `high`); `warnings` in plain words; `merge_s` seconds at most lie between stretches
+    above it that are one alarm.
     """
 
     value: float
@@ -35,6 +36,7 @@ class Threshold:
     low: float | None = None
     high: float | None = None
     warnings: tuple[str, ...] = ()
+    merge_s: float = MERGE_S
 
     def facts(self, data: str) -> dict[str, Any]:
         """Plain values for a detector's JSON and for records; `data` is the digest of what it was fitted on."""
@@ -92,14 +94,14 @@ class FalseAlarmBudget(ThresholdRule):
 
     The threshold is the lowest score down to which, from the maximum on, the footage would never have raised more
     alarms than the budget allows; at least the median, below which alarms merge into few long ones. Frames above it at
-    most `merge_s` seconds apart are one alarm, so correlated frames count once. The interval of the rate is the exact
-    Poisson one (Garwood 1936) of the alarm count, widened by the counts' dispersion over one-minute blocks. `strict`
-    puts the interval's upper end under the budget.
+    most `merge_s` seconds apart are one alarm, so correlated frames count once; so are the alarms that the detector
+    raises. The interval of the rate is the exact Poisson one (Garwood 1936) of the alarm count, widened by the counts'
+    dispersion over one-minute blocks. `strict` puts the interval's upper end under the budget.
     """
 
     per_hour: float = 1.0
     confidence: float = 0.95
-    merge_s: float = 1.0
+    merge_s: float = MERGE_S
     strict: bool = False
 
     def __post_init__(self) -> None:
@@ -119,7 +121,7 @@ class FalseAlarmBudget(ThresholdRule):
         count = self._alarms(curves, value)
         low, high = self._interval(curves, value, hours)
         origin = f"{count} alarms in {hours * 60:.1f} minutes of normal footage, budget {self.per_hour:g} per hour"
-        return Threshold(value, line, origin, low, high, self._warnings(hours, high))
+        return Threshold(value, line, origin, low, high, self._warnings(hours, high), self.merge_s)
 
     def _alarms(self, curves: Sequence[Curve], value: float) -> int:
         return sum(len(events(curve, value, merge_s=self.merge_s)) for curve in curves)

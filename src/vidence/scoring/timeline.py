@@ -13,6 +13,8 @@ from jaxtyping import Float
 from vidence.errors import ShapeError
 from vidence.record.facts import Event
 
+MERGE_S = 1.0  # seconds between two stretches that are still one alarm, where a rule says nothing else
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Curve:
@@ -57,7 +59,7 @@ def curve(
     return Curve(np.array(ordered, dtype=np.float64), np.array(joined, dtype=np.float64))
 
 
-def events(scored: Curve, threshold: float, *, merge_s: float = 1.0) -> list[Event]:
+def events(scored: Curve, threshold: float, *, merge_s: float = MERGE_S) -> list[Event]:
     """Stretches above the threshold; stretches at most `merge_s` seconds apart are one event."""
     above = np.flatnonzero(scored.values > threshold)
     if not len(above):
