@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,6 +97,7 @@ def command(
     from vidence.models import DETECTORS, Hybrid, MotionAttributes
     from vidence.models.reconstruction_detector import ReconstructionSettings
     from vidence.scoring.thresholds import THRESHOLDS
+    from vidence.training.fresh_start import started_anew
 
     settings = spec.build(line, DETECTORS)
     _free(out, resume=how["resume"], replace=replace)
@@ -103,9 +105,11 @@ def command(
     films = _films(footage, chosen, fps)
     dataset = open_dataset(data, root=root, group=group, normal=normal.split(",") if normal else None, fps=fps)
     how |= {"out": out, "rule": chosen}
+    room = started_anew(out) if replace else nullcontext()
     if isinstance(settings, ReconstructionSettings | MotionAttributes | Hybrid):
         _refuse(settings, weights=weights, film=film)
-        detector, parts = _normal(settings, dataset, films, weights=weights, **how)
+        with room:
+            detector, parts = _normal(settings, dataset, films, weights=weights, **how)
         _tell(detector, parts, _learned(detector))
         _written(out)
         if parts["test"]:
@@ -113,7 +117,8 @@ def command(
         else:
             click.echo("no test    the data hold no anomalous clip to measure on; `vidence score` takes new footage")
         return
-    classifier, parts, figures = _classifier(settings, dataset, films, weights=weights, film=film, **how)
+    with room:
+        classifier, parts, figures = _classifier(settings, dataset, films, weights=weights, film=film, **how)
     classes = f"{', '.join(classifier.classes)}; normal: {', '.join(classifier.normal)}"
     held_out = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
     _tell(classifier, parts, [f"classes    {classes}", f"held out   {held_out}"])
@@ -188,10 +193,12 @@ def _normal(
 def _free(out: Path, *, resume: bool, replace: bool) -> None:
     """What another training left in the folder is neither lost nor mixed with this one unasked."""
     from vidence.errors import OutputError
+    from vidence.models.detector_folder import FACTS_FILE
+    from vidence.training.fresh_start import unfinished
 
     if resume and replace:
         raise click.UsageError("--resume goes on with a training, --replace starts anew; give one of them.")
-    trained, stopped = ((out / name).exists() for name in ("detector.json", "progress.pt"))
+    trained, stopped = (out / FACTS_FILE).exists(), unfinished(out)
     if replace or (resume and stopped) or not (trained or stopped):
         return
     advice = (
@@ -266,7 +273,9 @@ def _tell(detector: Any, parts: Parts, lines: Sequence[str]) -> None:
 
 
 def _written(out: Path) -> None:
-    files = [name for name in ("log.csv", "curve.png", "detector.json", "model.safetensors") if (out / name).exists()]
+    from vidence.training.fresh_start import WRITTEN
+
+    files = [name for name in WRITTEN if (out / name).exists()]
     click.echo(f"written    {out}  ({', '.join(files)})")
 
 
