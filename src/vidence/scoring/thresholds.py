@@ -113,7 +113,7 @@ class FalseAlarmBudget(ThresholdRule):
         """Try the scores themselves: the alarm count changes nowhere else."""
         if labels is not None and any(np.any(each) for each in labels):
             raise DataError("a false-alarm budget needs normal footage alone; some frames are labelled anomalous.")
-        scores = np.concatenate([curve.values for curve in curves]) if curves else np.empty(0)
+        scores = _scores(curves)
         hours = sum(curve.seconds for curve in curves) / 3600
         if not len(scores) or hours <= 0:
             raise DataError("a false-alarm budget needs normal footage with times; got none. Pass normal videos.")
@@ -190,7 +190,7 @@ class GMean(ThresholdRule):
     def fit(self, curves: Sequence[Curve], labels: Labels | None = None, *, line: str = "") -> Threshold:
         """Alarm means strictly above, so the threshold lies halfway to the next lower score."""
         scores, truth = _labelled(curves, labels)
-        fpr, tpr, values = roc_curve(truth, scores)
+        fpr, tpr, values = roc_curve(truth, scores, drop_intermediate=False)  # the best may lie on a straight stretch
         gmean = np.sqrt(tpr * (1 - fpr))
         best = int(np.argmax(gmean))
         origin = f"best G-mean ({gmean[best]:.3f}) on {len(truth)} validation frames, {int(truth.sum())} anomalous"
@@ -207,12 +207,25 @@ def _check_share(name: str, value: float) -> None:
         raise SpecError(f"{name} must lie between 0 and 1, ends excluded; got {value}.")
 
 
+def _scores(curves: Sequence[Curve]) -> np.ndarray:
+    """All values, end to end."""
+    scores = np.concatenate([curve.values for curve in curves]) if curves else np.empty(0)
+    if not np.isfinite(scores).all():
+        raise DataError(
+            f"a threshold is chosen on finite scores; {int((~np.isfinite(scores)).sum())} of {len(scores)} are not. "
+            "Train the detector again, at a lower rate."
+        )
+    return scores
+
+
+def _truth(labels: Labels) -> np.ndarray:
+    return np.concatenate([np.asarray(each, dtype=bool) for each in labels])
+
+
 def _normal_scores(curves: Sequence[Curve], labels: Labels | None) -> np.ndarray:
-    kept = [
-        curve.values if labels is None else curve.values[~np.asarray(labels[i], dtype=bool)]
-        for i, curve in enumerate(curves)
-    ]
-    scores = np.concatenate(kept) if kept else np.empty(0)
+    scores = _scores(curves)
+    if labels is not None and curves:
+        scores = scores[~_truth(labels)]
     if not len(scores):
         raise DataError("this threshold rule needs normal frames; got none. Pass normal footage.")
     return scores
@@ -221,8 +234,7 @@ def _normal_scores(curves: Sequence[Curve], labels: Labels | None) -> np.ndarray
 def _labelled(curves: Sequence[Curve], labels: Labels | None) -> tuple[np.ndarray, np.ndarray]:
     if labels is None:
         raise DataError("this threshold rule needs labels; got none. Pass labelled validation data or another rule.")
-    scores = np.concatenate([curve.values for curve in curves])
-    truth = np.concatenate([np.asarray(each, dtype=bool) for each in labels])
+    scores, truth = _scores(curves), _truth(labels)
     if len(scores) != len(truth) or truth.all() or not truth.any():
         raise DataError(
             f"this threshold rule needs a label per frame and both kinds; got {len(truth)} labels for {len(scores)} "

@@ -55,7 +55,8 @@ def curve(
         for time, value in dict(zip(times, each, strict=True)).items():
             held.setdefault(float(time), []).append(float(value))
     ordered = sorted(held)
-    joined = [max(held[time]) if overlap == "max" else fmean(held[time]) for time in ordered]
+    join = np.max if overlap == "max" else fmean  # a value that is none stays seen, wherever it stands
+    joined = [join(held[time]) for time in ordered]
     return Curve(np.array(ordered, dtype=np.float64), np.array(joined, dtype=np.float64))
 
 
