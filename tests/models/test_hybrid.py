@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -50,6 +51,15 @@ def test_the_score_is_the_rule_of_the_members_live_scores(detector: HybridDetect
     combine = np.mean if rule == "mean" else np.max
     wanted = combine([moved.values[1:], looked.values[-len(moved.values) + 1 :]], axis=0)
     np.testing.assert_allclose(said.values[1:], wanted, rtol=1e-3, atol=1e-3)
+
+
+def test_an_image_has_the_score_of_motion_alone(detector: HybridDetector, tmp_path: Path) -> None:
+    still = tmp_path / "still.png"
+    cv2.imwrite(str(still), np.full((96, 192, 3), 90, np.uint8))
+    assert curve(detector, still).values == pytest.approx(
+        (curve(detector.motion, still).values - detector.facts["calibration"]["low"])
+        / (detector.facts["calibration"]["high"] - detector.facts["calibration"]["low"])
+    )
 
 
 def test_the_higher_members_evidence_is_told(detector: HybridDetector, rush: Path) -> None:

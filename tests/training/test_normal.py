@@ -18,6 +18,7 @@ from vidence.frames.source import open_source
 from vidence.models.detector import load_detector
 from vidence.models.reconstruction import Reconstruction, ReconstructionNetwork, coloured
 from vidence.models.reconstruction_detector import ReconstructionDetector, ReconstructionSettings
+from vidence.models.trivial import PreviousFrame
 from vidence.scoring.run import judge
 from vidence.scoring.thresholds import BestF1, FalseAlarmBudget
 from vidence.training import loop
@@ -283,6 +284,14 @@ def test_what_cannot_be_done_is_refused_before_any_work(walks: list[Sample], tmp
     short = [walk(tmp_path / "short", 1, seed=9)]
     with pytest.raises(DataError, match="must hold clips of 2 frames"):
         fitted([*walks[:2], *short], tmp_path / "out", replace(SETTINGS, ahead=1))
+
+
+def test_a_short_video_ends_no_calibration(walks: list[Sample], tmp_path: Path) -> None:
+    short, predictor = walk(tmp_path / "short", 1, seed=9), PreviousFrame(size=32)
+    found = fit_normal(predictor, walks[:2], [short, walks[2]], out=tmp_path / "out", progress=False)
+    assert found.facts["calibration"]["frames"] == 19
+    with pytest.raises(DataError, match="none does"):
+        fit_normal(predictor, walks[:2], [short], out=tmp_path / "out", progress=False)
 
 
 def test_bf16_and_float32_agree(walks: list[Sample], tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def command(
     found = evaluate(model, dataset, samples, pixels=pixels, progress=True)
     write_evaluation(out, found, protocol=protocol)
     for track in found.tracks:
-        for note in track.notes:
+        for note in track.notes if len(track.frames) else (*track.notes, "too short for a score of any frame"):
             click.echo(f"note: {track.sample.path}: {note}", err=True)
     click.echo(_told(found.metrics(protocol)))
     click.echo(f"written    {out}  ({', '.join(FILES)})")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
@@ -236,11 +235,11 @@ def _on_footage(detector: Any, films: Sequence[Source], rule: ThresholdRule | No
     """The threshold from normal footage, if there is any."""
     from vidence import spec
     from vidence.record.provenance import digest
-    from vidence.scoring.run import judge
+    from vidence.scoring.run import scored_curve
     from vidence.scoring.thresholds import THRESHOLDS
 
     if films and rule is not None:
-        curves = [judge(detector, film, threshold=math.inf).curve for film in films]
+        curves = [scored_curve(detector, film) for film in films]
         fitted = rule.fit(curves, line=spec.line(rule, THRESHOLDS))
         detector.threshold = fitted.facts(digest([film.digest for film in films]))
 

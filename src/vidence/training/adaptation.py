@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +18,7 @@ from vidence.frames.images import IMAGE_SUFFIXES
 from vidence.models.detector import Detector
 from vidence.models.one_class import OneClass
 from vidence.models.reconstruction_detector import ReconstructionDetector
-from vidence.scoring.run import judge
+from vidence.scoring.run import scored_curve
 from vidence.scoring.thresholds import THRESHOLDS, Fixed, Quantile, ThresholdRule
 from vidence.training.calibration import HIGH
 from vidence.training.one_class_tuning import reconstructing, tune
@@ -101,9 +100,9 @@ def error_quantiles(detector: ReconstructionDetector, samples: Sequence[Sample])
     """The median, the .9 and the .99 quantile of the raw errors of normal frames, smoothed as they are live."""
     facts = {name: fact for name, fact in detector.facts.items() if name != "calibration"}
     raw = ReconstructionDetector(detector.settings, detector.network, facts=facts)
-    values = np.concatenate([judge(raw, sample.open(), threshold=math.inf).curve.values for sample in samples])
+    values = np.concatenate([scored_curve(raw, sample.open()).values for sample in samples])
     if not len(values):
-        raise DataError(f"normal footage must hold a clip of {raw.windows.length} frames; it holds none.")
+        raise DataError("a frame of the normal footage must get a score; none does. Give longer videos.")
     return {f"{q:g}": float(np.quantile(values, q)) for q in QUANTILES}
 
 

@@ -21,7 +21,7 @@ from vidence.models.mobilenet import MobileNetV2
 from vidence.models.motion_attributes import MotionAttributes, MotionAttributesDetector
 from vidence.models.motion_objects import box_path
 from vidence.models.weights import load_weights
-from vidence.scoring.run import judge
+from vidence.scoring.run import scored_curve
 from vidence.scoring.thresholds import THRESHOLDS, Quantile, ThresholdRule
 from vidence.training.account import clip_facts
 from vidence.training.adaptation import history, rule_again
@@ -95,7 +95,7 @@ def drift(detector: MotionAttributesDetector, samples: Sequence[Sample]) -> dict
     """
     distances = [seen.distances for seen in detector.watched(_clips(detector, samples, "", bar=False))]
     far = np.concatenate(distances) > 1 if distances else np.zeros((0, len(detector.settings.groups)), bool)
-    values = np.concatenate([judge(detector, each.open(), threshold=math.inf).curve.values for each in samples])
+    values = np.concatenate([scored_curve(detector, each.open()).values for each in samples])
     limit = math.inf if detector.threshold is None else float(detector.threshold["value"])
     found = {"frames": float((values > limit).mean()) if len(values) else 0.0}
     shares = far.mean(axis=0) if len(far) else np.zeros(far.shape[1])
