@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vidence import spec
 from vidence.datasets.dataset import Sample, digest
-from vidence.errors import DataError
+from vidence.errors import DataError, SpecError
 from vidence.models.device import place_of
 from vidence.models.evaluating import evaluating
 from vidence.models.hybrid import HybridDetector
@@ -26,6 +26,17 @@ from vidence.scoring.timeline import Curve
 from vidence.training.clips import ClipBatches, as_input
 
 HIGH = 0.99  # the quantile of normal frames' errors that a live score of 1 stands for
+
+
+def refuse_labels_and_no_samples(rule: ThresholdRule, samples: Sequence[Sample], val: Sequence[Sample]) -> None:
+    """Raise `SpecError` for a rule that needs labels, `DataError` where a part of the normal footage is empty."""
+    if rule.needs_labels:
+        raise SpecError(
+            "the threshold of a detector that learns what is normal is chosen on normal footage alone; the rule "
+            f"{spec.line(rule, THRESHOLDS)!r} needs anomalies. Use quantile or false-alarm-budget."
+        )
+    if not samples or not val:
+        raise DataError(f"a fit needs normal samples to train and to validate on; got {len(samples)} and {len(val)}.")
 
 
 def calibrate(
