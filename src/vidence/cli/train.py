@@ -109,8 +109,7 @@ def command(
         _refuse(settings, weights=weights, film=film)
         with room:
             detector, parts = _normal(settings, dataset, films, weights=weights, **how)
-        _tell(detector, parts, _learned(detector))
-        _written(out)
+        _tell(detector, parts, _learned(detector), out)
         if parts["test"]:
             click.echo(f"next       {_evaluate(out, data, root, group, normal, fps, how['seed'])}")
         else:
@@ -120,8 +119,7 @@ def command(
         classifier, parts, figures = _classifier(settings, dataset, films, weights=weights, film=film, **how)
     classes = f"{', '.join(classifier.classes)}; normal: {', '.join(classifier.normal)}"
     held_out = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
-    _tell(classifier, parts, [f"classes    {classes}", f"held out   {held_out}"])
-    _written(out)
+    _tell(classifier, parts, [f"classes    {classes}", f"held out   {held_out}"], out)
 
 
 def _classifier(
@@ -261,19 +259,16 @@ def _learned(detector: ReconstructionDetector | MotionAttributesDetector | Hybri
     return lines
 
 
-def _tell(detector: Any, parts: Parts, lines: Sequence[str]) -> None:
+def _tell(detector: Any, parts: Parts, lines: Sequence[str], out: Path) -> None:
     """Print what was made."""
+    from vidence.training.fresh_start import WRITTEN
+
     click.echo(f"detector   {detector.spec}")
     click.echo(f"clips      {', '.join(f'{name} {len(part)}' for name, part in parts.items())}")
     for line in lines:
         click.echo(line)
     if detector.threshold is not None:
         click.echo(f"threshold  {detector.threshold['value']:.4g}: {detector.threshold['origin']}")
-
-
-def _written(out: Path) -> None:
-    from vidence.training.fresh_start import WRITTEN
-
     files = [name for name in WRITTEN if (out / name).exists()]
     click.echo(f"written    {out}  ({', '.join(files)})")
 

@@ -63,8 +63,7 @@ def fit_normal(
     `patience` its values of that name (with a patience, the best epoch is kept). `rule` chooses the threshold on live
     scores (default: the .99 quantile). `device` is where all of it computes (see `device_of`), `precision` the
     arithmetic of the training (default: `fast_precision`). A network with a method `learn(clips)` is given its clips
-    once, one without parameters nothing; an ensemble's members are fitted first, each into `out`/members/number and
-    with its number added to the seed.
+    once, one without parameters nothing; an ensemble's members come first: number k in `out`/members/k, seed + k.
     Raises `SpecError` for a rule that needs labels, `DataError` where a part is empty.
     """
     rule = rule or Quantile(HIGH)
