@@ -23,7 +23,7 @@ from rich.progress import track
 from vidence.aside import written_aside
 from vidence.attribution import EXPLAINERS, ON_ANY_SCORE
 from vidence.datasets.synthetic import CLASSES, Synthetic
-from vidence.evaluate.localised import Localisation, Marked, localise
+from vidence.evaluate.localised import KnownClip, Localisation, localise
 from vidence.frames.clip import Clip
 from vidence.models.detector import load_detector
 from vidence.record.facts import ClipRef
@@ -38,13 +38,13 @@ SEED = 7_000_000  # far from the seeds that sets are written with
 QUIET = 4  # one clip in QUIET has no event
 
 
-def clips(settings: Synthetic, n: int) -> Iterator[Marked]:
+def clips(settings: Synthetic, n: int) -> Iterator[KnownClip]:
     """`n` clips with an event, the anomalous classes in turn, and the clips without one between them."""
     anomalous = [name for name in CLASSES if name != "normal"]
     for i in range(n + n // QUIET):
         label = "normal" if i % (QUIET + 1) == QUIET else anomalous[i % len(anomalous)]
         made = settings.clip(label, SEED + i)
-        yield Marked(Clip(ClipRef(f"{label}-{i}", "0" * 64, 0, made.times), made.pixels), made.mask, made.label)
+        yield KnownClip(Clip(ClipRef(f"{label}-{i}", "0" * 64, 0, made.times), made.pixels), made.mask, made.label)
 
 
 def measured(detector: object, n: int, kinds: Sequence[str], keys: Sequence[str]) -> Iterator[tuple[str, Localisation]]:

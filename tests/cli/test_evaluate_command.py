@@ -15,6 +15,7 @@ from sklearn.metrics import roc_auc_score
 
 from vidence.datasets.dataset import digest
 from vidence.datasets.folder import Folder
+from vidence.frames.source import open_source
 from vidence.models.convlstm_predict import ConvLSTMPredict
 from vidence.models.detector import load_detector
 from vidence.models.trivial import PreviousFrame
@@ -150,6 +151,20 @@ def test_another_split_than_that_of_the_training_is_told(
     told = {more: "not trained on the other parts" in call(*asked, *more).stderr for more in ((), ("--seed", 0))}
     assert told == {(): False, ("--seed", 0): True}
     assert "not trained" not in call(*asked, "--seed", 0, "--all").stderr
+
+
+@pytest.mark.parametrize("learnt", [(), ("Test001.mp4", "Test003.mp4")])
+def test_what_was_adapted_on_is_told(
+    call: Call, detector: Path, tiny_ped2: Path, tmp_path: Path, learnt: tuple[str, ...]
+) -> None:
+    made = load_detector(detector)
+    made.facts["history"] = [{"sources": [open_source(tiny_ped2 / "test" / name).digest]} for name in learnt]
+    made.save(tmp_path / "detector")
+    done = call(
+        "evaluate", tmp_path / "detector", "ucsd-ped2", "--root", tiny_ped2, "--out", tmp_path / "out", "--no-pixels"
+    )
+    assert done.exit_code == 0, done.output
+    assert ("adapted on 2 of the 4 sources" in done.stderr) is bool(learnt)
 
 
 def test_own_frames_have_the_rate_that_is_given(call: Call, detector: Path, tmp_path: Path) -> None:

@@ -266,3 +266,27 @@ def test_a_stopped_training_is_not_overwritten(call: Call, footage: Path, tmp_pa
     assert done.exit_code == 1
     assert "holds a stopped one. --resume goes on" in done.stderr
     assert (tmp_path / "progress.pt").read_bytes() == b"epochs"
+
+
+def test_a_stopped_member_is_not_overwritten(call: Call, footage: Path, tmp_path: Path) -> None:
+    (tmp_path / "members" / "learned").mkdir(parents=True)
+    (tmp_path / "members" / "learned" / "progress.pt").write_bytes(b"epochs")
+    done = call("train", footage, "--out", tmp_path, "--detector", "hybrid(learned=previous-frame(size=32))")
+    assert done.exit_code == 1
+    assert "holds a stopped one. --resume goes on" in done.stderr
+
+
+def test_what_replaces_a_detector_leaves_nothing_of_it(call: Call, footage: Path, tmp_path: Path) -> None:
+    asked = ("train", footage, "--out", tmp_path, "--detector")
+    assert call(*asked, "previous-frame(size=32)").exit_code == 0
+    before = (tmp_path / "detector.json").read_bytes()
+    (tmp_path / "previous" / "1").mkdir(parents=True)
+    for name in ("log.csv", "previous/1/detector.json"):
+        (tmp_path / name).write_text("of the former training")
+    assert call(*asked, "convlstm-predict(size=32, length=30)", "--replace").exit_code == 1  # videos are too short
+    assert (tmp_path / "detector.json").read_bytes() == before
+    assert (tmp_path / "previous" / "1" / "detector.json").exists()
+    done = call(*asked, "mean-frame(size=32)", "--replace")
+    assert done.exit_code == 0, done.output
+    assert "(detector.json, model.safetensors)" in done.stdout
+    assert not (tmp_path / "previous").exists(), "what --undo would go back to is another detector"

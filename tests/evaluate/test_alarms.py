@@ -40,6 +40,11 @@ def test_alarms_without_an_event_are_false() -> None:
     assert found.false_alarms_per_hour == pytest.approx(2 / 5.8 * 3600)
 
 
+def test_alarms_are_joined_over_as_many_seconds_as_asked_for() -> None:
+    held = video("0" * 60, "9" + "0" * 30 + "9" + "0" * 28)
+    assert [alarms([held], 5.0, merge_s=each).false_alarms for each in (1.0, 5.0)] == [2, 1]
+
+
 def test_an_event_before_the_first_score_is_missed() -> None:
     found = alarms([video("1100000", "9900000", first=2)], 5.0)
     assert (found.events, found.delay_s) == (1, None)

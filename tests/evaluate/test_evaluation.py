@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -115,6 +116,15 @@ def test_alarms_are_those_of_the_detectors_own_threshold(found: Evaluation) -> N
     assert live["false_alarms_per_hour"] == live["false_alarms"] / live["normal_s"] * 3600
     assert live["other_protocol"]["threshold"] is None  # the paper's score comes too late for alarms
     assert live["other_protocol"]["event_delay_s"] is None
+
+
+def test_alarms_are_joined_as_the_rule_of_the_threshold_joined_them(found: Evaluation) -> None:
+    (calm,) = (track for track in found.tracks if not track.anomalous.any())
+    live = np.zeros(len(calm.frames))
+    live[[0, -1]] = 9.0  # almost two seconds apart
+    twice = replace(found, tracks=(replace(calm, live=live),))
+    once = replace(twice, threshold={"value": 5.0, "rule": "false-alarm-budget(merge_s=60.0)", "merge_s": 60.0})
+    assert [each.metrics()["false_alarms"] for each in (twice, once)] == [2, 1]
 
 
 def test_a_detector_without_a_threshold_raises_no_alarm(ped2: UcsdPed2) -> None:

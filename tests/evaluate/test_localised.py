@@ -11,7 +11,7 @@ from vidence.attribution.explainer import Attributions, Explainer
 from vidence.errors import DataError, ShapeError
 from vidence.evaluate.bootstrap import interval
 from vidence.evaluate.controls import CONTROLS
-from vidence.evaluate.localised import COLUMNS, Marked, localise
+from vidence.evaluate.localised import COLUMNS, KnownClip, localise
 from vidence.frames.clip import Clip
 from vidence.frames.transforms import Fit
 from vidence.record.facts import ClipRef
@@ -67,14 +67,16 @@ class Nothing(InputGradient):
         return Attributions(torch.zeros(len(x), x.shape[2], 2, 2))
 
 
-def marked(seed: int, event: bool) -> Marked:
+def marked(seed: int, event: bool) -> KnownClip:
     random = np.random.default_rng(seed)
     mask = box(first=2, last=3, top=int(random.integers(0, 24)), left=int(random.integers(0, 40)))
     pixels = np.full((T, H, W, 3), 60, np.uint8)
     if event:
         pixels[mask] = (250, 0, 0)
     times = tuple(i / 8 for i in range(T))
-    return Marked(Clip(ClipRef(f"clip{seed}", "0" * 64, 0, times), pixels), mask & event, "red" if event else "normal")
+    return KnownClip(
+        Clip(ClipRef(f"clip{seed}", "0" * 64, 0, times), pixels), mask & event, "red" if event else "normal"
+    )
 
 
 def test_localise_finds_what_the_network_sees_and_names_what_does_not_help():
@@ -119,6 +121,6 @@ def test_without_an_anomaly_there_is_nothing_to_find():
 def test_a_mask_must_fit_its_clip():
     clip = marked(0, True).clip
     with pytest.raises(ShapeError, match=r"bool \(6, 32, 48\).*got bool \(6, 32, 47\)"):
-        Marked(clip, np.zeros((T, H, W - 1), bool), "red")
+        KnownClip(clip, np.zeros((T, H, W - 1), bool), "red")
     with pytest.raises(ShapeError, match="got uint8"):
-        Marked(clip, np.zeros((T, H, W), np.uint8), "red")
+        KnownClip(clip, np.zeros((T, H, W), np.uint8), "red")

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from vidence.datasets.dataset import Dataset, Sample, Truth
+from vidence.datasets.dataset import Dataset, Sample, Truth, digest
 from vidence.errors import DataError
 from vidence.evaluate import thesis_tables
 from vidence.evaluate.thesis_report import lines, verdict
 from vidence.evaluate.thesis_rows import Row, chosen
 from vidence.evaluate.thesis_tables import Bench
+from vidence.training.ledger import Ledger, run_key
 
 FLASHES = ((1.0, 1.5), (4.4, 4.9))  # of the fixture `film`, in seconds
 TINY = "cae(plan='bcae1', channels=1)"
@@ -44,6 +46,13 @@ class Flashes(Dataset):
         return Truth(np.any([(times > first - 0.05) & (times < last + 0.05) for first, last in FLASHES], axis=0))
 
 
+class Found:
+    """An evaluation that found nothing."""
+
+    def metrics(self, protocol: str) -> dict[str, Any]:
+        return {}
+
+
 @pytest.fixture
 def flashes(make_film: Callable[..., Path], film: Path) -> Flashes:
     return Flashes(tuple(make_film(f"quiet-{i}.mp4", (), frames=24, seed=i) for i in range(3)), film)
@@ -61,6 +70,37 @@ def test_trivial_rows_are_run_once_and_kept(flashes: Flashes, tmp_path: Path, mo
     again = Bench("flashes", flashes, tmp_path).run(rows, seeds=3, epochs=None)
     assert [run["live_frame_auc"] for run in again] == [run["live_frame_auc"] for run in runs]
     assert [run["row"] for run in bench.kept(rows[1:])] == ["mean frame", "previous frame"]
+
+
+def test_a_run_is_known_by_what_decides_it(flashes: Flashes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The recipe's own 30 epochs are the same run whether they are asked for or not; another split is another run."""
+    rows, told = chosen("ucsd-ped2", ["mean frame"]), []
+    monkeypatch.setattr(thesis_tables, "evaluate", lambda *_, **__: Found())
+    for epochs, split in ((None, 0), (30, 0), (None, 1), (30, 1), (29, 0)):
+        bench = Bench("flashes", flashes, tmp_path, split_seed=split)
+        bench.run(rows, seeds=1, epochs=epochs, tell=lambda text, asked=(epochs, split): told.append(asked))
+    assert told == [(None, 0), (None, 1), (29, 0)]
+    folders = sorted(folder.name for folder in (tmp_path / "detectors" / "flashes" / "corrected").iterdir())
+    assert folders == ["mean-frame-0-29", "mean-frame-0-default", "mean-frame-0-default-split-1"]
+
+
+@pytest.mark.parametrize("asked", [None, 30])
+def test_ledgers_of_before_are_read_whatever_was_asked_for(flashes: Flashes, tmp_path: Path, asked: int | None) -> None:
+    """Their keys tell 30 epochs that were asked for from 30 that were not; a table counts them as one run."""
+    (row,) = chosen("ucsd-ped2", ["mean frame"])
+    train, val, test = flashes.normal_split()
+    facts = {"row": row.name, "line": row.line, "seed": 0, "data": digest([*train, *val, *test]), "recipe": "corrected"}
+    ledger = Ledger(tmp_path / "flashes.csv")
+    about = {"row": row.name, "recipe": "corrected", "seed": 0, "epochs": 30}
+    bench = Bench("flashes", flashes, tmp_path)
+    ledger.add(run_key(facts | {"epochs": asked}), about | {"live_frame_auc": 0.5})
+    assert [run["live_frame_auc"] for run in bench.run([row], seeds=1, epochs=None)] == [0.5]
+    assert [run["live_frame_auc"] for run in bench.run([row], seeds=1, epochs=30)] == [0.5]
+    ledger.add("another key", about | {"live_frame_auc": 0.5})
+    ledger.add("another split", about | {"live_frame_auc": 0.6, "split_seed": 1})
+    assert [run["live_frame_auc"] for run in bench.kept([row])] == [0.5]
+    other = Bench("flashes", flashes, tmp_path, split_seed=1)
+    assert [run["live_frame_auc"] for run in other.kept([row])] == [0.6]
 
 
 def test_a_tuned_row_starts_from_the_trained_one(flashes: Flashes, tmp_path: Path) -> None:

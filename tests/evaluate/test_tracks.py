@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,28 @@ def test_raw_errors_are_means_over_windows(ped2: UcsdPed2) -> None:
             held.setdefault(time, []).append(value)
     assert max(map(len, held.values())) == 3
     np.testing.assert_allclose(found.raw, [np.mean(held[time]) for time in sorted(held)])
+
+
+def test_a_source_too_short_for_a_score_ends_no_evaluation(ped2: UcsdPed2) -> None:
+    whole = [Sample(each.path, each.label, each.path) for each in ped2.split("test")[2:]]
+    short = replace(whole[0], frames=(0, 1))
+
+    class Plain(Folder):
+        def samples(self) -> list[Sample]:
+            return whole
+
+    plain = Plain("")
+    detector = PreviousFrame(size=16, length=5).build()
+    detector.threshold = {"value": 5.0, "rule": "quantile", "origin": ""}
+    found = evaluate(detector, plain, [short, *whole])
+    assert [len(track.frames) for track in found.tracks] == [0, 19, 19]
+    assert found.metrics("live")["frames_scored"] == found.metrics("paper")["frames_scored"] == 38
+    assert found.metrics() == found.metrics() | {
+        name: evaluate(detector, plain, whole).metrics()[name] for name in ("frame_auc", "frame_ap", "eer")
+    }
+    meter = Meter()
+    assert not len(follow(detector, plain, short, meter=meter).live)
+    assert meter.window is None, "operations are counted on a window that has scores"
 
 
 def test_frames_without_a_score_are_left_out(ped2: UcsdPed2) -> None:

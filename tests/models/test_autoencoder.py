@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from vidence.errors import SpecError, WeightsError
+from vidence.errors import ShapeError, SpecError, WeightsError
 from vidence.frames.clip import Clip
 from vidence.models import DETECTORS
 from vidence.models.asymmetric import AsymmetricBlock
@@ -81,6 +81,14 @@ def test_a_frame_has_a_code_and_comes_back_at_its_size(line: str, width: int) ->
         assert output.code.shape == (1, 2, width)
         torch.testing.assert_close(made.embed(x), output.code)
     assert 0 <= output.x_hat.min() <= output.x_hat.max() <= 1
+
+
+@pytest.mark.parametrize("line", ["bcae1", "ks-cae", "sa-cae"])
+def test_frames_of_a_size_that_does_not_come_back_are_refused(line: str) -> None:
+    made = network(line)
+    for call in (made, made.embed):
+        with pytest.raises(ShapeError, match=r"128.*got \(128, 100\)"):
+            call(torch.rand(1, 3, 2, 128, 100))
 
 
 def test_frames_do_not_see_each_other_and_gray_is_luma() -> None:

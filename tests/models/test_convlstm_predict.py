@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from vidence.errors import SpecError
 from vidence.models.conv_recurrent import ConvCell
 from vidence.models.convlstm_predict import ConvLSTMPredict, ConvLSTMPredictNetwork
 
@@ -44,6 +45,12 @@ def test_a_forecast_does_not_see_what_it_forecasts(network: ConvLSTMPredictNetwo
 def test_a_shorter_end_of_a_video_gets_the_same_first_forecast(network: ConvLSTMPredictNetwork) -> None:
     x = torch.rand(1, 3, 5, 16, 16)
     torch.testing.assert_close(network(x[:, :, :4]).x_hat, network(x).x_hat[:, :, :1])
+
+
+@pytest.mark.parametrize(("length", "horizon"), [(2, 4), (4, 4), (4, 0)])
+def test_windows_of_which_nothing_is_read_or_forecast_are_refused(length: int, horizon: int) -> None:
+    with pytest.raises(SpecError, match=rf"from 1 to length - 1.*horizon={horizon}, length={length}"):
+        ConvLSTMPredict(length=length, horizon=horizon)
 
 
 def test_each_frame_is_forecast_once() -> None:

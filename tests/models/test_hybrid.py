@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -12,11 +13,16 @@ from click.testing import CliRunner
 from moving_square import TINY, film
 from vidence.cli.main import main
 from vidence.datasets.dataset import Sample
+from vidence.datasets.section import Section
 from vidence.errors import SpecError
+from vidence.evaluate.cost import Meter
 from vidence.frames.source import open_source
 from vidence.models import DETECTORS, Detector, Hybrid, load_detector
+from vidence.models.autoencoder import Bcae1
 from vidence.models.hybrid import HybridDetector
 from vidence.models.trivial import PreviousFrame
+from vidence.scoring.cases import cases
+from vidence.scoring.decisions import record
 from vidence.scoring.run import judge, scored
 from vidence.spec import build, line
 from vidence.training.hybrid_fit import fit_hybrid
@@ -52,6 +58,15 @@ def test_the_score_is_the_rule_of_the_members_live_scores(detector: HybridDetect
     np.testing.assert_allclose(said.values[1:], wanted, rtol=1e-3, atol=1e-3)
 
 
+def test_an_image_has_the_score_of_motion_alone(detector: HybridDetector, tmp_path: Path) -> None:
+    still = tmp_path / "still.png"
+    cv2.imwrite(str(still), np.full((96, 192, 3), 90, np.uint8))
+    assert curve(detector, still).values == pytest.approx(
+        (curve(detector.motion, still).values - detector.facts["calibration"]["low"])
+        / (detector.facts["calibration"]["high"] - detector.facts["calibration"]["low"])
+    )
+
+
 def test_the_higher_members_evidence_is_told(detector: HybridDetector, rush: Path) -> None:
     assert isinstance(detector, Detector)
     clip = next(clip for clip, window in scored(detector, open_source(str(rush))) if window.times[0] > 2.5)
@@ -68,6 +83,31 @@ def test_the_higher_members_evidence_is_told(detector: HybridDetector, rush: Pat
     assert other.values.shape[-2:] == (32, 32)
     row, _ = np.unravel_index(int(other.values[0].amax(dim=0).argmax()), (32, 32))
     assert 30 / 96 - 0.1 < (row + 0.5) / 32 < 70 / 96 + 0.1
+
+
+def test_members_know_what_the_parts_were_split_with(rush: Path, tmp_path: Path) -> None:
+    clips = [Sample(str(rush), "normal", "rush")]
+    found = fit_hybrid(SETTINGS, clips, clips, out=tmp_path, seed=3, split_seed=0, progress=False)
+    assert [each.facts["split_seed"] for each in (found, found.motion, found.learned)] == [0, 0, 0]
+    assert found.facts["seed"] == 3
+
+
+def test_its_cost_and_its_record_are_those_of_its_weights(rush: Path) -> None:
+    """A hybrid has no network of its own, but its learned member has one."""
+    made = Hybrid(learned=Bcae1(length=2, precision="bf16"), motion=TINY).build()
+    meter = Meter()
+    meter.window = next(made.windows.cut(open_source(str(rush))))
+    alone = Meter()
+    alone.window, alone.fresh = next(made.learned.windows.cut(open_source(str(rush)))), 2
+    found, wanted = meter.facts(made), alone.facts(made.learned)
+    assert found["parameters"] == wanted["parameters"] > 0
+    assert found["flops_per_frame"] == wanted["flops_per_frame"] > 0
+    source = Section(open_source(str(rush)), 0, 2)
+    judged = judge(made, source, threshold=1e9)
+    model = record(made, source, judged, *cases(judged)).model
+    assert (model.device, model.precision) == ("cpu", "bf16")
+    made.learned.network.to("meta")
+    assert record(made, source, judged, *cases(judged)).model.device == "meta"
 
 
 def test_saved_and_loaded_it_scores_the_same(detector: HybridDetector, rush: Path, tmp_path: Path) -> None:

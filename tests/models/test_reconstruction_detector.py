@@ -54,6 +54,19 @@ def film(t: int, size: tuple[int, int] = (20, 24), seed: int = 0) -> Clip:
     return Clip(ClipRef("a.mp4", "0" * 64, 0, tuple(k / 10 for k in range(t))), pixels)
 
 
+@pytest.mark.parametrize("padded", [0, 3])
+def test_a_window_in_which_nothing_follows_has_no_score(padded: int) -> None:
+    made = detector(first=2, length=5, score="squared-error+absolute-error")
+    short = film(2)
+    pixels = np.concatenate([short.pixels, *[short.pixels[-1:]] * padded])
+    short = Clip(ClipRef("a.mp4", "0" * 64, 0, short.times + short.times[-1:] * padded), pixels)
+    scores, density = made.examined(short)
+    assert (len(scores.times), len(scores.values), density()) == (0, 0, None)
+    assert not len(LiveScores(made).push(short).values)
+    made.measure_scales([short, film(5)])
+    assert made.errors(film(3)).times.tolist() == [0.2]
+
+
 def windows(made: ReconstructionDetector, whole: Clip) -> list[Clip]:
     """All windows of a film, as `Windows.cut` cuts them, the last one short."""
     length, stride, t = made.windows.length, made.windows.stride, len(whole.pixels)

@@ -6,8 +6,9 @@ import torch
 
 from vidence.errors import DataError, ShapeError, SpecError
 from vidence.frames.clip import Clip
-from vidence.models.reconstruction import LUMA, frame_errors
+from vidence.models.reconstruction import frame_errors
 from vidence.models.trivial import MeanFrame, MeanFrameNetwork, PreviousFrame, Random
+from vidence.motion.luma import LUMA
 from vidence.record.facts import ClipRef
 
 

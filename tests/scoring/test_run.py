@@ -7,11 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vidence.datasets.section import Section
+from vidence.errors import ShapeError
 from vidence.frames.clip import Clip
 from vidence.frames.source import open_source
 from vidence.models.detector import load_detector
+from vidence.models.reconstruction_detector import ReconstructionSettings
+from vidence.models.recurrent_autoencoder import ConvRecurrent
+from vidence.models.trivial import PreviousFrame
 from vidence.record.facts import ClipRef, Event
-from vidence.scoring.run import Judgement, ScoredWindow, curve_of, judge, scored
+from vidence.scoring.run import Judgement, ScoredWindow, curve_of, judge, scored, scored_curve
 from vidence.scoring.timeline import events
 
 
@@ -40,6 +45,23 @@ def test_a_judgement_and_what_its_step_sees(film: Path, detector_folder: Path) -
     assert len(judged.events) == 2
     assert judged.anomalous == tuple(one for one in judged.windows if one.value > 0.5)
     assert judged.peak.value == max(event.peak for event in judged.events)
+
+
+def test_alarms_are_joined_as_the_rule_of_the_threshold_joined_them(film: Path, detector_folder: Path) -> None:
+    detector = load_detector(detector_folder)
+    detector.threshold = {"value": 0.5, "rule": "false-alarm-budget(merge_s=60.0)", "merge_s": 60.0}
+    assert len(judge(detector, open_source(film), threshold=0.5).events) == 1
+    assert len(judge(detector, open_source(film), threshold=0.4).events) == 2, "a number of the user's has no such rule"
+
+
+@pytest.mark.parametrize("settings", [PreviousFrame(size=64), ConvRecurrent(mode="seq2seq", size=64)])
+def test_a_source_without_a_scored_frame(settings: ReconstructionSettings, film: Path) -> None:
+    """A prediction has nothing to follow, were the window filled with repeats of it or not."""
+    detector, short = settings.build(), Section(open_source(film), 0, 1)
+    assert list(scored(detector, short)) == []
+    assert not len(scored_curve(detector, short).times)
+    with pytest.raises(ShapeError, match=r"film\.mp4 is too short"):
+        judge(detector, short, threshold=0.5)
 
 
 def test_a_windows_score_is_its_highest_frame() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vidence.errors import DataError, SpecError
-from vidence.scoring.thresholds import THRESHOLDS, BestF1, FalseAlarmBudget, Fixed, GMean, Quantile
+from vidence.scoring.thresholds import THRESHOLDS, BestF1, FalseAlarmBudget, Fixed, GMean, Quantile, ThresholdRule
 from vidence.scoring.timeline import Curve, events
 
 SCORES = np.array([0.1, 0.4, 0.35, 0.8, 0.7, 0.2])
@@ -109,6 +109,35 @@ def test_a_budget_holds_from_the_maximum_down_to_its_threshold_and_no_further() 
     assert counts == [0, 1, 2, 3, 4, 1]
     assert FalseAlarmBudget(per_hour=2.0, merge_s=0.0).fit([curve]).value == 3
     assert FalseAlarmBudget(per_hour=4.0, merge_s=0.0).fit([curve]).value == 0, "never below the median"
+
+
+@pytest.mark.parametrize("rule", [Quantile(), FalseAlarmBudget(per_hour=600.0), BestF1(), GMean()])
+@pytest.mark.parametrize("odd", [np.nan, np.inf])
+def test_no_threshold_comes_of_scores_that_are_not_finite(rule: ThresholdRule, odd: float) -> None:
+    values = np.arange(100.0)
+    values[7] = odd
+    labels = [np.arange(100) > 50] if rule.needs_labels else None
+    with pytest.raises(DataError, match="1 of 100 are not"):
+        rule.fit([Curve(np.arange(100.0), values)], labels)
+
+
+def test_the_best_g_mean_is_found_on_a_straight_stretch_of_the_roc() -> None:
+    """Both kinds lie alike at every score, so the whole ROC is one line."""
+    scores, truth = np.repeat(np.arange(9.0), 20), np.tile(np.arange(20) > 9, 9)
+    rates = [((scores > each)[truth].mean(), (scores > each)[~truth].mean()) for each in np.unique(scores)]
+    best = max(np.sqrt(tpr * (1 - fpr)) for tpr, fpr in rates)
+    value = GMean()(scores, truth)
+    found = np.sqrt((scores > value)[truth].mean() * (1 - (scores > value)[~truth].mean()))
+    assert found == pytest.approx(best)
+
+
+def test_a_budget_says_what_it_counted_as_one_alarm() -> None:
+    values = np.zeros(3600)
+    values[100:400:5] = 1.0
+    curve = Curve(np.arange(3600.0), values)
+    facts = FalseAlarmBudget(per_hour=1.0, merge_s=10.0).fit([curve]).facts("")
+    assert len(events(curve, facts["value"], merge_s=facts["merge_s"])) == 1
+    assert Quantile(0.5).fit([curve]).merge_s == 1.0
 
 
 @pytest.mark.parametrize(

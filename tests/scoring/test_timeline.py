@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pytest
 
@@ -25,6 +27,14 @@ def test_a_padded_frame_counts_once() -> None:
     made = curve([((0.0, 0.1), 0.0), ((0.1, 0.1), 1.0)])
     assert made.values.tolist() == [0.0, 1.0]
     assert curve([((0.0, 0.1), 0.0), ((0.1, 0.1), 1.0)], overlap="mean").values.tolist() == [0.0, 0.5]
+
+
+@pytest.mark.parametrize("values", [(1.0, np.nan), (np.nan, 1.0)])
+@pytest.mark.parametrize("overlap", ["max", "mean"])
+def test_a_value_that_is_none_is_seen_in_any_order(
+    values: tuple[float, float], overlap: Literal["max", "mean"]
+) -> None:
+    assert np.isnan(curve([((0.0,), each) for each in values], overlap=overlap).values).all()
 
 
 def test_events_by_hand() -> None:

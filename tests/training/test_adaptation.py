@@ -18,7 +18,8 @@ from vidence.models import MotionAttributes, load_detector
 from vidence.models.one_class import OneClass
 from vidence.models.reconstruction import frame_errors
 from vidence.models.reconstruction_detector import ReconstructionDetector
-from vidence.training.adaptation import adapted, divided, error_quantiles, footage_at
+from vidence.scoring.thresholds import Fixed, Quantile, ThresholdRule
+from vidence.training.adaptation import adapted, adapted_on, divided, error_quantiles, footage_at, history, rule_again
 from vidence.training.svdd_step import Tuning
 
 
@@ -82,6 +83,7 @@ def test_an_adapted_detector(films: Path, given: ReconstructionDetector, tmp_pat
     (entry,) = found.facts["history"]
     assert (entry["step"], entry["from"], entry["old"]) == ("adapt", given.weights_digest, None)
     assert entry["svdd"]["epochs"] == 2
+    assert entry["sources"] == sorted([first.open().digest, second.open().digest])
     assert "svdd" not in given.facts
     found.save(tmp_path)
     held = load_detector(tmp_path)
@@ -91,6 +93,31 @@ def test_an_adapted_detector(films: Path, given: ReconstructionDetector, tmp_pat
     assert [each["from"] for each in again.facts["history"]] == [given.weights_digest, found.weights_digest]
     assert again.facts["calibration"]["frames"] == 20
     assert again.facts["history"][1]["svdd"]["centre"] == "kept"
+
+
+def test_what_was_adapted_on_is_known_again(films: Path, given: ReconstructionDetector) -> None:
+    first, second = footage_at(films)
+    assert adapted_on(given, [first, second]) == []
+    learnt, held = divided([first])
+    steps = history(given, learnt, held, [])
+    later = ReconstructionDetector(given.settings, given.network, facts={"history": [{"step": "older"}, *steps]})
+    assert adapted_on(later, [second, first, *held]) == [first, *held]
+
+
+@pytest.mark.parametrize(
+    ("threshold", "rule"),
+    [
+        (None, Quantile(0.99)),
+        ({"rule": "best-f1", "value": 3.0}, Quantile(0.99)),
+        ({"rule": "quantile(q=0.9)", "value": 3.0}, Quantile(0.9)),
+        ({"rule": "fixed(value=3.0)", "value": 3.0}, Fixed(3.0)),
+        ({"rule": "fixed", "value": 3.0}, Fixed(3.0)),  # set by hand
+    ],
+)
+def test_which_rule_chooses_the_threshold_again(threshold: dict[str, Any] | None, rule: ThresholdRule) -> None:
+    detector = MotionAttributes().build()
+    detector.threshold = threshold
+    assert rule_again(detector) == rule
 
 
 def test_error_quantiles(films: Path, given: ReconstructionDetector) -> None:

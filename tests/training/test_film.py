@@ -27,6 +27,8 @@ def test_every_epoch_is_filmed_and_a_resumed_fit_films_on(
 
     run(1, resume=False)
     film = run(2, resume=True)
+    names = sorted(path.name for path in (tmp_path / "film").glob("filters-*.npy"))
+    assert names == ["filters-0001.npy", "filters-0002.npy"], "one of each epoch, by its number"
     written: dict[str, tuple[list[np.ndarray], list[float]]] = {}
     paths = film.written(lambda path, frames, times: written.update({path.name: (list(frames), list(times))}))
     assert [path.name for path in paths] == ["filters.mp4", "activations.mp4"]

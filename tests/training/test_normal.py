@@ -18,6 +18,7 @@ from vidence.frames.source import open_source
 from vidence.models.detector import load_detector
 from vidence.models.reconstruction import Reconstruction, ReconstructionNetwork, coloured
 from vidence.models.reconstruction_detector import ReconstructionDetector, ReconstructionSettings
+from vidence.models.trivial import PreviousFrame
 from vidence.scoring.run import judge
 from vidence.scoring.thresholds import BestF1, FalseAlarmBudget
 from vidence.training import loop
@@ -249,10 +250,20 @@ def test_the_members_of_an_ensemble_are_fitted_one_after_the_other(walks: list[S
     np.testing.assert_array_equal(load_detector(tmp_path / "both").errors(clip).values, found.errors(clip).values)
 
 
+def test_no_two_members_begin_alike(walks: list[Sample], tmp_path: Path) -> None:
+    settings = models.Ensemble(of=(SETTINGS, SETTINGS), size=32, channels=1, length=4)
+    found = fitted(walks, tmp_path / "both", settings, epochs=1, seed=3)
+    first, second = found.facts["members"]
+    assert first["weights"] != second["weights"]
+    assert [each["facts"]["seed"] for each in (first, second)] == [3, 4]
+    assert [each["facts"]["split_seed"] for each in (first, second)] == [3, 3]
+
+
 def test_the_calibrated_score_of_members_has_the_scale_of_normal_frames(walks: list[Sample], tmp_path: Path) -> None:
     """Two like members, whose mean is each one's: half of the validation frames lie below 0, the .99 quantile is 1."""
-    settings = models.Ensemble(of=(SETTINGS, SETTINGS), size=32, channels=1, length=4)
-    found = fitted(walks, tmp_path / "both", settings, epochs=2)
+    alike = models.MeanFrame(size=32, channels=1, length=4)
+    settings = models.Ensemble(of=(alike, alike), size=32, channels=1, length=4)
+    found = fitted(walks, tmp_path / "both", settings)
     clips = found.windows.cut(open_source(walks[2].path))
     values = np.concatenate([found.errors(clip).values for clip in clips])
     np.testing.assert_allclose(np.quantile(values, (0.5, 0.99)), (0, 1), atol=1e-3)
@@ -283,6 +294,14 @@ def test_what_cannot_be_done_is_refused_before_any_work(walks: list[Sample], tmp
     short = [walk(tmp_path / "short", 1, seed=9)]
     with pytest.raises(DataError, match="must hold clips of 2 frames"):
         fitted([*walks[:2], *short], tmp_path / "out", replace(SETTINGS, ahead=1))
+
+
+def test_a_short_video_ends_no_calibration(walks: list[Sample], tmp_path: Path) -> None:
+    short, predictor = walk(tmp_path / "short", 1, seed=9), PreviousFrame(size=32)
+    found = fit_normal(predictor, walks[:2], [short, walks[2]], out=tmp_path / "out", progress=False)
+    assert found.facts["calibration"]["frames"] == 19
+    with pytest.raises(DataError, match="none does"):
+        fit_normal(predictor, walks[:2], [short], out=tmp_path / "out", progress=False)
 
 
 def test_bf16_and_float32_agree(walks: list[Sample], tmp_path: Path) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor, nn
 
+from vidence.errors import DataError
 from vidence.models.reconstruction import Reconstruction, ReconstructionNetwork
 from vidence.training.clips import ClipBatches, Footage, as_input
 from vidence.training.recipes_normal import NORMAL_RECIPES
@@ -44,3 +46,15 @@ def test_the_penalty_is_against_the_frames_without_the_noise() -> None:
         module.validation_step(pixels, 0)
     assert torch.equal(network.given[1], as_input(pixels))
     assert module._val == [(0.0, 4)]
+
+
+def test_an_epoch_whose_last_step_diverged_is_refused() -> None:
+    footage = Footage([np.zeros((4, 16, 16, 3), dtype=np.uint8)])
+    batches = ClipBatches(footage, 4, places=footage.plain(4))
+    network, recipe = Watched(), NORMAL_RECIPES["corrected"]
+    module = Reconstructor(network, recipe.schedule, batches, batches, loss="mse", recipe=recipe, seed=0, epoch=2)
+    (pixels,) = batches
+    with torch.no_grad():
+        network.shift.fill_(torch.inf)
+        with pytest.raises(DataError, match="finite; got inf in epoch 2"):
+            module.validation_step(pixels, 0)

@@ -65,15 +65,22 @@ def command(
     from vidence.evaluate.evaluation_files import FILES, write_evaluation
     from vidence.models.detector import load_detector
     from vidence.training.account import split_seed
+    from vidence.training.adaptation import adapted_on
 
     model = load_detector(detector, device=device)
     dataset = open_dataset(data, root=root, group=group, normal=normal.split(",") if normal else None, fps=fps)
     seed = split_seed(model.facts) if seed is None else seed
     samples = dataset.samples() if whole else tested(model, dataset, seed)
+    if learnt := adapted_on(model, samples):
+        click.echo(
+            f"note: the detector was adapted on {len(learnt)} of the {len(samples)} sources that it is measured on, so "
+            "it knows them; measure it on others.",
+            err=True,
+        )
     found = evaluate(model, dataset, samples, pixels=pixels, progress=True)
     write_evaluation(out, found, protocol=protocol)
     for track in found.tracks:
-        for note in track.notes:
+        for note in track.notes if len(track.frames) else (*track.notes, "too short for a score of any frame"):
             click.echo(f"note: {track.sample.path}: {note}", err=True)
     click.echo(_told(found.metrics(protocol)))
     click.echo(f"written    {out}  ({', '.join(FILES)})")

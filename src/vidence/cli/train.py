@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,6 +96,7 @@ def command(
     from vidence.models import DETECTORS, Hybrid, MotionAttributes
     from vidence.models.reconstruction_detector import ReconstructionSettings
     from vidence.scoring.thresholds import THRESHOLDS
+    from vidence.training.fresh_start import started_anew
 
     settings = spec.build(line, DETECTORS)
     _free(out, resume=how["resume"], replace=replace)
@@ -103,21 +104,22 @@ def command(
     films = _films(footage, chosen, fps)
     dataset = open_dataset(data, root=root, group=group, normal=normal.split(",") if normal else None, fps=fps)
     how |= {"out": out, "rule": chosen}
+    room = started_anew(out) if replace else nullcontext()
     if isinstance(settings, ReconstructionSettings | MotionAttributes | Hybrid):
         _refuse(settings, weights=weights, film=film)
-        detector, parts = _normal(settings, dataset, films, weights=weights, **how)
-        _tell(detector, parts, _learned(detector))
-        _written(out)
+        with room:
+            detector, parts = _normal(settings, dataset, films, weights=weights, **how)
+        _tell(detector, parts, _learned(detector), out)
         if parts["test"]:
             click.echo(f"next       {_evaluate(out, data, root, group, normal, fps, how['seed'])}")
         else:
             click.echo("no test    the data hold no anomalous clip to measure on; `vidence score` takes new footage")
         return
-    classifier, parts, figures = _classifier(settings, dataset, films, weights=weights, film=film, **how)
+    with room:
+        classifier, parts, figures = _classifier(settings, dataset, films, weights=weights, film=film, **how)
     classes = f"{', '.join(classifier.classes)}; normal: {', '.join(classifier.normal)}"
     held_out = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
-    _tell(classifier, parts, [f"classes    {classes}", f"held out   {held_out}"])
-    _written(out)
+    _tell(classifier, parts, [f"classes    {classes}", f"held out   {held_out}"], out)
 
 
 def _classifier(
@@ -188,10 +190,12 @@ def _normal(
 def _free(out: Path, *, resume: bool, replace: bool) -> None:
     """What another training left in the folder is neither lost nor mixed with this one unasked."""
     from vidence.errors import OutputError
+    from vidence.models.detector_folder import FACTS_FILE
+    from vidence.training.fresh_start import unfinished
 
     if resume and replace:
         raise click.UsageError("--resume goes on with a training, --replace starts anew; give one of them.")
-    trained, stopped = ((out / name).exists() for name in ("detector.json", "progress.pt"))
+    trained, stopped = (out / FACTS_FILE).exists(), unfinished(out)
     if replace or (resume and stopped) or not (trained or stopped):
         return
     advice = (
@@ -229,11 +233,11 @@ def _on_footage(detector: Any, films: Sequence[Source], rule: ThresholdRule | No
     """The threshold from normal footage, if there is any."""
     from vidence import spec
     from vidence.record.provenance import digest
-    from vidence.scoring.run import judge
+    from vidence.scoring.run import scored_curve
     from vidence.scoring.thresholds import THRESHOLDS
 
     if films and rule is not None:
-        curves = [judge(detector, film, threshold=math.inf).curve for film in films]
+        curves = [scored_curve(detector, film) for film in films]
         fitted = rule.fit(curves, line=spec.line(rule, THRESHOLDS))
         detector.threshold = fitted.facts(digest([film.digest for film in films]))
 
@@ -255,18 +259,17 @@ def _learned(detector: ReconstructionDetector | MotionAttributesDetector | Hybri
     return lines
 
 
-def _tell(detector: Any, parts: Parts, lines: Sequence[str]) -> None:
+def _tell(detector: Any, parts: Parts, lines: Sequence[str], out: Path) -> None:
     """Print what was made."""
+    from vidence.training.fresh_start import WRITTEN
+
     click.echo(f"detector   {detector.spec}")
     click.echo(f"clips      {', '.join(f'{name} {len(part)}' for name, part in parts.items())}")
     for line in lines:
         click.echo(line)
     if detector.threshold is not None:
         click.echo(f"threshold  {detector.threshold['value']:.4g}: {detector.threshold['origin']}")
-
-
-def _written(out: Path) -> None:
-    files = [name for name in ("log.csv", "curve.png", "detector.json", "model.safetensors") if (out / name).exists()]
+    files = [name for name in WRITTEN if (out / name).exists()]
     click.echo(f"written    {out}  ({', '.join(files)})")
 
 

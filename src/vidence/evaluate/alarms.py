@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from vidence.scoring.timeline import Curve, events
+from vidence.scoring.timeline import MERGE_S, Curve, events
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,8 +47,8 @@ def stretches(times: Float[np.ndarray, " t"], anomalous: Bool[np.ndarray, " t"])
     return [(float(times[first]), float(times[last])) for first, last in zip(firsts, lasts, strict=True)]
 
 
-def alarms(videos: Sequence[Watched], threshold: float) -> Alarms:
-    """Compare the alarms above `threshold` with the events.
+def alarms(videos: Sequence[Watched], threshold: float, *, merge_s: float = MERGE_S) -> Alarms:
+    """Compare the alarms above `threshold` with the events; stretches at most `merge_s` seconds apart are one alarm.
 
     An event is found if one of its frames lies above the threshold; a false alarm is an alarm (`scoring.timeline`) that
     shares no moment with an event. So an alarm that is never silent is no false one: recall it when reading.
@@ -62,7 +62,7 @@ def alarms(videos: Sequence[Watched], threshold: float) -> Alarms:
             if len(inside):
                 delays.append(float(inside[0]) - first)
         total += len(true)
-        raised = events(video.scored, threshold)
+        raised = events(video.scored, threshold, merge_s=merge_s)
         false += sum(not any(each.first_s <= b and each.last_s >= a for a, b in true) for each in raised)
         step = float(np.median(np.diff(video.times))) if len(video.times) > 1 else 0.0
         normal += step * int((~video.anomalous).sum())

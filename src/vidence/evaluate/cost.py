@@ -13,8 +13,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from vidence.frames.clip import Clip
-from vidence.models.detector import Detector
+from vidence.models.detector import Detector, weighed
 from vidence.models.evaluating import evaluating
+from vidence.models.hybrid import HybridDetector, cut_out
 
 
 class Meter:
@@ -39,15 +40,24 @@ class Meter:
         """Plain values. `frames_per_s` holds for this machine with `threads` CPU threads, whatever else ran beside it;
         `peak_rss_mib` is the whole process's, libraries included.
         """
-        peak, network = peak_rss_mib(), detector.network  # the peak first: counting operations loads more libraries
-        flops = None if self.window is None else flops_of(detector, self.window)
+        peak, held = peak_rss_mib(), weighed(detector)  # the peak first: counting operations loads more libraries
         return {
             "frames_per_s": self.frames / self.seconds if self.seconds else None,
             "threads": torch.get_num_threads(),
-            "parameters": 0 if network is None else sum(each.numel() for each in network.parameters()),
-            "flops_per_frame": None if flops is None else flops / self.fresh,
+            "parameters": 0 if held is None else sum(each.numel() for each in held.parameters()),
+            "flops_per_frame": self._flops_per_frame(detector),
             "peak_rss_mib": peak,
         }
+
+    def _flops_per_frame(self, detector: Detector) -> float | None:
+        """The network's; a hybrid's learned member has windows of its own, shorter ones."""
+        window, fresh = self.window, self.fresh
+        if window is not None and isinstance(detector, HybridDetector):
+            detector = detector.learned
+            window = cut_out(window, 0, detector.windows.length)
+            fresh = min(detector.windows.stride, len(detector.errors(window).times))
+        flops = flops_of(detector, window) if window is not None and fresh else None
+        return None if flops is None else flops / fresh
 
 
 def flops_of(detector: Detector, clip: Clip) -> int | None:

@@ -21,6 +21,7 @@ from vidence.evaluate.pixel_level import PixelTally
 from vidence.evaluate.protocols import Protocol, mean_auc, other, overall_scores, paper_scores
 from vidence.evaluate.tracks import Track, follow
 from vidence.models.detector import Detector
+from vidence.scoring.timeline import MERGE_S
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +109,8 @@ class Evaluation:
         found: dict[str, Any] = {"threshold": kept | detection.at_threshold(truth, scores, value)}
         if self.stills:
             return dict.fromkeys(ALARMS) | found
-        raised = alarms([track.watched for track in self.tracks], value)
+        merge_s = self.threshold.get("merge_s", MERGE_S)
+        raised = alarms([track.watched for track in self.tracks], value, merge_s=merge_s)
         return found | {
             "events": raised.events,
             "events_found": len(raised.delays_s),

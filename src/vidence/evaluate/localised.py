@@ -45,7 +45,7 @@ COLUMNS: Mapping[str, AgainstTruth] = MappingProxyType(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Marked:
+class KnownClip:
     """A clip whose anomaly is known: `mask` (t, h, w) at the clip's pixels (empty: nothing happens), and its class."""
 
     clip: Clip
@@ -117,7 +117,7 @@ class Localisation:
 def localise(
     detector: Explained,
     explainers: Mapping[str, Explainer],
-    clips: Iterable[Marked],
+    clips: Iterable[KnownClip],
     *,
     score: ScoreFunction | None = None,
     measures: Mapping[str, AgainstTruth] = COLUMNS,
@@ -132,19 +132,19 @@ def localise(
     found: dict[tuple[str, str], list[float]] = {}
     masses: dict[tuple[str, bool], list[float]] = {}
     right = []
-    for i, marked in enumerate(clips):
-        x = detector.prepare(marked.clip)
+    for i, known in enumerate(clips):
+        x = detector.prepare(known.clip)
         with evaluating(detector.network):
             output = detector.network(x)
-        right.append(detector.classes[int(logits_of(output).argmax())] == marked.label)
-        chosen = pinned(score or _target(detector, marked, output), output, x)
-        event = bool(marked.mask.any())
+        right.append(detector.classes[int(logits_of(output).argmax())] == known.label)
+        chosen = pinned(score or _target(detector, known, output), output, x)
+        event = bool(known.mask.any())
         beside = controls(chosen, seed=seed + i)
         for name, each in {**explainers, **(beside if event else {})}.items():
-            values = _at_pixels(each(detector.network, x, chosen), detector, marked)
+            values = _at_pixels(each(detector.network, x, chosen), detector, known)
             masses.setdefault((name, event), []).append(float(np.maximum(values, 0).sum()))
             for key, measure in measures.items() if event else ():
-                number = measure.against(values, marked.mask, np.random.default_rng([seed, i]))
+                number = measure.against(values, known.mask, np.random.default_rng([seed, i]))
                 if number is not None:
                     found.setdefault((name, key), []).append(number)
     if not found:
@@ -154,17 +154,17 @@ def localise(
     return Localisation(rows, quiet, float(np.mean(right)), seed)
 
 
-def _target(detector: Explained, marked: Marked, output: Tensor) -> ScoreFunction:
+def _target(detector: Explained, known: KnownClip, output: Tensor) -> ScoreFunction:
     """The logit of the clip's class; of the strongest anomalous class where nothing happens."""
-    if marked.mask.any():
-        return Logit(marked.label).named(detector.classes)
+    if known.mask.any():
+        return Logit(known.label).named(detector.classes)
     logits = logits_of(output)[0]
     anomalous = [k for k, name in enumerate(detector.classes) if name not in detector.normal]
     return Logit(max(anomalous, key=lambda k: float(logits[k])))
 
 
-def _at_pixels(values: Float[Tensor, "1 t h w"], detector: Explained, marked: Marked) -> Map:
-    size = (marked.mask.shape[1], marked.mask.shape[2])
+def _at_pixels(values: Float[Tensor, "1 t h w"], detector: Explained, known: KnownClip) -> Map:
+    size = (known.mask.shape[1], known.mask.shape[2])
     grid = (values.shape[2], values.shape[3])
     return resize_map(values[0].detach().cpu().numpy(), detector.fit.to_source(size, grid), size)
 

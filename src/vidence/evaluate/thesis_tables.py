@@ -19,6 +19,7 @@ from vidence.models.reconstruction_detector import Recipe, ReconstructionDetecto
 from vidence.training.ledger import Ledger, run_key
 from vidence.training.normal import fit_normal, settled
 from vidence.training.one_class_tuning import tune
+from vidence.training.recipes_normal import NORMAL_RECIPES
 
 COSTS = ("parameters", "flops_per_frame", "frames_per_s", "peak_rss_mib")
 KEPT = (  # of `Evaluation.metrics`
@@ -54,20 +55,42 @@ class Bench:
         found = []
         for row in rows:
             for seed in range(1 if untrained(row) else seeds):
-                facts = {"row": row.name, "line": row.line, "seed": seed, "epochs": epochs, "data": data}
-                key = run_key(facts | {"recipe": self.recipe})
+                keys = self._keys({"row": row.name, "line": row.line, "seed": seed, "data": data}, epochs)
+                key = next((each for each in keys if each in ledger), keys[0])
                 if key not in ledger:
                     tell(f"{row.name}, seed {seed}")
                     figures = self._one(row, seed, epochs, (train, val, test))
                     about = {"row": row.name, "table": row.table, "line": row.line, "recipe": self.recipe, "seed": seed}
-                    ledger.add(key, about | figures)
+                    ledger.add(key, about | self._split | figures)
                 found.append(ledger[key])
         return found
 
     def kept(self, rows: Sequence[Row]) -> list[dict[str, Any]]:
-        """What the ledger has of the rows, with whatever seeds and epochs it was run; nothing is trained."""
+        """What the ledger has of the rows, with whatever seeds and epochs it was run, each run once; nothing is
+        trained.
+        """
         names = {row.name for row in rows}
-        return [run for run in Ledger(self._ledger) if run["row"] in names and run["recipe"] == self.recipe]
+        held = {(run["row"], run["seed"], run["epochs"]): run for run in Ledger(self._ledger) if self._like(run)}
+        return [run for run in held.values() if run["row"] in names]
+
+    def _like(self, run: Mapping[str, Any]) -> bool:
+        """Whether a run of the ledger has this bench's recipe and split."""
+        return run["recipe"] == self.recipe and (run.get("split_seed") or 0) == self.split_seed
+
+    @property
+    def _split(self) -> dict[str, int]:
+        """What is written of the split; ledgers say nothing of the usual one."""
+        return {"split_seed": self.split_seed} if self.split_seed else {}
+
+    def _asked(self, epochs: int | None) -> tuple[int | None, ...]:
+        """What may have been asked for to train as long: nothing, or the recipe's own number of epochs."""
+        usual = NORMAL_RECIPES[self.recipe].schedule.epochs
+        return (usual, None) if epochs in (usual, None) else (epochs,)
+
+    def _keys(self, facts: Mapping[str, Any], epochs: int | None) -> list[str]:
+        """The keys under which the ledger may have a run, the one for a new run first."""
+        known = {**facts, "recipe": self.recipe, **self._split}
+        return [run_key(known | {"epochs": each}) for each in self._asked(epochs)]
 
     @property
     def _ledger(self) -> Path:
@@ -110,9 +133,12 @@ class Bench:
         return settled(replace(settings, recipe=self.recipe), self.dataset)
 
     def _folder(self, name: str, seed: int, epochs: int | None) -> Path:
-        """Names that hold on any file system; sets and recipes lie apart."""
+        """Names that hold on any file system; sets, recipes and splits lie apart. One that is there already goes on."""
         plain = "".join(sign if sign.isalnum() else "-" for sign in name.lower()).strip("-")
-        return self.out / "detectors" / self.key / self.recipe / f"{plain}-{seed}-{epochs or 'default'}"
+        place = self.out / "detectors" / self.key / self.recipe
+        split = f"-split-{self.split_seed}" if self.split_seed else ""
+        folders = [place / f"{plain}-{seed}-{each or 'default'}{split}" for each in self._asked(epochs)]
+        return next((folder for folder in folders if folder.exists()), folders[-1])
 
 
 def untrained(row: Row) -> bool:

@@ -152,7 +152,7 @@ def follow(
         raw.append(errors)
         live.append(scores)
         window_s = max(window_s, clip.times[-1] - clip.times[0])
-        if meter.window is None:
+        if meter.window is None and len(errors.times):
             meter.window, meter.fresh = clip, min(detector.windows.stride, len(errors.times))
         if maps is not None and density is not None:
             maps.add(errors.times, density)

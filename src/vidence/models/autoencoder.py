@@ -11,7 +11,7 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vidence.errors import SpecError
+from vidence.errors import ShapeError, SpecError
 from vidence.models.asymmetric import AsymmetricBlock
 from vidence.models.plans import Activation, Layer, Variant, check_size, plan_of
 from vidence.models.reconstruction import Reconstruction, ReconstructionNetwork, coloured
@@ -147,7 +147,7 @@ class CaeNetwork(ReconstructionNetwork):
             self.mask = InputAttention(self.channels, released=self.released)
         elif settings.attention == "ssa":
             self.mask = SoftmaxAttention(self.channels, scaled=settings.scaled)
-        plan = plan_of(settings.plan, kernel=settings.kernel, attention=settings.attention)
+        self.plan = plan = plan_of(settings.plan, kernel=settings.kernel, attention=settings.attention)
         make = _Layers(settings, plan.variant)
         self.encoder = make.stack(plan.encoder, self.channels, encoding=True)
         self.decoder = make.stack(plan.decoder, plan.encoder[-1].filters or self.channels, encoding=False)
@@ -158,7 +158,7 @@ class CaeNetwork(ReconstructionNetwork):
         return _codes(self._encoded(x)[0], len(x))
 
     def forward(self, x: Float[Tensor, "n c t h w"]) -> Reconstruction:
-        """Reconstruct every frame by itself."""
+        """Reconstruct every frame by itself. Raises `ShapeError` for frames of a size that does not come back."""
         maps, mask = self._encoded(x)
         x_hat = rearrange(self.decoder(maps), "(n t) c h w -> n c t h w", n=len(x))
         if mask is not None:
@@ -178,6 +178,11 @@ class CaeNetwork(ReconstructionNetwork):
         return self.mask_weight * self.channels**0.5 * norms.mean()
 
     def _encoded(self, x: Float[Tensor, "n c t h w"]) -> tuple[Float[Tensor, "m k i j"], Float[Tensor, "m h w"] | None]:
+        if any(self.plan.side(side) != side for side in x.shape[3:]):
+            raise ShapeError(
+                f"this autoencoder takes frames whose sides its layers give back ({self.plan.sizes}); got "
+                f"{tuple(x.shape[3:])}. Resize them, as a detector's prepare does."
+            )
         frames = rearrange(coloured(x, self.channels), "n c t h w -> (n t) c h w")
         frames = frames.contiguous(memory_format=torch.channels_last)
         if self.mask is None:

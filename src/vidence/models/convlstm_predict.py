@@ -8,6 +8,7 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from vidence.errors import SpecError
 from vidence.models.conv_recurrent import ConvLSTM, Geometry, Recurrent, Stack
 from vidence.models.halving import check_size, doublings, halvings
 from vidence.models.predicting import PredictorSettings, check_context
@@ -32,7 +33,12 @@ class ConvLSTMPredict(PredictorSettings):
         return self.length - self.horizon
 
     def __post_init__(self) -> None:
-        """Refuse sizes that cannot be halved."""
+        """Refuse windows of which nothing is read or forecast, and sizes that cannot be halved."""
+        if not (isinstance(self.length, int) and isinstance(self.horizon, int) and 1 <= self.horizon < self.length):
+            raise SpecError(
+                "convlstm-predict: horizon must be a whole number from 1 to length - 1, so that there are frames to "
+                f"read and to forecast; got horizon={self.horizon!r}, length={self.length!r}."
+            )
         super().__post_init__()
         check_size("convlstm-predict", self.size, multiple=2 ** len(WIDTHS))
 

@@ -85,6 +85,14 @@ class Detector(Protocol):
         ...
 
 
+def weighed(detector: Detector) -> nn.Module | None:
+    """What holds all of a detector's weights, those of members and of a memory too; None where there are none.
+
+    Its `network` is what explainers look into.
+    """
+    return getattr(detector, "weighed", detector.network)
+
+
 def load_detector(folder: str | Path, *, device: str = "cpu") -> Detector:
     """Open a detector's folder; its network computes on the `device`: see `device_of`. Without a network of its own,
     as `motion-attributes` and `hybrid`, a detector computes on the CPU.

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from vidence.frames.clip import Clip
 from vidence.frames.transforms import Fit, resize_map
-from vidence.models.reconstruction import LUMA, Reconstruction, density, parts, scored_frames
+from vidence.models.reconstruction import Reconstruction, density, parts, scored_frames
+from vidence.motion.luma import LUMA
 
 GRAY = 96  # of a picture where nothing was expected
 

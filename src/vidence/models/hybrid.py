@@ -102,6 +102,11 @@ class HybridDetector(Identified):
         return self.known
 
     @property
+    def precision(self) -> str:
+        """That of scoring, of the member that has a network."""
+        return self.learned.precision
+
+    @property
     def smoothing(self) -> str:
         """How live scores are smoothed, in words."""
         return f"motion: {self.motion.smoothing}; learned: {self.learned.smoothing}"
@@ -204,7 +209,7 @@ class HybridSession:
         start = max(0, min(new - first, n - length))
         found: dict[float, list[float]] = {}
         for begin in [*range(start, n - length, max(1, length - first)), n - length]:
-            errors = learned.errors(_part(clip, begin, begin + length))
+            errors = learned.errors(cut_out(clip, begin, begin + length))
             for time, value in zip(errors.times.tolist(), errors.values.tolist(), strict=True):
                 if time not in self._looked:
                     found.setdefault(time, []).append(value)
@@ -214,6 +219,7 @@ class HybridSession:
             self._looked |= dict(zip(live.times.tolist(), live.values.tolist(), strict=True))
 
 
-def _part(clip: Clip, begin: int, end: int) -> Clip:
+def cut_out(clip: Clip, begin: int, end: int) -> Clip:
+    """The frames `begin` to `end` of a clip, `end` left out, as a clip of their own."""
     ref = ClipRef(clip.ref.source, clip.ref.digest, clip.ref.first + begin, clip.ref.times[begin:end])
     return Clip(ref, clip.pixels[begin:end])

@@ -55,13 +55,17 @@ class Plan:
                 return 0
         return side
 
+    @property
+    def sizes(self) -> str:
+        """The smaller sizes that come back as they are, in words."""
+        return ", ".join(str(each) for each in range(16, 257) if self.side(each) == each) + " ..."
+
 
 def check_size(name: str, plan: Plan, size: int) -> None:
     """Raise `SpecError` unless the plan gives a picture of `size` back at that size."""
     if plan.side(size) != size:
-        known = ", ".join(str(each) for each in range(16, 257) if plan.side(each) == each)
         raise SpecError(
-            f"{name}: size must be one that its layers give back ({known} ...); got {size}. Take one of them."
+            f"{name}: size must be one that its layers give back ({plan.sizes}); got {size}. Take one of them."
         )
 
 

@@ -14,8 +14,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vidence.errors import ShapeError, SpecError
+from vidence.motion.luma import LUMA
 
-LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601: gray of an RGB pixel
 SSIM_SIDE, SSIM_SIGMA, SSIM_K = 11, 1.5, (0.01, 0.03)  # Wang et al. 2004; range 1
 ERRORS = ("squared-error", "absolute-error", "ssim", "psnr", "centre-distance")
 PLACELESS = "centre-distance"  # the one error that is not spread over pixels

@@ -217,8 +217,10 @@ class ReconstructionDetector(Identified):
     def examined(self, clip: Clip) -> tuple[FrameScores, Callable[[], Float32[np.ndarray, "s h w"] | None]]:
         """`errors` and what gives, when it is called, from the same forward pass, the error per pixel of the scored
         frames on the network's grid (None for a distance between embeddings; of a sum, the parts that are sums over
-        pixels).
+        pixels). A window without a frame that is predicted has no scored frames, and None.
         """
+        if not self._predicts(clip):
+            return FrameScores(times=np.empty(0), values=np.empty(0, np.float32)), lambda: None
         x = self.prepare(clip)
         output = self.output(x)
         return self._errors(output, x, clip), partial(self._per_pixel, output, x)
@@ -247,7 +249,7 @@ class ReconstructionDetector(Identified):
         if len(names) == 1:
             return
         found: dict[str, list[Tensor]] = {name: [] for name in names}
-        for clip in clips:
+        for clip in filter(self._predicts, clips):
             x = self.prepare(clip)
             output = self.output(x)
             for name in names:
@@ -260,6 +262,13 @@ class ReconstructionDetector(Identified):
                 "Give more normal footage, or score one error alone."
             )
         self.facts["scales"] = spreads
+
+    def _predicts(self, clip: Clip) -> bool:
+        """Whether a frame of the window follows those that are only looked at; a repeat of the last of them does not,
+        with which windows are padded.
+        """
+        looked_at = clip.times[: self.network.first_frame]
+        return not looked_at or clip.times[-1] > looked_at[-1]
 
     def _weights(self) -> dict[str, float]:
         """The errors that make the score, with what each is multiplied by."""

@@ -16,8 +16,8 @@ from jaxtyping import Bool, Float, Float32, UInt8
 from torch import Tensor
 
 from vidence.errors import ShapeError
+from vidence.motion.luma import LUMA
 
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601: gray of an RGB pixel
 PYRAMID, LEVELS, WINDOW, ROUNDS, NEIGHBOURS, SIGMA = 0.5, 3, 15, 3, 5, 1.2  # as in Uchiyama et al., WACV 2023
 
 Between = Callable[[UInt8[np.ndarray, "h w"], UInt8[np.ndarray, "h w"]], Float32[np.ndarray, "h w 2"]]
@@ -60,7 +60,7 @@ def dense_flow(x: Float[Tensor, "c t h w"]) -> Float[Tensor, "s 2 h w"]:
     if x.ndim != 4:
         raise ShapeError(f"x must be one clip (c, t, h, w); got {tuple(x.shape)}. Take x[i] of a batch.")
     frames = np.moveaxis(x.detach().float().clamp(0, 1).cpu().numpy(), 0, -1)  # (t, h, w, c)
-    gray = frames @ LUMA if frames.shape[-1] == len(LUMA) else frames.mean(axis=-1)
+    gray = frames @ np.array(LUMA, np.float32) if frames.shape[-1] == len(LUMA) else frames.mean(axis=-1)
     pixels = np.rint(255 * gray).astype(np.uint8)
     flow = np.zeros((len(pixels) - 1, *pixels.shape[1:], 2), np.float32)
     for step, (now, following) in enumerate(pairwise(pixels)):

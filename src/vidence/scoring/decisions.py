@@ -8,14 +8,14 @@ from typing import Any
 
 from vidence.errors import SpecError
 from vidence.frames.source import Source
-from vidence.models.detector import Detector
+from vidence.models.detector import Detector, weighed
 from vidence.record.conditions import ModelFacts, Occasion, Outcome, Reading
 from vidence.record.decision import DecisionRecord
 from vidence.record.evidence import Evidence
 from vidence.record.facts import Detection
 from vidence.record.provenance import digest
 from vidence.scoring.cases import Case
-from vidence.scoring.run import Judgement
+from vidence.scoring.run import Judgement, own_rule
 from vidence.scoring.scores import SCORES, Anomaly
 from vidence.spec import line, parse
 from vidence.version import __version__, commit
@@ -50,8 +50,7 @@ def record(
     files: Mapping[str, str] | None = None,
 ) -> DecisionRecord:
     """The record of one case of a judgement."""
-    own = detector.threshold
-    known = NO_THRESHOLD | own if own is not None and own["value"] == judged.threshold else NO_THRESHOLD
+    known = NO_THRESHOLD | own_rule(detector, judged.threshold)
     return DecisionRecord(
         detection=Detection(
             case.peak.ref,
@@ -87,11 +86,12 @@ def _reading(detector: Detector, source: Source) -> Reading:
 
 
 def _arithmetic(detector: Detector) -> dict[str, str]:
-    """On which kind of device, and in which number format, the network computes; without weights the CPU, in float32.
+    """On which kind of device, and in which number format, the weights compute; without any the CPU, in float32.
 
     A detector that may autocast says the `precision` itself.
     """
-    weight = None if detector.network is None else next(detector.network.parameters(), None)
+    held = weighed(detector)
+    weight = None if held is None else next(held.parameters(), None)
     device, precision = (
         ("cpu", "float32") if weight is None else (weight.device.type, str(weight.dtype)[len("torch.") :])
     )

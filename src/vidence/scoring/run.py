@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from vidence.errors import ShapeError
 from vidence.frames.clip import Clip
 from vidence.frames.source import Source
 from vidence.models.detector import Detector
 from vidence.record.facts import ClipRef, Event
-from vidence.scoring.timeline import Curve, curve, events
+from vidence.scoring.timeline import MERGE_S, Curve, curve, events
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +57,14 @@ class ScoredWindow:
 
 
 def scored(detector: Detector, source: Source) -> Iterator[tuple[Clip, ScoredWindow]]:
-    """Score a source window by window; nothing is held but the current clip."""
+    """Score a source window by window, but for windows without a scored frame, as a predictor may have where a source
+    is short; nothing is held but the current clip.
+    """
     session = detector.start()
     for clip in detector.windows.cut(source):
         frames = session.push(clip)
+        if not len(frames.times):
+            continue
         probabilities = () if frames.probabilities is None else tuple(frames.probabilities.tolist())
         times = tuple(frames.times.tolist())
         yield clip, ScoredWindow(clip.ref, tuple(frames.values.tolist()), probabilities, times)
@@ -67,6 +73,11 @@ def scored(detector: Detector, source: Source) -> Iterator[tuple[Clip, ScoredWin
 def curve_of(windows: Iterable[ScoredWindow]) -> Curve:
     """The windows' scores as one curve over the source's frames."""
     return curve((window.scored_s, window.values) for window in windows)
+
+
+def scored_curve(detector: Detector, source: Source) -> Curve:
+    """The score of each frame of a source; empty where no frame has one."""
+    return curve_of(window for _, window in scored(detector, source))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,10 +115,26 @@ def judge(
     threshold: float,
     step: Callable[[Clip, ScoredWindow], None] = lambda clip, window: None,
 ) -> Judgement:
-    """Score a source; `step` sees each window as it is scored, with its pixels, which are then let go."""
+    """Score a source; `step` sees each window as it is scored, with its pixels, which are then let go.
+
+    Above the detector's own threshold, stretches make one alarm as its rule counted them. Raises `ShapeError` for a
+    source without a frame that gets a score.
+    """
     windows = []
     for clip, window in scored(detector, source):
         windows.append(window)
         step(clip, window)
+    if not windows:
+        raise ShapeError(
+            f"a source must hold a frame that the detector scores; {source.name} is too short for one. Give a longer "
+            "video, or choose a detector that reconstructs."
+        )
     whole = curve_of(windows)
-    return Judgement(tuple(windows), threshold, whole, tuple(events(whole, threshold)))
+    merge_s = own_rule(detector, threshold).get("merge_s", MERGE_S)
+    return Judgement(tuple(windows), threshold, whole, tuple(events(whole, threshold, merge_s=merge_s)))
+
+
+def own_rule(detector: Detector, threshold: float) -> dict[str, Any]:
+    """The facts of the detector's own threshold, if it is this one; else none."""
+    own = detector.threshold
+    return own if own is not None and own["value"] == threshold else {}

@@ -18,7 +18,7 @@ from scipy.stats import chi2
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from vidence.errors import DataError, SpecError
-from vidence.scoring.timeline import Curve, events
+from vidence.scoring.timeline import MERGE_S, Curve, events
 
 Labels = Sequence[np.ndarray]
 
@@ -26,7 +26,8 @@ Labels = Sequence[np.ndarray]
 @dataclass(frozen=True, slots=True)
 class Threshold:
     """A fitted threshold: `value`; `rule` as a spec line; `origin` in words; for a budget the expected alarms per
-    hour with their interval (`low`, `high`); `warnings` in plain words.
+    hour with their interval (`low`, `high`); `warnings` in plain words; `merge_s` seconds at most lie between stretches
+    above it that are one alarm.
     """
 
     value: float
@@ -35,6 +36,7 @@ class Threshold:
     low: float | None = None
     high: float | None = None
     warnings: tuple[str, ...] = ()
+    merge_s: float = MERGE_S
 
     def facts(self, data: str) -> dict[str, Any]:
         """Plain values for a detector's JSON and for records; `data` is the digest of what it was fitted on."""
@@ -92,14 +94,14 @@ class FalseAlarmBudget(ThresholdRule):
 
     The threshold is the lowest score down to which, from the maximum on, the footage would never have raised more
     alarms than the budget allows; at least the median, below which alarms merge into few long ones. Frames above it at
-    most `merge_s` seconds apart are one alarm, so correlated frames count once. The interval of the rate is the exact
-    Poisson one (Garwood 1936) of the alarm count, widened by the counts' dispersion over one-minute blocks. `strict`
-    puts the interval's upper end under the budget.
+    most `merge_s` seconds apart are one alarm, so correlated frames count once; so are the alarms that the detector
+    raises. The interval of the rate is the exact Poisson one (Garwood 1936) of the alarm count, widened by the counts'
+    dispersion over one-minute blocks. `strict` puts the interval's upper end under the budget.
     """
 
     per_hour: float = 1.0
     confidence: float = 0.95
-    merge_s: float = 1.0
+    merge_s: float = MERGE_S
     strict: bool = False
 
     def __post_init__(self) -> None:
@@ -111,7 +113,7 @@ class FalseAlarmBudget(ThresholdRule):
         """Try the scores themselves: the alarm count changes nowhere else."""
         if labels is not None and any(np.any(each) for each in labels):
             raise DataError("a false-alarm budget needs normal footage alone; some frames are labelled anomalous.")
-        scores = np.concatenate([curve.values for curve in curves]) if curves else np.empty(0)
+        scores = _scores(curves)
         hours = sum(curve.seconds for curve in curves) / 3600
         if not len(scores) or hours <= 0:
             raise DataError("a false-alarm budget needs normal footage with times; got none. Pass normal videos.")
@@ -119,7 +121,7 @@ class FalseAlarmBudget(ThresholdRule):
         count = self._alarms(curves, value)
         low, high = self._interval(curves, value, hours)
         origin = f"{count} alarms in {hours * 60:.1f} minutes of normal footage, budget {self.per_hour:g} per hour"
-        return Threshold(value, line, origin, low, high, self._warnings(hours, high))
+        return Threshold(value, line, origin, low, high, self._warnings(hours, high), self.merge_s)
 
     def _alarms(self, curves: Sequence[Curve], value: float) -> int:
         return sum(len(events(curve, value, merge_s=self.merge_s)) for curve in curves)
@@ -188,7 +190,7 @@ class GMean(ThresholdRule):
     def fit(self, curves: Sequence[Curve], labels: Labels | None = None, *, line: str = "") -> Threshold:
         """Alarm means strictly above, so the threshold lies halfway to the next lower score."""
         scores, truth = _labelled(curves, labels)
-        fpr, tpr, values = roc_curve(truth, scores)
+        fpr, tpr, values = roc_curve(truth, scores, drop_intermediate=False)  # the best may lie on a straight stretch
         gmean = np.sqrt(tpr * (1 - fpr))
         best = int(np.argmax(gmean))
         origin = f"best G-mean ({gmean[best]:.3f}) on {len(truth)} validation frames, {int(truth.sum())} anomalous"
@@ -205,12 +207,25 @@ def _check_share(name: str, value: float) -> None:
         raise SpecError(f"{name} must lie between 0 and 1, ends excluded; got {value}.")
 
 
+def _scores(curves: Sequence[Curve]) -> np.ndarray:
+    """All values, end to end."""
+    scores = np.concatenate([curve.values for curve in curves]) if curves else np.empty(0)
+    if not np.isfinite(scores).all():
+        raise DataError(
+            f"a threshold is chosen on finite scores; {int((~np.isfinite(scores)).sum())} of {len(scores)} are not. "
+            "Train the detector again, at a lower rate."
+        )
+    return scores
+
+
+def _truth(labels: Labels) -> np.ndarray:
+    return np.concatenate([np.asarray(each, dtype=bool) for each in labels])
+
+
 def _normal_scores(curves: Sequence[Curve], labels: Labels | None) -> np.ndarray:
-    kept = [
-        curve.values if labels is None else curve.values[~np.asarray(labels[i], dtype=bool)]
-        for i, curve in enumerate(curves)
-    ]
-    scores = np.concatenate(kept) if kept else np.empty(0)
+    scores = _scores(curves)
+    if labels is not None and curves:
+        scores = scores[~_truth(labels)]
     if not len(scores):
         raise DataError("this threshold rule needs normal frames; got none. Pass normal footage.")
     return scores
@@ -219,8 +234,7 @@ def _normal_scores(curves: Sequence[Curve], labels: Labels | None) -> np.ndarray
 def _labelled(curves: Sequence[Curve], labels: Labels | None) -> tuple[np.ndarray, np.ndarray]:
     if labels is None:
         raise DataError("this threshold rule needs labels; got none. Pass labelled validation data or another rule.")
-    scores = np.concatenate([curve.values for curve in curves])
-    truth = np.concatenate([np.asarray(each, dtype=bool) for each in labels])
+    scores, truth = _scores(curves), _truth(labels)
     if len(scores) != len(truth) or truth.all() or not truth.any():
         raise DataError(
             f"this threshold rule needs a label per frame and both kinds; got {len(truth)} labels for {len(scores)} "

@@ -13,6 +13,8 @@ from jaxtyping import Float
 from vidence.errors import ShapeError
 from vidence.record.facts import Event
 
+MERGE_S = 1.0  # seconds between two stretches that are still one alarm, where a rule says nothing else
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Curve:
@@ -53,11 +55,12 @@ def curve(
         for time, value in dict(zip(times, each, strict=True)).items():
             held.setdefault(float(time), []).append(float(value))
     ordered = sorted(held)
-    joined = [max(held[time]) if overlap == "max" else fmean(held[time]) for time in ordered]
+    join = np.max if overlap == "max" else fmean  # a value that is none stays seen, wherever it stands
+    joined = [join(held[time]) for time in ordered]
     return Curve(np.array(ordered, dtype=np.float64), np.array(joined, dtype=np.float64))
 
 
-def events(scored: Curve, threshold: float, *, merge_s: float = 1.0) -> list[Event]:
+def events(scored: Curve, threshold: float, *, merge_s: float = MERGE_S) -> list[Event]:
     """Stretches above the threshold; stretches at most `merge_s` seconds apart are one event."""
     above = np.flatnonzero(scored.values > threshold)
     if not len(above):

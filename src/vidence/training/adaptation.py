@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +18,7 @@ from vidence.frames.images import IMAGE_SUFFIXES
 from vidence.models.detector import Detector
 from vidence.models.one_class import OneClass
 from vidence.models.reconstruction_detector import ReconstructionDetector
-from vidence.scoring.run import judge
+from vidence.scoring.run import scored_curve
 from vidence.scoring.thresholds import THRESHOLDS, Fixed, Quantile, ThresholdRule
 from vidence.training.calibration import HIGH
 from vidence.training.one_class_tuning import reconstructing, tune
@@ -43,8 +42,8 @@ def adapted(
     """A new detector: tuned on `new`, calibrated and with a threshold from `held` and `old`; all of it is normal.
 
     A centre that the detector has is kept, so that embeddings of old and new footage come to lie at one place. The
-    threshold's rule stays, where it needs no labels. `facts['history']` gets an entry. Raises `SpecError` for a
-    detector that does not reconstruct or has no encoder.
+    threshold's rule stays, where it needs no labels; a fixed number stays as it is, on the new scale.
+    `facts['history']` gets an entry. Raises `SpecError` for a detector that does not reconstruct or has no encoder.
     """
     detector = reconstructing(detector)
     how = how or TUNINGS[detector.settings.recipe]
@@ -101,9 +100,9 @@ def error_quantiles(detector: ReconstructionDetector, samples: Sequence[Sample])
     """The median, the .9 and the .99 quantile of the raw errors of normal frames, smoothed as they are live."""
     facts = {name: fact for name, fact in detector.facts.items() if name != "calibration"}
     raw = ReconstructionDetector(detector.settings, detector.network, facts=facts)
-    values = np.concatenate([judge(raw, sample.open(), threshold=math.inf).curve.values for sample in samples])
+    values = np.concatenate([scored_curve(raw, sample.open()).values for sample in samples])
     if not len(values):
-        raise DataError(f"normal footage must hold a clip of {raw.windows.length} frames; it holds none.")
+        raise DataError("a frame of the normal footage must get a score; none does. Give longer videos.")
     return {f"{q:g}": float(np.quantile(values, q)) for q in QUANTILES}
 
 
@@ -114,22 +113,37 @@ def _normal(place: Path, fps: float | None) -> Sample:
 def history(
     detector: Detector, new: Sequence[Sample], held: Sequence[Sample], old: Sequence[Sample], **more: Any
 ) -> list[dict[str, Any]]:
-    """The detector's history with one more entry: from which version, on which clips, and what else there is to say."""
+    """The detector's history with one more entry: from which version, on which clips (their digests together, and
+    `sources`, those of the files one by one), and what else there is to say.
+    """
     entry = {
         "step": "adapt",
         "from": detector.weights_digest,
         "new": digest(new),
         "held": digest(held),
         "old": digest(old) if old else None,
+        "sources": sorted({_source(each) for each in [*new, *held, *old]}),
         **more,
     }
     return [*detector.facts.get("history", []), entry]
 
 
+def adapted_on(detector: Detector, samples: Sequence[Sample]) -> list[Sample]:
+    """Those of the samples whose files, or sections of them, the detector was adapted or calibrated anew on."""
+    steps = detector.facts.get("history", [])
+    known = {source for step in steps for source in step.get("sources", [])}
+    return [sample for sample in samples if _source(sample) in known] if known else []
+
+
+def _source(sample: Sample) -> str:
+    """The digest of the whole file, whatever section of it is meant."""
+    return replace(sample, frames=None).open().digest
+
+
 def rule_again(detector: Detector) -> ThresholdRule:
-    """The rule of the detector's threshold, if it can be fitted on normal footage again."""
-    line = (detector.threshold or {}).get("rule", "")
-    rule = spec.build(line, THRESHOLDS) if line else None
-    if rule is None or rule.needs_labels or isinstance(rule, Fixed):
-        return Quantile(HIGH)
-    return rule
+    """The rule of the detector's threshold, if it needs no labels; else, or without one, the .99 quantile."""
+    own = detector.threshold or {}
+    rule = spec.build(own["rule"], THRESHOLDS) if own.get("rule") else None
+    if isinstance(rule, Fixed):
+        return Fixed(float(own["value"]))  # whatever the line says: the number in force may have been set by hand
+    return Quantile(HIGH) if rule is None or rule.needs_labels else rule

@@ -4,7 +4,6 @@ threshold, and whether it knows more than the mean.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,19 +13,30 @@ from torch import Tensor
 
 from vidence import spec
 from vidence.datasets.dataset import Sample, digest
-from vidence.errors import DataError
+from vidence.errors import DataError, SpecError
 from vidence.models.device import place_of
 from vidence.models.evaluating import evaluating
 from vidence.models.hybrid import HybridDetector
 from vidence.models.motion_attributes import MotionAttributesDetector
 from vidence.models.reconstruction import ReconstructionNetwork, coloured, parts, shown
 from vidence.models.reconstruction_detector import ReconstructionDetector
-from vidence.scoring.run import judge
+from vidence.scoring.run import scored_curve
 from vidence.scoring.thresholds import THRESHOLDS, ThresholdRule
 from vidence.scoring.timeline import Curve
 from vidence.training.clips import ClipBatches, as_input
 
 HIGH = 0.99  # the quantile of normal frames' errors that a live score of 1 stands for
+
+
+def refuse_labels_and_no_samples(rule: ThresholdRule, samples: Sequence[Sample], val: Sequence[Sample]) -> None:
+    """Raise `SpecError` for a rule that needs labels, `DataError` where a part of the normal footage is empty."""
+    if rule.needs_labels:
+        raise SpecError(
+            "the threshold of a detector that learns what is normal is chosen on normal footage alone; the rule "
+            f"{spec.line(rule, THRESHOLDS)!r} needs anomalies. Use quantile or false-alarm-budget."
+        )
+    if not samples or not val:
+        raise DataError(f"a fit needs normal samples to train and to validate on; got {len(samples)} and {len(val)}.")
 
 
 def calibrate(
@@ -43,12 +53,12 @@ def calibrate(
     for name in ("calibration", "scales"):
         detector.facts.pop(name, None)
     detector.measure_scales(clip for sample in val for clip in detector.windows.cut(sample.open()))
-    curves = [judge(detector, sample.open(), threshold=math.inf).curve for sample in val]
+    curves = [scored_curve(detector, sample.open()) for sample in val]
     errors = np.concatenate([each.values for each in curves])
     if not len(errors):
         raise DataError(
-            f"the validation part must hold a clip of {detector.windows.length} frames; it holds none. "
-            "Give longer videos, or a smaller length."
+            "a frame of the validation part must get a score; none does. Give longer videos, or a detector that needs "
+            "fewer frames."
         )
     low, high = (float(np.quantile(errors, q)) for q in (0.5, HIGH))
     high = high if high > low else low + 1.0  # errors that never differ have no scale

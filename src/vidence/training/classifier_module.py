@@ -76,7 +76,7 @@ class Classifier(Lesson):
             "epoch": self.epoch,
             "train_loss": loss / n,
             "train_accuracy": right / n,
-            "val_loss": float((losses * weights).sum() / weights.sum()),
+            "val_loss": self.finite((losses * weights).sum() / weights.sum()),
             "val_accuracy": float((means.argmax(dim=1) == labels).float().mean()),
         }
 

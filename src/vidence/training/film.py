@@ -41,9 +41,10 @@ class Film(pl.Callback):  # type: ignore[misc]
     def on_train_epoch_end(self, trainer: pl.Trainer, module: Any) -> None:
         """Take both pictures."""
         backbone: nn.Module = module.network.backbone
+        epoch = module.row["epoch"]  # the module's own count has gone on by now
         pictures = (filter_picture(first_convolution(backbone).weight), self._activations(backbone))
         for name, picture in zip(MOVIES, pictures, strict=True):
-            with written_aside(self.folder / f"{name}-{module.epoch:04d}.npy") as aside, aside.open("wb") as file:
+            with written_aside(self.folder / f"{name}-{epoch:04d}.npy") as aside, aside.open("wb") as file:
                 np.save(file, picture, allow_pickle=False)
 
     def written(self, write_movie: MovieWriter, *, suffix: str = ".mp4") -> list[Path]:

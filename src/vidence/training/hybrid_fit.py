@@ -22,6 +22,7 @@ def fit_hybrid(
     *,
     out: Path,
     seed: int = 0,
+    split_seed: int | None = None,
     rule: ThresholdRule | None = None,
     weights: str | Path | None = None,
     progress: bool = True,
@@ -32,9 +33,9 @@ def fit_hybrid(
     `weights` are a MobileNetV2's, for the group `appearance` of the motion; `how` is `fit_normal`'s, such as `epochs`.
     Raises what the members' fits raise.
     """
-    footage: dict[str, Any] = {"samples": samples, "val": val, "seed": seed, "rule": rule, "progress": progress}
-    motion = fit_motion(settings.motion, out=out / "members" / "motion", weights=weights, **footage)
-    learned = fit_normal(settings.learned, out=out / "members" / "learned", **footage, **how)
+    same: dict[str, Any] = {"seed": seed, "split_seed": split_seed, "rule": rule, "progress": progress}
+    motion = fit_motion(settings.motion, samples, val, out=out / "members" / "motion", weights=weights, **same)
+    learned = fit_normal(settings.learned, samples, val, out=out / "members" / "learned", **same, **how)
     detector = HybridDetector(settings, motion, learned)
     detector.facts = dict(motion.facts)
     calibrate(detector, val, rule or Quantile(HIGH))

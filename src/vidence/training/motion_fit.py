@@ -12,20 +12,18 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from vidence import spec
 from vidence.datasets.dataset import Sample, digest
-from vidence.errors import DataError, SpecError
 from vidence.frames.clip import Clip
 from vidence.models.cell_appearance import CellAppearance
 from vidence.models.mobilenet import MobileNetV2
 from vidence.models.motion_attributes import MotionAttributes, MotionAttributesDetector
 from vidence.models.motion_objects import box_path
 from vidence.models.weights import load_weights
-from vidence.scoring.run import judge
-from vidence.scoring.thresholds import THRESHOLDS, Quantile, ThresholdRule
+from vidence.scoring.run import scored_curve
+from vidence.scoring.thresholds import Quantile, ThresholdRule
 from vidence.training.account import clip_facts
 from vidence.training.adaptation import history, rule_again
-from vidence.training.calibration import HIGH, calibrate
+from vidence.training.calibration import HIGH, calibrate, refuse_labels_and_no_samples
 
 
 def fit_motion(
@@ -48,13 +46,7 @@ def fit_motion(
     nothing moves in it.
     """
     rule = rule or Quantile(HIGH)
-    if rule.needs_labels:
-        raise SpecError(
-            "the threshold of a detector that learns what is normal is chosen on normal footage alone; the rule "
-            f"{spec.line(rule, THRESHOLDS)!r} needs anomalies. Use quantile or false-alarm-budget."
-        )
-    if not samples or not val:
-        raise DataError(f"a fit needs normal samples to train and to validate on; got {len(samples)} and {len(val)}.")
+    refuse_labels_and_no_samples(rule, samples, val)
     detector = settings.build(_appearance(weights))
     detector.learn(_clips(detector, samples, "learning", bar=progress), seed=seed)
     data = digest([*samples, *val])
@@ -95,7 +87,7 @@ def drift(detector: MotionAttributesDetector, samples: Sequence[Sample]) -> dict
     """
     distances = [seen.distances for seen in detector.watched(_clips(detector, samples, "", bar=False))]
     far = np.concatenate(distances) > 1 if distances else np.zeros((0, len(detector.settings.groups)), bool)
-    values = np.concatenate([judge(detector, each.open(), threshold=math.inf).curve.values for each in samples])
+    values = np.concatenate([scored_curve(detector, each.open()).values for each in samples])
     limit = math.inf if detector.threshold is None else float(detector.threshold["value"])
     found = {"frames": float((values > limit).mean()) if len(values) else 0.0}
     shares = far.mean(axis=0) if len(far) else np.zeros(far.shape[1])

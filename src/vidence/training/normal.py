@@ -12,17 +12,16 @@ import numpy as np
 import torch
 from torch import nn
 
-from vidence import spec
 from vidence.datasets.dataset import Dataset, Sample, digest_parts
-from vidence.errors import DataError, SpecError
+from vidence.errors import DataError
 from vidence.models.device import device_of, place_of
 from vidence.models.ensemble import Ensemble, EnsembleNetwork
 from vidence.models.reconstruction import Learning
 from vidence.models.reconstruction_detector import ReconstructionDetector, ReconstructionSettings
-from vidence.scoring.thresholds import THRESHOLDS, Quantile, ThresholdRule
+from vidence.scoring.thresholds import Quantile, ThresholdRule
 from vidence.training.account import fit_facts, fit_identity
 from vidence.training.allocator import blocks_kept
-from vidence.training.calibration import HIGH, calibrate, pixel_errors
+from vidence.training.calibration import HIGH, calibrate, pixel_errors, refuse_labels_and_no_samples
 from vidence.training.clips import ClipBatches, Footage, Place, as_input, clips_of, least_frames
 from vidence.training.frame_cache import FrameCache
 from vidence.training.loop import Precision, fast_precision, train
@@ -64,17 +63,18 @@ def fit_normal(
     `patience` its values of that name (with a patience, the best epoch is kept). `rule` chooses the threshold on live
     scores (default: the .99 quantile). `device` is where all of it computes (see `device_of`), `precision` the
     arithmetic of the training (default: `fast_precision`). A network with a method `learn(clips)` is given its clips
-    once, one without parameters nothing; an ensemble's members are fitted first, each into `out`/members/number.
+    once, one without parameters nothing; an ensemble's members come first: number k in `out`/members/k, seed + k.
     Raises `SpecError` for a rule that needs labels, `DataError` where a part is empty.
     """
     rule = rule or Quantile(HIGH)
-    _refuse_labels_and_no_samples(rule, samples, val)
+    refuse_labels_and_no_samples(rule, samples, val)
     detector = _untrained(settings, seed, device_of(device))
     cache = cache or out / "cache"
     options: dict[str, Any] = {"epochs": epochs, "patience": patience, "schedule": schedule, "resume": resume}
+    split_seed = seed if split_seed is None else split_seed
     options |= {"progress": progress, "split_seed": split_seed, "precision": precision, "device": device}
-    again = partial(fit_normal, samples=samples, val=val, seed=seed, rule=rule, cache=cache, **options)
-    members = _members(detector, again, out / "members")
+    again = partial(fit_normal, samples=samples, val=val, rule=rule, cache=cache, **options)
+    members = _members(detector, again, out / "members", seed)
     parts = {"train": samples, "val": val}
     data, digests = digest_parts(parts)
     frames = FrameCache(cache, detector.fit, detector.windows.rate, settings.channels or 3)
@@ -108,26 +108,16 @@ def _untrained(settings: ReconstructionSettings, seed: int, device: torch.device
     return made
 
 
-def _refuse_labels_and_no_samples(rule: ThresholdRule, samples: Sequence[Sample], val: Sequence[Sample]) -> None:
-    if rule.needs_labels:
-        raise SpecError(
-            "the threshold of a detector that learns what is normal is chosen on normal footage alone; the rule "
-            f"{spec.line(rule, THRESHOLDS)!r} needs anomalies. Use quantile or false-alarm-budget."
-        )
-    if not samples or not val:
-        raise DataError(f"a fit needs normal samples to train and to validate on; got {len(samples)} and {len(val)}.")
-
-
 def _members(
-    detector: ReconstructionDetector, fitted: Callable[..., ReconstructionDetector], folder: Path
+    detector: ReconstructionDetector, fitted: Callable[..., ReconstructionDetector], folder: Path, seed: int
 ) -> dict[str, Any]:
-    """Give an ensemble its fitted members; what is written down of them."""
+    """Give an ensemble its fitted members, no two of which begin alike; what is written down of them."""
     settings, network = detector.settings, detector.network
     if not isinstance(settings, Ensemble) or not isinstance(network, EnsembleNetwork):
         return {}
     known = []
     for number, each in enumerate(settings.members()):
-        member = fitted(each, out=folder / str(number))
+        member = fitted(each, out=folder / str(number), seed=seed + number)
         network.take(number, member)
         known.append({"detector": member.spec, "weights": member.weights_digest, "facts": member.facts})
     detector.remember(None)

@@ -53,9 +53,9 @@ class Reconstructor(Lesson):
         self._val.clear()
 
     def validation_step(self, batch: UInt8[Tensor, "n t h w c"], index: int) -> None:
-        """The same loss of clean clips."""
+        """The same loss of clean clips; the last step of an epoch shows here alone."""
         x = as_input(batch)
-        self._val.append((float(self._loss(x, x)), batch.shape[0] * batch.shape[1]))
+        self._val.append((self.finite(self._loss(x, x)), batch.shape[0] * batch.shape[1]))
 
     def on_validation_epoch_end(self) -> None:
         """Means over frames."""
