@@ -14,6 +14,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
@@ -120,15 +121,30 @@ class FrameCalls(TorchFunctionMode):
         return out
 
 
+def _kept(tensor: Tensor) -> tuple[Tensor, int]:
+    return tensor.detach(), tensor._version  # detached, or the graph would hold itself
+
+
+def _unchanged(kept: tuple[Tensor, int]) -> Tensor:
+    """What was kept; torch itself asks no more whether it was written into, once hooks keep it."""
+    tensor, version = kept
+    if tensor._version != version:
+        raise RuntimeError("a tensor that the gradient needs was modified by an inplace operation after its use")
+    return tensor
+
+
 class GradientOn(TorchFunctionMode):
-    """Builds the graph below marked tensors even where the user's code says `no_grad`, as around a frozen backbone."""
+    """Builds the graph below marked tensors even where the user's code says `no_grad`, as around a frozen backbone.
+
+    Checkpointing would compute again on the way back, where no mode sees it: what calls need is kept instead.
+    """
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         if func is torch._C._set_grad_enabled:
             return func(*args, **(kwargs or {}))
-        with torch.enable_grad():
+        with torch.enable_grad(), saved_tensors_hooks(_kept, _unchanged):
             return func(*args, **(kwargs or {}))
 
 

@@ -30,6 +30,10 @@ LIKELY = (
     "the output looks like probabilities, at least 0 and 1 in sum: their logit and contrast saturate, and probability "
     "and anomaly take the softmax once more; return logits, or ask for probability(of='probabilities')"
 )
+REENTRANT = (
+    "a gradient into the clip does not pass torch.utils.checkpoint(use_reentrant=True), which the model calls. Build it "
+    "with use_reentrant=False, or take occlusion or rise"
+)
 FOREIGN = (RuntimeError, TypeError, ValueError, LookupError, AttributeError, AssertionError)
 
 
@@ -175,16 +179,20 @@ class Answers:
 
 @contextmanager
 def answering(model: nn.Module, x: Float[Tensor, "1 c t h w"], score: ScoreFunction) -> Iterator[Answers]:
-    """Watch the model's passes; an error of its own first one is told in words, any other passes as it is.
+    """Watch the model's passes; an error of its own first one is told in words, most others pass as they are.
 
-    Raises `ExplainError` from a first pass that the model refuses.
+    Raises `ExplainError` from a first pass that the model refuses, and where checkpoints of it stop a gradient.
     """
     answers = Answers(model, x, score)
     try:
         with watched(model, answers.asked, answers.heard):
             yield answers
     except FOREIGN as error:
-        if not answers.waiting or isinstance(error, VidenceError | torch.OutOfMemoryError) or not _by_model(error):
+        if isinstance(error, VidenceError | torch.OutOfMemoryError):
+            raise
+        if "use_reentrant=True" in str(error):
+            raise ExplainError(f"{REENTRANT}.") from error
+        if not answers.waiting or not _by_model(error):
             raise
         said = next(iter(str(error).strip().splitlines()), "").rstrip(".") or type(error).__name__
         raise ExplainError(

@@ -95,8 +95,8 @@ class RectifierCalls(GradientOn):
         self.seen += 1
         self.leaky += given["slope"] != 0
         before = args[0] if args else (kwargs or {})["input"]
-        with torch.enable_grad():
-            return _Rectified.apply(before, given["max"], given["slope"], given["inplace"], self.rule)  # type: ignore[no-untyped-call]
+        values = (before, given["max"], given["slope"], given["inplace"], self.rule)
+        return super().__torch_function__(_Rectified.apply, types, values)
 
 
 def _rectifier(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any] | None:

@@ -136,7 +136,7 @@ class ActivationGate(GradientOn):
         first = self.kept[self._place]
         self._place += 1
         within = (activation >= first.clamp(max=0)) & (activation <= first.clamp(min=0))
-        gated: Tensor = _Gate.apply(activation, within)  # type: ignore[no-untyped-call]
+        gated: Tensor = super().__torch_function__(_Gate.apply, (), (activation, within))
         return gated
 
 
