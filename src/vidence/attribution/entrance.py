@@ -31,8 +31,8 @@ LIKELY = (
     "and anomaly take the softmax once more; return logits, or ask for probability(of='probabilities')"
 )
 REENTRANT = (
-    "a gradient into the clip does not pass torch.utils.checkpoint(use_reentrant=True), which the model calls. Build it "
-    "with use_reentrant=False, or take occlusion or rise"
+    "a gradient into the clip does not pass torch.utils.checkpoint(use_reentrant=True), which the model calls. Build "
+    "it with use_reentrant=False, or take occlusion or rise"
 )
 FOREIGN = (RuntimeError, TypeError, ValueError, LookupError, AttributeError, AssertionError)
 

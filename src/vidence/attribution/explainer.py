@@ -127,7 +127,7 @@ class Explainer(ABC):
             flags=tuple(flags),
         )
         if measure and held.deletion_rank is None and held.same_top_frame is None and not self.measures_frames:
-            rank, same = deletion_agreement(model, x, score, found.values)
+            rank, same = deletion_agreement(model, x, score, found.values, chunk=getattr(self, "chunk", None))
             held = replace(held, deletion_rank=rank, same_top_frame=same)
         return replace(found, certificate=held)
 

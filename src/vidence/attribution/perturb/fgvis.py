@@ -17,7 +17,7 @@ from vidence.attribution.families import NAMES, family_of
 from vidence.attribution.outputs import one_each
 from vidence.attribution.perturb.fills import Fill, check_fill, filled_with
 from vidence.attribution.progress import counted
-from vidence.attribution.subject import Subject
+from vidence.attribution.subject import Subject, led_back
 from vidence.errors import ExplainError, SpecError
 from vidence.scoring.scores import ScoreFunction
 
@@ -83,7 +83,7 @@ class FGVis(Explainer):
             shown = back + (x - back) * asked
             with gate.again():
                 output = model(shown + noise)
-            value = one_each(subject.score(output, shown), 1)
+            value = led_back(one_each(subject.score(output, shown), 1))
             fallen = float(value.detach()) <= floor < float(subject.whole)
             if step and (fallen or _changed(subject.output, output)):
                 break

@@ -79,7 +79,7 @@ class TemporalMask(Explainer):
 
         def energy(asked: Tensor, rows: slice, step: int) -> Tensor:
             nonlocal best, lowest
-            share = (subject.at(self.shown(x, asked)) - subject.whole + unit) / unit
+            share = (subject.steering(self.shown(x, asked)) - subject.whole + unit) / unit
             jumps = (asked.shape[1] - 1) * variation(asked[:, :, None, None], self.power, 1.0)
             total = share + self.l1 * asked.sum(dim=1) + self.tv * jumps
             if bool(total < lowest):  # a span that breaks changes the score at a stroke: the last mask may be no good
