@@ -43,8 +43,8 @@ class TemporalMask(Explainer):
         """Refuse unknown perturbations and weights below 0."""
         if self.perturb not in ("freeze", "reverse"):
             raise SpecError(f"perturb must be 'freeze' or 'reverse'; got {self.perturb!r}.")
-        if self.iterations < 1 or self.rate <= 0 or min(self.l1, self.tv) < 0:
-            raise SpecError("iterations must be at least 1, rate above 0, l1 and tv at least 0.")
+        if self.iterations < 1 or min(self.rate, self.power) <= 0 or min(self.l1, self.tv) < 0:
+            raise SpecError("iterations must be at least 1, rate and power above 0, l1 and tv at least 0.")
 
     @classmethod
     def quick(cls) -> Self:
