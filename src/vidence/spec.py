@@ -34,7 +34,14 @@ _TOKEN = re.compile(
 _KEY = re.compile(r"[a-z0-9+-]+")
 _LITERALS = {"True": True, "False": False, "None": None}
 _NUMBERS: dict[Any, type] = {int: Integral, float: Real}
-_NAMES = {int: "a whole number", float: "a number", bool: "True or False", str: "text", type(None): "None"}
+_NAMES: dict[Any, str] = {
+    int: "a whole number",
+    float: "a number",
+    bool: "True or False",
+    str: "text",
+    type(None): "None",
+    Any: "anything",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -181,7 +188,7 @@ def settings_of(made: type, args: Sequence[Any], named: Mapping[str, Any]) -> Ma
             plain = value is None or isinstance(value, bool | int | float | str | tuple | list)
             shown = repr(value) if plain else type(value).__name__
             words = _words(kinds[name])
-            raise SpecError(f"{name.rstrip('_')} of {made.__name__} must be {words}; got {shown}.")
+            raise SpecError(f"{name.rstrip('_')} must be {words}; got {shown}.")
     return given
 
 
@@ -216,7 +223,7 @@ def _words(kind: Any) -> str:
     if origin in (typing.Union, UnionType):
         return " or ".join(dict.fromkeys(map(_words, parts)))
     if origin is typing.Literal:
-        return " or ".join(map(repr, parts))
+        return f"one of {', '.join(map(str, parts))}"
     if origin is tuple:
         inner = [_words(part) for part in parts if part is not ...]
         return f"a sequence, each {inner[0]}" if ... in parts else f"a sequence ({', '.join(inner)})"
