@@ -23,6 +23,7 @@ from vidence.attribution.frame_numbers import FrameNumbers
 from vidence.attribution.frame_order import FrameOrder, in_calling_order, picked, put_back, traced, upstream
 from vidence.attribution.layer_names import FUNCTIONAL, module_of
 from vidence.attribution.layer_names import convolution_named as convolution_named
+from vidence.errors import ExplainError
 
 CONVOLUTIONS = {torch.conv2d, torch.conv3d, torch.conv_transpose2d, torch.conv_transpose3d, torch.convolution}
 # what belongs to a convolution when it directly follows: its batch norm and its activation
@@ -46,7 +47,13 @@ def mark(activation: Tensor) -> Tensor:
     """Make `activation` start its own graph, and return the leaf that it now depends on.
 
     It stays the same object, so that an in-place operation or a second use sees it too; what came before is cut off.
+    Raises `ExplainError` inside `torch.vmap` and its like, whose tensors are one of many at once.
     """
+    if torch._C._functorch.is_functorch_wrapped_tensor(activation):
+        raise ExplainError(
+            "a layer must be called outside torch.vmap to be looked into; the model calls it inside. Give the layer "
+            "the batch itself, or take gradient or occlusion."
+        )
     leaf = activation.detach().clone().requires_grad_()
     if not activation._is_view():  # or the function that made it in place would be asked for its gradient
         activation.detach_()

@@ -64,6 +64,11 @@ def _remedy(x: Tensor) -> str:
 
 def no_clip(given: Any) -> ShapeError:
     """The error for what is neither a tensor nor a `Clip`."""
+    if isinstance(given, tuple | list) and given and all(isinstance(part, Tensor) for part in given):
+        return ShapeError(
+            f"a clip must be one tensor (n, c, t, h, w) or a Clip; got {len(given)} tensors. Of a model with several "
+            "inputs (RGB and flow): write a module that makes them from one clip and calls it. Of clips: torch.cat."
+        )
     return ShapeError(
         f"a clip must be a tensor (n, c, t, h, w) or a Clip; got {type(given).__name__}. Of frames (t, h, w, 3) uint8 "
         "in NumPy: torch.from_numpy(frames).permute(3, 0, 1, 2)[None].float() / 255."
@@ -197,7 +202,8 @@ def answering(model: nn.Module, x: Float[Tensor, "1 c t h w"], score: ScoreFunct
         said = next(iter(str(error).strip().splitlines()), "").rstrip(".") or type(error).__name__
         raise ExplainError(
             f"the model refused a clip {tuple(x.shape)}: {said}. If it takes another axis order, value range or "
-            "keyword, wrap it: Adapted(model, layout='n t c h w', mean=, std=, keyword=)."
+            "keyword, wrap it: Adapted(model, layout='n t c h w', mean=, std=, keyword=). If it takes several inputs, "
+            "write a module that makes them from one clip."
         ) from error
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from vidence.attribution.calls import RECURRENT, GradientOn
 from vidence.attribution.explainer import Attributions, Explainer, Price
-from vidence.attribution.families import NAMES, family_of
+from vidence.attribution.families import family_of
 from vidence.attribution.outputs import one_each
 from vidence.attribution.perturb.fills import Fill, check_fill, filled_with
 from vidence.attribution.progress import counted
@@ -32,8 +32,8 @@ class FGVis(Explainer):
     There is no smoothness: instead a gradient ends at every ReLU whose activation leaves what it was on the clip, so
     that no new evidence is made up. Steps are `rate` * gradient / its largest entry; they end when the predicted class
     changes, or the score falls to that of the hidden clip. `noise` on the clip is the published 0.1 of normalised
-    pixels. At GRU, LSTM and RNN the states that the layer returns are gated alike (our extension). Autoencoders,
-    transformers and networks without ReLU are refused.
+    pixels. At GRU, LSTM and RNN the states that the layer returns are gated alike (our extension); inside attention
+    nothing is. Autoencoders and networks without ReLU, or with other units, are refused.
     """
 
     iterations: int = 500
@@ -59,14 +59,13 @@ class FGVis(Explainer):
         return Price(self.iterations + 3, self.iterations, at_most=True)
 
     def refusal(self, model: nn.Module, x: Float[Tensor, "n c t h w"], score: ScoreFunction) -> str | None:
-        """Units need bounds on the clip, which attention and what an autoencoder compares with do not have."""
-        family = family_of(model)
-        if family in ("reconstruction", "transformer"):
-            return (
-                f"fgvis needs a network whose units are ReLUs between 0 and what they are on the clip; this is "
-                f"{NAMES[family]}. Take meaningful-perturbation or extremal-perturbation."
-            )
-        return None
+        """Units need bounds on the clip, which what an autoencoder compares with does not have."""
+        if family_of(model) != "reconstruction":
+            return None
+        return (
+            "fgvis needs a network whose units are ReLUs between 0 and what they are on the clip; this is an "
+            "autoencoder or predictor. Take meaningful-perturbation or extremal-perturbation."
+        )
 
     def explain_clip(self, model: nn.Module, x: Float[Tensor, "1 c t h w"], score: ScoreFunction) -> Attributions:
         """`raw` (1, c, t, h, w) is 1 - m; values sum over colours."""
