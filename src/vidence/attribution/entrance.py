@@ -215,7 +215,10 @@ def _by_model(error: BaseException) -> bool:
         if isinstance(frame.f_locals.get("self", first), nn.Module):
             return True
         ours = str(frame.f_globals.get("__name__")).startswith("vidence.attribution.")
-        if ours and frame.f_code.co_name != "__torch_function__":
+        if ours and frame.f_code.co_name not in (
+            "__torch_function__",
+            "at_its_call",
+        ):  # what lies around a model's call
             return False
     return True
 

@@ -85,7 +85,7 @@ def at_its_calls(model: nn.Module) -> Iterator[None]:
 
     def calling(method: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(method)
-        def called(*args: Any, **kwargs: Any) -> Any:
+        def at_its_call(*args: Any, **kwargs: Any) -> Any:
             nonlocal inside
             if inside:  # the model's own call of another part of itself
                 return method(*args, **kwargs)
@@ -97,7 +97,7 @@ def at_its_calls(model: nn.Module) -> Iterator[None]:
                 inside = False
             return mapped(output, full) if cast or short is not None else output
 
-        return called
+        return at_its_call
 
     def given(part: Tensor) -> Tensor:
         return part.to(short, copy=True) if short is not None and part.is_floating_point() else part.clone()
