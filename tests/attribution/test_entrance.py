@@ -59,7 +59,7 @@ def test_what_is_no_tensor_is_told_how_to_become_one():
 class TwoStream(nn.Module):
     """A model of two inputs, with another word for itself."""
 
-    def forward(this, clips):  # noqa: N805
+    def forward(this, clips):
         rgb, flow = clips
         return (rgb + flow).mean((2, 3, 4))
 

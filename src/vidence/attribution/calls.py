@@ -23,7 +23,7 @@ from vidence.attribution.frame_numbers import FrameNumbers
 from vidence.attribution.frame_order import FrameOrder, in_calling_order, picked, put_back, traced, upstream
 from vidence.attribution.layer_names import FUNCTIONAL, module_of
 from vidence.attribution.layer_names import convolution_named as convolution_named
-from vidence.errors import ExplainError
+from vidence.attribution.own_graph import kept, mark, unchanged
 
 CONVOLUTIONS = {torch.conv2d, torch.conv3d, torch.conv_transpose2d, torch.conv_transpose3d, torch.convolution}
 # what belongs to a convolution when it directly follows: its batch norm and its activation
@@ -41,25 +41,6 @@ UNTRACED = (
     "which frames {layer} saw could not be told, or each map is of several: they are taken in the order of its calls"
 )
 RECURRENT = {torch.gru, torch.lstm, torch.rnn_tanh, torch.rnn_relu}
-
-
-def mark(activation: Tensor) -> Tensor:
-    """Make `activation` start its own graph, and return the leaf that it now depends on.
-
-    It stays the same object, so that an in-place operation or a second use sees it too; what came before is cut off.
-    Raises `ExplainError` inside `torch.vmap` and its like, whose tensors are one of many at once.
-    """
-    if torch._C._functorch.is_functorch_wrapped_tensor(activation):
-        raise ExplainError(
-            "a layer must be called outside torch.vmap to be looked into; the model calls it inside. Give the layer "
-            "the batch itself, or take gradient or occlusion."
-        )
-    leaf = activation.detach().clone().requires_grad_()
-    if not activation._is_view():  # or the function that made it in place would be asked for its gradient
-        activation.detach_()
-    with torch.enable_grad():
-        activation.copy_(leaf)
-    return leaf
 
 
 class Leaves(list[Tensor]):
@@ -128,18 +109,6 @@ class FrameCalls(TorchFunctionMode):
         return out
 
 
-def _kept(tensor: Tensor) -> tuple[Tensor, int]:
-    return tensor.detach(), tensor._version  # detached, or the graph would hold itself
-
-
-def _unchanged(kept: tuple[Tensor, int]) -> Tensor:
-    """What was kept; torch itself asks no more whether it was written into, once hooks keep it."""
-    tensor, version = kept
-    if tensor._version != version:
-        raise RuntimeError("a tensor that the gradient needs was modified by an inplace operation after its use")
-    return tensor
-
-
 class GradientOn(TorchFunctionMode):
     """Builds the graph below marked tensors even where the user's code says `no_grad`, as around a frozen backbone.
 
@@ -151,7 +120,7 @@ class GradientOn(TorchFunctionMode):
     ) -> Any:
         if func is torch._C._set_grad_enabled:
             return func(*args, **(kwargs or {}))
-        with torch.enable_grad(), saved_tensors_hooks(_kept, _unchanged):
+        with torch.enable_grad(), saved_tensors_hooks(kept, unchanged):
             return func(*args, **(kwargs or {}))
 
 
