@@ -23,7 +23,7 @@ from vidence.attribution.frame_numbers import FrameNumbers
 from vidence.attribution.frame_order import FrameOrder, in_calling_order, picked, put_back, traced, upstream
 from vidence.attribution.layer_names import FUNCTIONAL, module_of
 from vidence.attribution.layer_names import convolution_named as convolution_named
-from vidence.attribution.own_graph import kept, mark, unchanged
+from vidence.attribution.own_graph import check_outside_vmap, kept, mark, unchanged
 
 CONVOLUTIONS = {torch.conv2d, torch.conv3d, torch.conv_transpose2d, torch.conv_transpose3d, torch.convolution}
 # what belongs to a convolution when it directly follows: its batch norm and its activation
@@ -279,6 +279,7 @@ class EveryConvolution(TorchFunctionMode):
         return out
 
     def _see(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], out: Tensor) -> None:
+        check_outside_vmap(out)
         kernel = args[1] if len(args) > 1 else kwargs["weight"]
         named = self.names.get(id(kernel))
         key: Hashable = named or (func.__name__, tuple(kernel.shape))

@@ -8,17 +8,22 @@ from torch import Tensor
 from vidence.errors import ExplainError
 
 
-def mark(activation: Tensor) -> Tensor:
-    """Make `activation` start its own graph, and return the leaf that it now depends on.
-
-    It stays the same object, so that an in-place operation or a second use sees it too; what came before is cut off.
-    Raises `ExplainError` inside `torch.vmap` and its like, whose tensors are one of many at once.
-    """
+def check_outside_vmap(activation: Tensor) -> None:
+    """Raise `ExplainError` inside `torch.vmap` and its like, whose tensors are one of many at once."""
     if torch._C._functorch.is_functorch_wrapped_tensor(activation):
         raise ExplainError(
             "a layer must be called outside torch.vmap to be looked into; the model calls it inside. Give the layer "
             "the batch itself, or take gradient or occlusion."
         )
+
+
+def mark(activation: Tensor) -> Tensor:
+    """Make `activation` start its own graph, and return the leaf that it now depends on.
+
+    It stays the same object, so that an in-place operation or a second use sees it too; what came before is cut off.
+    Raises `ExplainError` inside `torch.vmap`.
+    """
+    check_outside_vmap(activation)
     leaf = activation.detach().clone().requires_grad_()
     if not activation._is_view():  # or the function that made it in place would be asked for its gradient
         activation.detach_()

@@ -15,6 +15,7 @@ from vidence.attribution.calls import RECURRENT, GradientOn
 from vidence.attribution.explainer import Attributions, Explainer, Price
 from vidence.attribution.families import family_of
 from vidence.attribution.outputs import one_each
+from vidence.attribution.own_graph import check_outside_vmap
 from vidence.attribution.perturb.fills import Fill, check_fill, filled_with
 from vidence.attribution.progress import counted
 from vidence.attribution.subject import Subject, led_back
@@ -127,6 +128,7 @@ class ActivationGate(GradientOn):
         return tuple(self._gated(part) for part in out) if func in RECURRENT else out
 
     def _gated(self, activation: Tensor) -> Tensor:
+        check_outside_vmap(activation)
         if self._place is None:
             self.kept.append(activation.detach())
             return activation
