@@ -65,12 +65,18 @@ def as_input(clip: Clip) -> Tensor:
 
 def test_a_score_may_be_a_class_index(model: Looped, clip: Clip) -> None:
     x = as_input(clip)
-    for index in (0, 1):
-        found, meant = (explain(model, x, explainer="gradient", score=score) for score in (index, Logit(index)))
+    for index in (0, 1, np.int64(1), np.eye(2)[1].argmax(), torch.tensor(1), torch.tensor([0.0, 2.0]).argmax()):
+        found, meant = (explain(model, x, explainer="gradient", score=score) for score in (index, Logit(int(index))))
         torch.testing.assert_close(found.values, meant.values)
-    for wrong, said in ((True, "one index or name"), (1.5, "callable"), (2, "one of 0..1")):
+    wrongs = ((True, "one index or name"), (torch.tensor(True), "one index or name"), (1.5, "callable"))
+    for wrong, said in (*wrongs, (torch.tensor(1.0), "callable"), (2, "one of 0..1")):
         with pytest.raises(SpecError, match=said):
             explain(model, x, score=wrong)  # type: ignore[arg-type]
+
+
+def test_a_network_that_returns_clips_is_told_of_reconstructs(clip: Clip) -> None:
+    with pytest.raises(ShapeError, match=r"Reconstructs\(model\)"):
+        explain(nn.Conv3d(3, 3, 3, padding=1), as_input(clip))
 
 
 def test_a_users_model_and_a_tensor(model: Looped, clip: Clip) -> None:
@@ -174,6 +180,21 @@ def test_an_unknown_layer_is_refused_before_any_window(detector: ClassifierDetec
         with pytest.raises(ExplainError, match="'conv9' names none"):
             Reasons(detector, [line])
     Reasons(detector, ["grad-cam", "smooth(grad-cam, n=2)"])
+
+
+@pytest.mark.parametrize(
+    ("line", "score", "said"),
+    [
+        ("gradient", "squared-error", "Reconstruct"),
+        ("cdam", None, "tokens"),
+        ("smooth(residual, n=2)", None, "residual"),
+    ],
+)
+def test_a_pair_that_cannot_be_is_refused_before_any_window(
+    detector: ClassifierDetector, line: str, score: str | None, said: str
+) -> None:
+    with pytest.raises(VidenceError, match=said):
+        Reasons(detector, [line], score)
 
 
 @pytest.mark.parametrize("key", ["frame-occlusion", "grad-cam", "gradient", "lrp", "when-where"])

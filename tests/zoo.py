@@ -168,6 +168,19 @@ class Divided(nn.Module):
         return self.transformer(F.interpolate(x, (x.shape[2], 32, 32)))
 
 
+class Mixing(Folded):
+    """The CNN frame by frame, then ReLU layers of self-attention over the frames."""
+
+    def __init__(self):
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(5, 1, 8, dropout=0.0, batch_first=True)
+        self.encoder = nn.TransformerEncoder(layer, 1, enable_nested_tensor=False)
+        self.rnn, self.out = nn.Identity(), nn.Linear(5, 3)
+
+    def forward(self, x):
+        return self.out(self.encoder(self.features(x))[:, -1])
+
+
 class Foreign(nn.Module):
     """(n, t, c, h, w) in 0..255, a keyword, and a dict for an answer."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import nullcontext
+from numbers import Integral
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeAlias, cast
@@ -23,7 +24,7 @@ from vidence import spec
 from vidence.attribution import COMBINE, EXPLAINERS, default_for
 from vidence.attribution.entrance import check_layers, no_clip
 from vidence.attribution.explainer import Attributions, Explainer
-from vidence.attribution.hooks import uncompiled
+from vidence.attribution.hooks import on_device, uncompiled
 from vidence.attribution.own_evidence import OWN, Reading, check_own, explains_itself
 from vidence.attribution.reasons import Reason
 from vidence.attribution.reference import absent
@@ -32,6 +33,7 @@ from vidence.errors import ExplainError, SpecError
 from vidence.frames.clip import Clip
 from vidence.frames.source import Source
 from vidence.models.detector import Detector, recommended_line
+from vidence.models.evaluating import evaluating
 from vidence.models.reconstruction import ReconstructionNetwork
 from vidence.record.decision import DecisionRecord
 from vidence.record.evidence import Evidence
@@ -43,7 +45,7 @@ from vidence.render.nearest_examples import examples_of, write_examples
 from vidence.scoring.cases import Case, cases
 from vidence.scoring.decisions import record
 from vidence.scoring.run import Judgement, ScoredWindow
-from vidence.scoring.scores import SCORES, Logit, ScoreFunction
+from vidence.scoring.scores import SCORES, Logit, ScoreFunction, pinned
 
 # what is measured of the maps of one window: detector, clip, score, (explainer, map) by line -> short check by line
 ShortCheck: TypeAlias = Callable[
@@ -141,11 +143,20 @@ def explainer_of(given: Explainer | str) -> Explainer:
 
 def score_of(given: ScoreFunction | str | int | None, model: Any) -> ScoreFunction:
     """A score from its line (class names are the model's) or of a class's index, by default the model's own."""
-    asked = Logit(given) if isinstance(given, int) else default_score(model) if given is None else given
+    asked = default_score(model) if given is None else _of_index(given)
     score = _scaled(spec.build(asked, SCORES) if isinstance(asked, str) else asked, model)
     classes = getattr(model, "classes", None)
     named = getattr(score, "named", None)
     return named(classes) if classes and named else score
+
+
+def _of_index(given: Any) -> Any:
+    """The logit of a class's index, also of NumPy's and torch's `logits.argmax()`; anything else as it is."""
+    if isinstance(given, Tensor) and given.ndim == 0 and not given.is_floating_point():
+        given = given.item()
+    if isinstance(given, Integral) and not isinstance(given, bool):
+        given = int(given)
+    return Logit(given) if isinstance(given, int) else given
 
 
 def _scaled(score: ScoreFunction, model: Any) -> ScoreFunction:
@@ -184,6 +195,20 @@ class Reasons:
         for line in explainers:
             self._explainers[line] = explainer = explainer_of(line)
             check_layers(explainer, _network(detector))  # before any clip is read
+        if explainers:
+            self._check_pairs(self._score)
+
+    def _check_pairs(self, score: ScoreFunction) -> None:
+        """Raise where the network's answer to an empty clip has no such score, or an explainer refuses the two."""
+        network, size = _network(self._detector), self._detector.fit.size
+        x = on_device(network, torch.zeros(1, 3, self._detector.windows.length, size, size))
+        with getattr(self._detector, "arithmetic", nullcontext)(x), evaluating(network):
+            output = network(x)
+            pinned(score, output, x)(output, x)
+        for explainer in self._explainers.values():
+            refused = cast(Explainer, explainer).informed(self._detector, score).refusal(network, x, score)
+            if refused:
+                raise ExplainError(refused)
 
     def __len__(self) -> int:
         """How many windows were explained."""

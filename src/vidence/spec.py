@@ -11,7 +11,12 @@ import ast
 import dataclasses
 import keyword
 import re
-from collections.abc import Mapping
+import typing
+from abc import ABCMeta
+from collections.abc import Mapping, Sequence
+from functools import cache
+from numbers import Integral, Real
+from types import UnionType
 from typing import Any
 
 from vidence.errors import SpecError
@@ -28,6 +33,15 @@ _TOKEN = re.compile(
 )
 _KEY = re.compile(r"[a-z0-9+-]+")
 _LITERALS = {"True": True, "False": False, "None": None}
+_NUMBERS: dict[Any, type] = {int: Integral, float: Real}
+_NAMES: dict[Any, str] = {
+    int: "a whole number",
+    float: "a number",
+    bool: "True or False",
+    str: "text",
+    type(None): "None",
+    Any: "anything",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,7 +154,7 @@ def _sequence(reader: _Reader, *, depth: int) -> tuple[Any, ...]:
 def build(line: str | Spec, table: Mapping[str, type], *, inner: Mapping[str, type] | None = None) -> Any:
     """Construct the object a line describes from a registry (`inner` serves nested specs; by default `table`).
 
-    Raises `SpecError` for an unknown key, an unknown setting, or a value the dataclass refuses.
+    Raises `SpecError` for an unknown key, an unknown setting, or a value of a wrong kind or that the dataclass refuses.
     """
     spec = parse(line) if isinstance(line, str) else line
     if spec.key not in table:
@@ -154,10 +168,66 @@ def build(line: str | Spec, table: Mapping[str, type], *, inner: Mapping[str, ty
         if name not in known:
             offered = ", ".join(name.rstrip("_") for name in known) or "none"
             raise SpecError(f"{spec.key!r} has no setting {name.rstrip('_')!r}; it has: {offered}.")
+    settings_of(made, args, named)
     try:
         return made(*args, **named)
     except TypeError as error:
         raise SpecError(f"{spec.key!r} cannot be built from {line!r}: {error}.") from error
+
+
+def settings_of(made: type, args: Sequence[Any], named: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The settings by name of a dataclass to be made. Raises `SpecError` where one is not of the kind annotated.
+
+    Which texts or numbers it takes is its own to say; a list will do for a tuple, and a whole number for a float.
+    """
+    known = [field.name for field in dataclasses.fields(made) if field.init]
+    kinds = _annotated(made)
+    given = {**dict(zip(known, args, strict=False)), **named}
+    for name, value in given.items():
+        if not _fits(value, kinds.get(name, Any)):
+            plain = value is None or isinstance(value, bool | int | float | str | tuple | list)
+            shown = repr(value) if plain else type(value).__name__
+            words = _words(kinds[name])
+            raise SpecError(f"{name.rstrip('_')} must be {words}; got {shown}.")
+    return given
+
+
+@cache
+def _annotated(made: type) -> Mapping[str, Any]:
+    try:
+        return typing.get_type_hints(made)
+    except NameError:  # of a name that only a type checker sees
+        return {}
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Whether a value is of an annotated kind; True where that cannot be told."""
+    origin, parts = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, UnionType):
+        return any(_fits(value, part) for part in parts)
+    if origin is typing.Literal:
+        return any(_fits(value, type(part)) for part in parts)
+    if origin is tuple:
+        if not isinstance(value, tuple | list):
+            return False
+        each = parts[:1] * len(value) if parts[-1] is ... else parts
+        return len(each) == len(value) and all(map(_fits, value, each))
+    if kind in _NUMBERS:
+        return isinstance(value, _NUMBERS[kind]) and not isinstance(value, bool)
+    return not isinstance(kind, type) or type(kind) not in (type, ABCMeta) or isinstance(value, kind)
+
+
+def _words(kind: Any) -> str:
+    """An annotated kind in words."""
+    origin, parts = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, UnionType):
+        return " or ".join(dict.fromkeys(map(_words, parts)))
+    if origin is typing.Literal:
+        return f"one of {', '.join(map(str, parts))}"
+    if origin is tuple:
+        inner = [_words(part) for part in parts if part is not ...]
+        return f"a sequence, each {inner[0]}" if ... in parts else f"a sequence ({', '.join(inner)})"
+    return _NAMES.get(kind, getattr(kind, "__name__", str(kind)))
 
 
 def _resolve(value: Any, table: Mapping[str, type]) -> Any:

@@ -10,8 +10,9 @@ from torch import nn
 
 from vidence.attribution import FeatureVisualisation, GradCAM, activation_maps
 from vidence.attribution.activation import in_frames, with_activations
-from vidence.attribution.calls import mark, per_call, per_frame
+from vidence.attribution.calls import per_call, per_frame
 from vidence.attribution.hooks import recorded
+from vidence.attribution.own_graph import mark
 from vidence.errors import ExplainError, SpecError
 from vidence.models import DETECTORS
 from vidence.scoring.scores import SquaredError

@@ -4,14 +4,34 @@ import pytest
 import torch
 from torch import nn
 
-from vidence.attribution import FastCAM, GradCAM, PolyCAM
+from vidence.attribution import FastCAM, FGVis, GradCAM, PolyCAM
 from vidence.attribution.eigen_cam import EigenCAM
 from vidence.attribution.families import cells, family_of
 from vidence.attribution.score_cam import ScoreCAM
+from vidence.errors import ExplainError
 from vidence.models.conv_recurrent import CELLS, Geometry, unrolled
 from vidence.models.reconstruction import Reconstruction, ReconstructionNetwork
 from vidence.scoring.scores import Logit, SquaredError
 from vidence.testing import assert_no_residue
+
+
+class Mapped(nn.Module):
+    """A model whose convolution sees one frame of one clip, as it is written, and all of them, as it is run."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Conv2d(3, 2, 3)
+
+    def forward(self, x):
+        return torch.vmap(lambda clip: self.net(clip.transpose(0, 1)).relu().mean((0, 2, 3)))(x)
+
+
+@pytest.mark.parametrize(
+    "explainer", [GradCAM(), GradCAM(layer="net"), EigenCAM(), PolyCAM(layers=1), FastCAM(layers=1), FGVis()]
+)
+def test_a_layer_inside_vmap_is_refused_in_words(explainer):
+    with pytest.raises(ExplainError, match=r"outside torch.vmap.*occlusion"):
+        explainer.attribute(Mapped(), torch.rand(1, 3, 4, 8, 8), Logit(0))
 
 
 class Remembering(nn.Module):

@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from vidence.attribution import IntegratedGradients
+from vidence.attribution import GradCAM, IntegratedGradients, Occlusion
 from vidence.attribution.certifying import deletion_agreement, relative_gap
 from vidence.scoring.scores import Logit
+from zoo import Volume, made
 
 
 class Weighted(nn.Module):
@@ -82,3 +83,28 @@ def test_what_a_path_misses_is_signed(power, sign):
     assert found.certificate.gap * sign > 0
     assert "misses" in found.certificate.flags[0]
     assert "-" not in found.certificate.flags[0]
+
+
+class OneByOne(Volume):
+    """A model that takes one clip at a time."""
+
+    def forward(self, x):
+        assert len(x) == 1, "one clip, please"
+        return super().forward(x)
+
+
+@pytest.mark.parametrize("explainer", [GradCAM(), Occlusion(chunk=1), IntegratedGradients(chunk=1)])
+def test_a_model_that_takes_one_clip_at_a_time_is_certified_as_one_that_takes_several(explainer):
+    several, one, x = made(Volume), OneByOne(), torch.rand(1, 3, 4, 14, 12) ** 8
+    one.load_state_dict(several.state_dict())
+    found, meant = (explainer.attribute(model, x, Logit(0)).certificate for model in (one, several))
+    assert found.deletion_rank is not None
+    assert (found.deletion_rank, found.same_top_frame) == (meant.deletion_rank, meant.same_top_frame)
+
+
+def test_frames_are_hidden_in_passes_of_the_explainers_chunk():
+    model, x = made(Volume), torch.rand(1, 3, 5, 14, 12)
+    rows = []
+    model.register_forward_hook(lambda module, args, output: rows.append(len(output)))
+    IntegratedGradients(steps=2, limit=2, chunk=2).attribute(model, x, Logit(0))
+    assert max(rows) == 2

@@ -274,12 +274,14 @@ def test_a_list_of_explainers_is_taken_as_a_tuple():
 
 
 def test_settings_that_mean_nothing_are_refused():
-    for given in ((), (Gradient(),), [Gradient()], (Gradient(), "grad-cam")):
+    for given in ((), (Gradient(),), [Gradient()]):
         with pytest.raises(SpecError, match="at least two explainers"):
             Mean(of=given)
+    with pytest.raises(SpecError, match="each Explainer"):
+        Mean(of=(Gradient(), "grad-cam"))
     with pytest.raises(SpecError, match="agree must be 1 to 3"):
         Consensus(agree=4)
-    with pytest.raises(SpecError, match="smooth needs an explainer"):
+    with pytest.raises(SpecError, match="explainer must be Explainer"):
         Smooth("grad-cam")
     with pytest.raises(SpecError, match="n must be"):
         Smooth(n=0)

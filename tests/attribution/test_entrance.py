@@ -56,6 +56,21 @@ def test_what_is_no_tensor_is_told_how_to_become_one():
         Gradient().attribute(made(Folded), X.numpy(), Logit())
 
 
+class TwoStream(nn.Module):
+    """A model of two inputs, with another word for itself."""
+
+    def forward(this, clips):
+        rgb, flow = clips
+        return (rgb + flow).mean((2, 3, 4))
+
+
+def test_several_inputs_are_told_to_be_made_from_one_clip():
+    with pytest.raises(ShapeError, match=r"got 2 tensors.*several inputs .*a module that makes them from one clip"):
+        Gradient().attribute(made(Folded), (X, X), Logit())
+    with pytest.raises(ExplainError, match="module that makes them from one clip"):
+        Gradient().attribute(TwoStream(), X, Logit())
+
+
 @pytest.mark.parametrize(
     ("x", "told"),
     [

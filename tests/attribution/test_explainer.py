@@ -1,15 +1,17 @@
 """What every map says of itself: nothing found, nothing finite, the gap in its sum."""
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, fields, replace
 
 import pytest
 import torch
 from torch import nn
 
 from linear_clip import Linear
-from vidence.attribution import EXPLAINERS, ON_ANY_SCORE
+from vidence.attribution import COMBINE, EXPLAINERS, ON_ANY_SCORE, activation_maps
 from vidence.attribution.explainer import Attributions, Explainer
-from vidence.errors import ExplainError
+from vidence.errors import ExplainError, SpecError
+from vidence.pipeline import explainer_of
 from vidence.record.facts import Certificate
 from vidence.scoring.scores import Logit
 from zoo import Folded, made
@@ -25,6 +27,42 @@ class Told(Explainer):
 
     def explain_clip(self, model, x, score):
         return Attributions(self.values, certificate=Certificate(gap=self.gap, flags=self.flags))
+
+
+@pytest.mark.parametrize("kind", [*EXPLAINERS.values(), *COMBINE.values()], ids=lambda kind: kind.__name__)
+def test_every_setting_is_of_the_kind_that_it_is_annotated_with(kind):
+    quick = kind.quick()
+    for setting in fields(kind):
+        if setting.init:
+            with pytest.raises(SpecError, match=rf"^{setting.name} must be .*; got object"):
+                replace(quick, **{setting.name: object()})
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("grad-cam(layer=4)", "layer must be text or None; got 4"),
+        ("rise(n=2.5)", "n must be a whole number; got 2.5"),
+        ("rise(centred='zzz')", "centred must be True or False; got 'zzz'"),
+        ("occlusion(box=[1, 2])", "box must be a sequence"),
+        ("smooth(explainer=3)", "must be Explainer; got 3"),
+        ("occlusion(chunk=-1)", "chunk must be at least 1"),
+        ("occlusion(chunk=0)", "chunk must be at least 1"),
+    ],
+)
+def test_a_setting_of_a_wrong_kind_is_refused_in_words(line, said):
+    with pytest.raises(SpecError, match=re.escape(said)):
+        explainer_of(line)
+
+
+def test_a_layer_is_named_and_not_handed_over():
+    model = made(Folded)
+    for asked in (
+        lambda layer: EXPLAINERS["grad-cam"](layer=layer),
+        lambda layer: activation_maps(model, torch.rand(1, 3, 2, 8, 8), layer=layer),
+    ):
+        with pytest.raises(ExplainError, match=r"by its path.*itself, Conv2d.*named_modules"):
+            asked(model.cnn.one)
 
 
 def told(values, **found):

@@ -41,6 +41,7 @@ REFUSED_BESIDES = {
     "saliency-tubes": {"frames"},  # no 3-D convolution
     "input-attention": {"reconstruction"},  # none of the zoo's has one
     "integrated-cam": {"frames", "Maps"},  # no layer whose features are a frame's
+    **{key: {"Divided"} for key in ("deconvnet", "fgvis", "guided-backprop")},  # GELU, and no ReLU
 }
 LOGITS = (Logit(0), Logit(1))
 

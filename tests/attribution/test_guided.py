@@ -7,12 +7,12 @@ from captum.attr import Deconvolution
 from captum.attr import GuidedBackprop as CaptumGuided
 from torch import nn
 
-from vidence.attribution import DeconvNet, Gradient, GuidedBackprop
+from vidence.attribution import EXPLAINERS, DeconvNet, Gradient, GuidedBackprop
 from vidence.attribution.guided import RectifierCalls
 from vidence.errors import ExplainError
 from vidence.scoring.scores import Logit, SquaredError
 from vidence.testing import counted_passes
-from zoo import Autoencoder, Cnn, Folded, made
+from zoo import Autoencoder, Cnn, Divided, Folded, Mixing, made
 
 METHODS = [GuidedBackprop, DeconvNet]
 
@@ -146,14 +146,15 @@ def test_a_relu_used_three_times_in_place_and_a_recurrent_head():
     assert (passes.forwards, passes.gradients) == (price.forwards, price.gradients) == (1, 1)
 
 
-def test_refused_without_a_relu_and_for_transformers():
-    class Attending(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.attend = nn.MultiheadAttention(4, 1)
+@pytest.mark.parametrize("key", ["guided-backprop", "deconvnet", "poly-cam", "fast-cam", "fgvis"])
+def test_self_attention_behind_a_convolutional_network_is_no_reason_to_refuse(key):
+    found = EXPLAINERS[key].quick().attribute(made(Mixing), torch.rand(1, 3, 5, 14, 12), Logit(0), certify=False)
+    assert found.values.any()
 
-    with pytest.raises(ExplainError, match="GELU has none"):
-        GuidedBackprop()(Attending(), torch.rand(1, 3, 2, 4, 4), Logit(0))
+
+def test_refused_without_a_relu():
+    with pytest.raises(ExplainError, match=r"the model called none \(GELU has no such rule\)"):
+        GuidedBackprop()(made(Divided), torch.rand(1, 3, 5, 14, 12), Logit(0))
     with pytest.raises(ExplainError, match="deconvnet needs a ReLU"):
         DeconvNet()(Way(torch.tanh), torch.rand(1, 3, 2, 2, 2), Logit(0))
     leaky = GuidedBackprop().attribute(made(Autoencoder), torch.rand(1, 3, 2, 14, 12), SquaredError())

@@ -9,13 +9,13 @@ from torch import nn
 
 import vidence
 import vidence.attribution
-from vidence.attribution import GradCAM
+from vidence.attribution import EXPLAINERS, GradCAM
 from vidence.attribution.hooks import frozen, last_convolution, module_at, recorded, replaced
 from vidence.errors import ExplainError
 from vidence.models.evaluating import evaluating
 from vidence.scoring.scores import Logit
 from vidence.testing import assert_no_residue
-from zoo import Folded, made
+from zoo import Folded, TwoStages, made
 
 X = torch.rand(1, 3, 5, 14, 12, generator=torch.Generator().manual_seed(0))
 
@@ -159,3 +159,26 @@ def test_what_is_compiled_is_explained_as_it_was_written():
         torch.testing.assert_close(found.values, expected.values)
         assert found.layer == expected.layer
         assert found.certificate.flags == expected.certificate.flags
+
+
+def normalising(kind, inplace):
+    """A model of the zoo that normalises the clip first."""
+
+    class Normalising(kind):
+        def features(self, x):
+            return super().features(x.sub_(0.4).div_(0.2) if inplace else (x - 0.4) / 0.2)
+
+    return made(Normalising)
+
+
+@pytest.mark.parametrize("kind", [Folded, TwoStages])
+@pytest.mark.parametrize(
+    "key", ["occlusion", "frame-occlusion", "temporal-mask", "when-where", "gradient", "deep-lift"]
+)
+def test_a_model_that_writes_into_its_input_is_explained_as_one_that_does_not(kind, key):
+    x, explainer = X.clone(), EXPLAINERS[key].quick()
+    found = vidence.explain(normalising(kind, True), x, explainer=explainer, score=0)
+    meant = vidence.explain(normalising(kind, False), X, explainer=explainer, score=0)
+    torch.testing.assert_close(found.values, meant.values)
+    assert found.certificate == meant.certificate
+    torch.testing.assert_close(x, X, rtol=0, atol=0)

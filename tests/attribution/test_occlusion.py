@@ -74,10 +74,10 @@ def test_hidden_frames_are_captums_ablated_features():
     torch.testing.assert_close(ours, theirs[:, 0].float(), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("sizes", [8, "all", (1, 2), (1, 2, 0)])
+@pytest.mark.parametrize("sizes", [8, "all", (1, 2), (1, 2, 0), (1, 2, "full")])
 def test_what_is_no_box_is_refused_in_words(sizes):
     for setting in ("box", "stride"):
-        with pytest.raises(SpecError, match=rf"{setting} must be \(frames, rows, columns\)"):
+        with pytest.raises(SpecError, match=rf"{setting} must be (\(frames, rows, columns\)|a sequence \()"):
             Occlusion(**{setting: sizes})
 
 

@@ -10,6 +10,7 @@ from vidence.attribution import EXPLAINERS
 from vidence.attribution.perturb.optimised import MaskedClip, masked, smoothed, variation
 from vidence.attribution.progress import heard_by
 from vidence.attribution.subject import Subject
+from vidence.errors import ExplainError
 from vidence.scoring.scores import Logit, SquaredError
 from vidence.testing import assert_no_residue
 from zoo import Autoencoder, Folded, made
@@ -39,6 +40,19 @@ def test_a_score_that_hiding_leaves_alone_is_flagged():
     explainer = EXPLAINERS["meaningful-perturbation"](iterations=2)
     found = explainer.attribute(Linear(torch.zeros(2, 8, 8)), torch.rand(1, 3, 2, 8, 8), Logit(0))
     assert "hardly changes the score" in found.certificate.flags[0]
+
+
+class Quantised(Folded):
+    """A model of 8-bit pixels, which no gradient passes."""
+
+    def forward(self, x):
+        return super().forward((x * 255).byte() / 255)
+
+
+@pytest.mark.parametrize("key", OPTIMISED)
+def test_a_mask_that_no_gradient_could_steer_is_refused(key):
+    with pytest.raises(ExplainError, match=r"none comes back.*occlusion"):
+        EXPLAINERS[key].quick().attribute(made(Quantised), torch.rand(1, 3, 5, 14, 12), Logit(0))
 
 
 def test_an_autoencoder_is_hidden_by_what_it_expects():

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from vidence.attribution import GradCAM, IntegratedCAM, WhenWhere, default_for
-from vidence.attribution.calls import mark
 from vidence.attribution.hidden_frames import agreement, bridged, hidden_runs, hiding_orders, mean_over_runs, shapley
+from vidence.attribution.own_graph import mark
 from vidence.attribution.reference import (
     detailed,
     distributed,

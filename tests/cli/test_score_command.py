@@ -167,21 +167,22 @@ def test_wrong_settings_are_refused_before_any_work(
 
 
 def test_an_explainer_that_fails_costs_no_scores(call: Call, film: Path, detector_folder: Path, tmp_path: Path) -> None:
-    done = call("score", film, "--detector", detector_folder, "--out", tmp_path, "--explain", "cam")
+    asked = ("--detector", detector_folder, "--out", tmp_path, "--explain", "grad-cam(layer='head.output')")
+    done = call("score", film, *asked)
     assert done.exit_code == 1
-    assert "Use grad-cam" in done.stderr
+    assert "must return maps" in done.stderr
     assert len(table(tmp_path)) == 29
     records = [entry.readable() for entry in Store.open(tmp_path / "records.db").records()]
     assert [(len(record.events), record.evidence) for record in records] == [(1, ()), (1, ())]  # told, not explained
 
 
-def test_a_layer_that_is_not_there_is_told_before_any_work(
-    call: Call, film: Path, detector_folder: Path, tmp_path: Path
+@pytest.mark.parametrize(("line", "said"), [("grad-cam(layer='absent')", "absent"), ("cam", "Use grad-cam")])
+def test_an_explainer_that_cannot_be_had_is_told_before_any_work(
+    line: str, said: str, call: Call, film: Path, detector_folder: Path, tmp_path: Path
 ) -> None:
-    asked = ("--detector", detector_folder, "--out", tmp_path / "out", "--explain", "grad-cam(layer='absent')")
-    done = call("score", film, *asked)
+    done = call("score", film, "--detector", detector_folder, "--out", tmp_path / "out", "--explain", line)
     assert done.exit_code == 1
-    assert "absent" in done.stderr
+    assert said in done.stderr
     assert not (tmp_path / "out" / "scores.csv").exists()
 
 

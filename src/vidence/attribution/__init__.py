@@ -43,6 +43,7 @@ from vidence.attribution.residual import Residual
 from vidence.attribution.rollout import AttentionRollout
 from vidence.attribution.score_cam import ScoreCAM
 from vidence.attribution.temporal_influence import TemporalInfluence
+from vidence.attribution.tokens import TokenLayout
 from vidence.attribution.transformer_relevance import TransformerRelevance
 from vidence.attribution.two_stage import TwoStage
 from vidence.attribution.weighted_cam import GradCAMPlusPlus, HiResCAM, LayerCAM
@@ -169,6 +170,7 @@ __all__ = [
     "SmoothGradSquared",
     "TemporalInfluence",
     "TemporalMask",
+    "TokenLayout",
     "TransformerRelevance",
     "TwoStage",
     "VarGrad",

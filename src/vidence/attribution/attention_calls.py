@@ -14,9 +14,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from vidence.attribution.calls import CONVOLUTIONS, GradientOn, mark
+from vidence.attribution.calls import CONVOLUTIONS, GradientOn
 from vidence.attribution.families import NAMES as FAMILIES
 from vidence.attribution.families import attends, family_of
+from vidence.attribution.own_graph import mark
 from vidence.attribution.tokens import TokenLayout, declared_layout, measured_layout
 from vidence.errors import ExplainError
 

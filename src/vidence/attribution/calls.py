@@ -14,6 +14,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
@@ -22,6 +23,7 @@ from vidence.attribution.frame_numbers import FrameNumbers
 from vidence.attribution.frame_order import FrameOrder, in_calling_order, picked, put_back, traced, upstream
 from vidence.attribution.layer_names import FUNCTIONAL, module_of
 from vidence.attribution.layer_names import convolution_named as convolution_named
+from vidence.attribution.own_graph import check_outside_vmap, kept, mark, unchanged
 
 CONVOLUTIONS = {torch.conv2d, torch.conv3d, torch.conv_transpose2d, torch.conv_transpose3d, torch.convolution}
 # what belongs to a convolution when it directly follows: its batch norm and its activation
@@ -39,19 +41,6 @@ UNTRACED = (
     "which frames {layer} saw could not be told, or each map is of several: they are taken in the order of its calls"
 )
 RECURRENT = {torch.gru, torch.lstm, torch.rnn_tanh, torch.rnn_relu}
-
-
-def mark(activation: Tensor) -> Tensor:
-    """Make `activation` start its own graph, and return the leaf that it now depends on.
-
-    It stays the same object, so that an in-place operation or a second use sees it too; what came before is cut off.
-    """
-    leaf = activation.detach().clone().requires_grad_()
-    if not activation._is_view():  # or the function that made it in place would be asked for its gradient
-        activation.detach_()
-    with torch.enable_grad():
-        activation.copy_(leaf)
-    return leaf
 
 
 class Leaves(list[Tensor]):
@@ -121,14 +110,17 @@ class FrameCalls(TorchFunctionMode):
 
 
 class GradientOn(TorchFunctionMode):
-    """Builds the graph below marked tensors even where the user's code says `no_grad`, as around a frozen backbone."""
+    """Builds the graph below marked tensors even where the user's code says `no_grad`, as around a frozen backbone.
+
+    Checkpointing would compute again on the way back, where no mode sees it: what calls need is kept instead.
+    """
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         if func is torch._C._set_grad_enabled:
             return func(*args, **(kwargs or {}))
-        with torch.enable_grad():
+        with torch.enable_grad(), saved_tensors_hooks(kept, unchanged):
             return func(*args, **(kwargs or {}))
 
 
@@ -287,6 +279,7 @@ class EveryConvolution(TorchFunctionMode):
         return out
 
     def _see(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], out: Tensor) -> None:
+        check_outside_vmap(out)
         kernel = args[1] if len(args) > 1 else kwargs["weight"]
         named = self.names.get(id(kernel))
         key: Hashable = named or (func.__name__, tuple(kernel.shape))

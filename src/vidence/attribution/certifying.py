@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from vidence.attribution.entrance import FOREIGN
 from vidence.attribution.hidden_frames import agreement
 from vidence.attribution.perturb.boxes import hide
 from vidence.scoring.scores import ScoreFunction
@@ -23,16 +24,28 @@ def relative_gap(gap: float, change: float, score: float) -> float:
 
 
 def deletion_agreement(
-    model: nn.Module, x: Float[Tensor, "1 c t h w"], score: ScoreFunction, values: Float[Tensor, "1 t i j"]
+    model: nn.Module,
+    x: Float[Tensor, "1 c t h w"],
+    score: ScoreFunction,
+    values: Float[Tensor, "1 t i j"],
+    *,
+    chunk: int | None = None,
 ) -> tuple[float | None, bool | None]:
     """Rank correlation of a map's frame sums with the loss of the score when a frame shows the clip's median instead,
     and whether both name the same strongest frame. None for an image, and where hiding says nothing: no frame takes
-    `FAINT` of the score.
+    `FAINT` of the score. `chunk` is how many hidden frames one pass of the model takes; None: as many as a fixed memory
+    budget allows, and one where the model refuses several.
     """
     t, h, w = x.shape[2:]
     if t < 2:
         return None, None
-    whole, losses = hide(model, x, score, [(i, 0, 0) for i in range(t)], (1, h, w), "median")
+    frames: list[tuple[int, ...]] = [(i, 0, 0) for i in range(t)]
+    try:
+        whole, losses = hide(model, x, score, frames, (1, h, w), "median", chunk=chunk)
+    except FOREIGN:
+        if chunk == 1:
+            raise
+        whole, losses = hide(model, x, score, frames, (1, h, w), "median", chunk=1)
     least = FAINT * float(whole.abs())
     if float(losses.abs().max()) <= least:
         return None, None

@@ -31,6 +31,10 @@ LIKELY = (
     "the output looks like probabilities, at least 0 and 1 in sum: their logit and contrast saturate, and probability "
     "and anomaly take the softmax once more; return logits, or ask for probability(of='probabilities')"
 )
+REENTRANT = (
+    "a gradient into the clip does not pass torch.utils.checkpoint(use_reentrant=True), which the model calls. Build "
+    "it with use_reentrant=False, or take occlusion or rise"
+)
 FOREIGN = (RuntimeError, TypeError, ValueError, LookupError, AttributeError, AssertionError)
 
 
@@ -61,6 +65,11 @@ def _remedy(x: Tensor) -> str:
 
 def no_clip(given: Any) -> ShapeError:
     """The error for what is neither a tensor nor a `Clip`."""
+    if isinstance(given, tuple | list) and given and all(isinstance(part, Tensor) for part in given):
+        return ShapeError(
+            f"a clip must be one tensor (n, c, t, h, w) or a Clip; got {len(given)} tensors. Of a model with several "
+            "inputs (RGB and flow): write a module that makes them from one clip and calls it. Of clips: torch.cat."
+        )
     return ShapeError(
         f"a clip must be a tensor (n, c, t, h, w) or a Clip; got {type(given).__name__}. Of frames (t, h, w, 3) uint8 "
         "in NumPy: torch.from_numpy(frames).permute(3, 0, 1, 2)[None].float() / 255."
@@ -179,21 +188,26 @@ class Answers:
 
 @contextmanager
 def answering(model: nn.Module, x: Float[Tensor, "1 c t h w"], score: ScoreFunction) -> Iterator[Answers]:
-    """Watch the model's passes; an error of its own first one is told in words, any other passes as it is.
+    """Watch the model's passes; an error of its own first one is told in words, most others pass as they are.
 
-    Raises `ExplainError` from a first pass that the model refuses.
+    Raises `ExplainError` from a first pass that the model refuses, and where checkpoints of it stop a gradient.
     """
     answers = Answers(model, x, score)
     try:
         with watched(model, answers.asked, answers.heard):
             yield answers
     except FOREIGN as error:
-        if not answers.waiting or isinstance(error, VidenceError | torch.OutOfMemoryError) or not _by_model(error):
+        if isinstance(error, VidenceError | torch.OutOfMemoryError):
+            raise
+        if "use_reentrant=True" in str(error):
+            raise ExplainError(f"{REENTRANT}.") from error
+        if not answers.waiting or not _by_model(error):
             raise
         said = next(iter(str(error).strip().splitlines()), "").rstrip(".") or type(error).__name__
         raise ExplainError(
             f"the model refused a clip {tuple(x.shape)}: {said}. If it takes another axis order, value range or "
-            "keyword, wrap it: Adapted(model, layout='n t c h w', mean=, std=, keyword=)."
+            "keyword, wrap it: Adapted(model, layout='n t c h w', mean=, std=, keyword=). If it takes several inputs, "
+            "write a module that makes them from one clip."
         ) from error
 
 
@@ -205,7 +219,10 @@ def _by_model(error: BaseException) -> bool:
         if isinstance(frame.f_locals.get("self", first), nn.Module):
             return True
         ours = str(frame.f_globals.get("__name__")).startswith("vidence.attribution.")
-        if ours and frame.f_code.co_name != "__torch_function__":
+        if ours and frame.f_code.co_name not in (
+            "__torch_function__",
+            "at_its_call",
+        ):  # what lies around a model's call
             return False
     return True
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, is_dataclass, replace
 from math import isfinite
 from typing import Any, ClassVar, Self
 
@@ -16,12 +16,14 @@ from vidence.attribution.axis_order import check_axes
 from vidence.attribution.certifying import deletion_agreement
 from vidence.attribution.entrance import ZERO, admitted, answering, range_flags
 from vidence.attribution.hooks import frozen, uncompiled
+from vidence.attribution.layer_names import check_name
 from vidence.attribution.outputs import of_clip
 from vidence.errors import ExplainError, SpecError
 from vidence.models.attributions import Attributions as Attributions  # what explainers return is imported from here
 from vidence.models.detector import Detector
 from vidence.record.facts import Certificate
 from vidence.scoring.scores import ScoreFunction
+from vidence.spec import settings_of
 
 NOTHING = 1e-30  # what a solver's rounding leaves of no effect at all
 
@@ -42,6 +44,16 @@ class Explainer(ABC):
     """A frozen dataclass of settings; the model comes at call time and is left as it was, also after an error."""
 
     measures_frames: ClassVar[bool] = False  # its map is frame deletion itself, which then certifies nothing
+
+    def __new__(cls, *args: Any, **named: Any) -> Self:
+        """Raise `SpecError` for settings of a wrong kind, before the class itself looks at their values."""
+        if is_dataclass(cls):
+            for value in (*args, *named.values()):
+                check_name(value)
+            chunk = settings_of(cls, args, named).get("chunk")
+            if chunk is not None and chunk < 1:
+                raise SpecError(f"chunk must be at least 1, or None for as many as fit; got {chunk}.")
+        return super().__new__(cls)
 
     @abstractmethod
     def explain_clip(self, model: nn.Module, x: Float[Tensor, "1 c t h w"], score: ScoreFunction) -> Attributions:
@@ -127,7 +139,7 @@ class Explainer(ABC):
             flags=tuple(flags),
         )
         if measure and held.deletion_rank is None and held.same_top_frame is None and not self.measures_frames:
-            rank, same = deletion_agreement(model, x, score, found.values)
+            rank, same = deletion_agreement(model, x, score, found.values, chunk=getattr(self, "chunk", None))
             held = replace(held, deletion_rank=rank, same_top_frame=same)
         return replace(found, certificate=held)
 

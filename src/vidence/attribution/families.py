@@ -69,12 +69,25 @@ def why_not_alone(model: nn.Module) -> str:
 
 def attends(model: nn.Module) -> bool:
     """Whether a model has self-attention: torch's own, a module with linear queries, or one that is called so."""
-    return any(
+    return any(map(_is_attention, model.modules()))
+
+
+def _is_attention(module: nn.Module) -> bool:
+    return (
         isinstance(module, nn.MultiheadAttention)
         or any(name in QUERIES and isinstance(child, nn.Linear) for name, child in module.named_children())
         or type(module).__name__.endswith(ATTENTIONS)
-        for module in model.modules()
     )
+
+
+def has_only_tokens(model: nn.Module) -> bool:
+    """Whether a model attends and owns no convolution outside attention, but for one that may cut its patches.
+
+    Behind a convolutional network, self-attention mixes the features of frames: then there are maps of several sizes.
+    """
+    inside = tuple(f"{path}." for path, module in model.named_modules() if _is_attention(module))
+    owned = [path for path, module in model.named_modules() if isinstance(module, nn.Conv2d | nn.Conv3d)]
+    return attends(model) and sum(not path.startswith(inside) for path in owned) < 2
 
 
 def cells(model: nn.Module) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from vidence.attribution.activation import in_frames, on_grid, with_activations
 from vidence.attribution.cam import GradCAM, GradientCAM
 from vidence.attribution.eigen_cam import ANY_SCORE
 from vidence.attribution.explainer import Attributions, Explainer, Price
-from vidence.attribution.families import family_of
+from vidence.attribution.families import has_only_tokens
 from vidence.attribution.outputs import score_rows
 from vidence.attribution.weighted_cam import GradCAMPlusPlus
 from vidence.errors import SpecError
@@ -59,8 +59,8 @@ class FastCAM(Explainer):
         return Price(2, 1) if self.weighted_by else Price(1)
 
     def refusal(self, model: nn.Module, x: Float[Tensor, "n c t h w"], score: ScoreFunction) -> str | None:
-        """Tokens have signs and one scale."""
-        if family_of(model) == "transformer":
+        """Tokens have signs and one scale, unless a convolutional network made them."""
+        if has_only_tokens(model):
             return "fast-cam needs layers of several sizes that a ReLU follows; tokens have neither. Use eigen-cam."
         return None
 

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 
 from vidence.attribution.calls import GradientOn
 from vidence.attribution.explainer import Attributions, Explainer
-from vidence.attribution.families import family_of
 from vidence.attribution.gradient import FLAT, Reduction, check_reduction, pixel_gradient, reduced
 from vidence.errors import ExplainError
 from vidence.record.facts import Certificate
@@ -95,8 +94,8 @@ class RectifierCalls(GradientOn):
         self.seen += 1
         self.leaky += given["slope"] != 0
         before = args[0] if args else (kwargs or {})["input"]
-        with torch.enable_grad():
-            return _Rectified.apply(before, given["max"], given["slope"], given["inplace"], self.rule)  # type: ignore[no-untyped-call]
+        values = (before, given["max"], given["slope"], given["inplace"], self.rule)
+        return super().__torch_function__(_Rectified.apply, types, values)
 
 
 def _rectifier(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any] | None:
@@ -113,9 +112,9 @@ def _rectifier(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str
 class _Rectifying(Explainer, ABC):
     """A gradient whose signal follows another rule at each ReLU (also clamped, capped at 6, leaky, in place).
 
-    Other activations and the gates of recurrent layers pass the ordinary gradient. Refused for transformers, whose
-    GELU has no such rule, and where no ReLU is called. The picture hardly depends on the upper layers' weights
-    (Adebayo et al., NeurIPS 2018): every certificate says that it is not faithful to the decision.
+    Other activations, attention and the gates of recurrent layers pass the ordinary gradient. Refused where no ReLU is
+    called, as of a transformer whose units are GELUs. The picture hardly depends on the upper layers' weights (Adebayo
+    et al., NeurIPS 2018): every certificate says that it is not faithful to the decision.
     """
 
     channels: Reduction = "sum"
@@ -130,12 +129,6 @@ class _Rectifying(Explainer, ABC):
     def rule(gate: Tensor, signal: Tensor) -> Tensor:
         """What goes on below a rectifier that had the slope `gate`."""
 
-    def refusal(self, model: nn.Module, x: Float[Tensor, "n c t h w"], score: ScoreFunction) -> str | None:
-        """Transformers."""
-        if family_of(model) != "transformer":
-            return None
-        return f"{self.name} has a rule for ReLU alone, and a transformer's GELU has none: take integrated-gradients."
-
     def explain_clip(self, model: nn.Module, x: Float[Tensor, "1 c t h w"], score: ScoreFunction) -> Attributions:
         """One forward and one full backward pass. `raw` is (1, c, t, h, w)."""
         calls = RectifierCalls(self.rule)
@@ -147,7 +140,8 @@ class _Rectifying(Explainer, ABC):
         raw, _ = pixel_gradient(called, x, score)
         if not calls.seen:
             raise ExplainError(
-                f"{self.name} needs a ReLU, and the model called none: take gradient or integrated-gradients."
+                f"{self.name} needs a ReLU, and the model called none (GELU has no such rule): take gradient or "
+                "integrated-gradients."
             )
         flags = ["not decision-faithful: a picture of what edges there are more than of why the model decided"]
         if calls.leaky:

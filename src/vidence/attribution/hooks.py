@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import wraps
 from typing import Any, TypeGuard
 from weakref import WeakSet
 
@@ -71,44 +72,44 @@ def _is_recurrent(module: nn.Module) -> TypeGuard[nn.RNNBase]:
 
 @contextmanager
 def at_its_calls(model: nn.Module) -> Iterator[None]:
-    """An autocast that is on around this, and the 16 bit of a model's parameters, are for the model's own calls only.
+    """What goes in and out at a model's own calls: in 32 bit outside, as its parameters are inside, and only copies.
 
-    Sums, means and gradients of an explainer need more than 8 bits: what the model returns comes back in float32, and
-    what it is given goes in as its parameters are. Nothing changes for a model in float32 or float64 without autocast.
+    Sums, means and gradients of an explainer need more than 8 bits: an autocast that is on around this, and the 16 bit
+    of a model's parameters, are for its own calls alone, and what it returns comes back in float32. A model may write
+    into what it is given (`x -= mean`): it gets a copy, at every call, or the clip of the next pass were another one.
     """
     kind = on_device(model, torch.empty(0)).device.type
     cast, own = torch.is_autocast_enabled(kind), precision(model)
     short = own if own in SHORT else None
-    if not cast and short is None:
-        yield
-        return
     under, inside = torch.get_autocast_dtype(kind), False
 
     def calling(method: Callable[..., Any]) -> Callable[..., Any]:
-        def called(*args: Any, **kwargs: Any) -> Any:
+        @wraps(method)
+        def at_its_call(*args: Any, **kwargs: Any) -> Any:
             nonlocal inside
             if inside:  # the model's own call of another part of itself
                 return method(*args, **kwargs)
             inside = True
             try:
-                with torch.autocast(kind, under, enabled=cast):
+                with torch.autocast(kind, under) if cast else nullcontext():
                     output = method(*mapped(args, given), **mapped(kwargs, given))
             finally:
                 inside = False
-            return mapped(output, full)
+            return mapped(output, full) if cast or short is not None else output
 
-        return called
+        return at_its_call
 
     def given(part: Tensor) -> Tensor:
-        return part.to(short) if short is not None and part.is_floating_point() else part
+        return part.to(short, copy=True) if short is not None and part.is_floating_point() else part.clone()
 
     own_parts = {name: vars(model)[name] for name in CALLS if name in vars(model)}
-    _IN_16_BIT.add(model)
+    if cast or short is not None:
+        _IN_16_BIT.add(model)
     try:
         for name in CALLS:
             if callable(getattr(model, name, None)):
                 vars(model)[name] = calling(getattr(model, name))
-        with torch.autocast(kind, enabled=False):
+        with torch.autocast(kind, enabled=False) if cast else nullcontext():
             yield
     finally:
         _IN_16_BIT.discard(model)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
@@ -21,11 +22,21 @@ class LayerName:
 
     @classmethod
     def parsed(cls, name: str) -> LayerName:
-        """The parts. Raises `ExplainError` for an occurrence that is no number from 1."""
+        """The parts. Raises `ExplainError` for an occurrence that is no number from 1, and for the module itself."""
+        check_name(name)
         rest, mark, count = name.partition("#")
         if mark and not (count.isdecimal() and int(count)):
             raise ExplainError(f"after # comes which of a layer's calls is meant, from 1; got {name!r}.")
         return cls(rest.removesuffix("+"), rest.endswith("+"), int(count) if mark else None)
+
+
+def check_name(name: Any) -> None:
+    """Raise `ExplainError` for a module where its path is asked for: settings hold no part of a model."""
+    if isinstance(name, nn.Module):
+        raise ExplainError(
+            f"a layer must be named by its path in the model; got the module itself, {type(name).__name__}. Its path: "
+            "next(path for path, module in model.named_modules() if module is layer), such as 'backbone.4'."
+        )
 
 
 def module_of(parameter: str) -> str:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from vidence.attribution.activation import Activation, in_frames, on_grid, with_activations
 from vidence.attribution.explainer import Attributions, Explainer, Price
-from vidence.attribution.families import family_of
+from vidence.attribution.families import has_only_tokens
 from vidence.attribution.perturb.fills import Fill
 from vidence.attribution.score_cam import as_probability, background, check_budget, masked_scores, most_varied, tried
 from vidence.attribution.subject import Subject
@@ -60,8 +60,8 @@ class PolyCAM(Explainer):
         return Price(1 + len(self.mode) * layers * min(channels, self.channels or channels), at_most=True)
 
     def refusal(self, model: nn.Module, x: Float[Tensor, "n c t h w"], score: ScoreFunction) -> str | None:
-        """One scale only has nothing to sharpen with."""
-        if family_of(model) == "transformer":
+        """Tokens, unless a convolutional network made them: one scale only has nothing to sharpen with."""
+        if has_only_tokens(model):
             return "poly-cam multiplies layers of several sizes, and a transformer has one. Use score-cam or grad-cam."
         return None
 

@@ -36,8 +36,8 @@ class Residual(Explainer):
 
     def __post_init__(self) -> None:
         """Refuse what is no number of pixels."""
-        if isinstance(self.cell, bool) or not isinstance(self.cell, int) or self.cell < 1:
-            raise SpecError(f"residual: cell must be a whole number of pixels, at least 1; got {self.cell!r}.")
+        if self.cell < 1:
+            raise SpecError(f"residual: cell must be at least 1 pixel; got {self.cell}.")
 
     def price(self, t: int, h: int, w: int, channels: int = 0) -> Price:
         """One pass."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from vidence.attribution.calls import GradientOn
 from vidence.attribution.outputs import one_each
 from vidence.attribution.progress import counted
+from vidence.errors import ExplainError
 from vidence.scoring.scores import ScoreFunction, pinned
 
 PIXELS_AT_ONCE = 32 * 224 * 224  # frames x height x width in one pass without a gradient; a gradient keeps 4 x as much
@@ -45,6 +46,11 @@ class Subject:
         with GradientOn() if rows.requires_grad else torch.no_grad():
             return one_each(self.score(self.model(rows), rows), len(rows))
 
+    def steering(self, rows: Float[Tensor, "v c t h w"]) -> Float[Tensor, " v"]:
+        """The scores of variants that a mask is stepped by. Raises `ExplainError` where no gradient comes back."""
+        values = self.at(rows)
+        return led_back(values) if rows.requires_grad else values
+
     def scores(self, rows: Rows, count: int, *, label: str) -> Float[Tensor, " count"]:
         """The scores of `count` variants, made chunk by chunk; no gradient."""
         return torch.cat([self.at(rows(first, last)) for first, last in self.chunks(count, label=label)]).float()
@@ -66,3 +72,13 @@ class Subject:
         step = self.chunk or max(1, PIXELS_AT_ONCE // (weight * self.x[0, 0].numel()))
         for first in counted(range(0, count, step), label=label):
             yield first, min(first + step, count)
+
+
+def led_back(values: Float[Tensor, " v"]) -> Float[Tensor, " v"]:
+    """The same scores. Raises `ExplainError` where they lead back to nothing: a mask would follow its penalties."""
+    if not values.requires_grad:
+        raise ExplainError(
+            "an optimised mask needs a gradient of the score, and none comes back: the model detaches on the way, "
+            "leaves torch, or runs in inference_mode. Take occlusion or rise."
+        )
+    return values

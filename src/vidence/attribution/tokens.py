@@ -59,7 +59,7 @@ class TokenLayout:
             raise ExplainError(
                 f"tokens must be those of {frames} x {self.grid[1]} x {self.grid[2]} places, of all at once, frame by "
                 f"frame or place by place; got {rows} sequences of {length}. Name another layer, take cdam, gradient "
-                "or occlusion, or say where they lie: `model.token_layout = TokenLayout(...)`."
+                f"or occlusion. {ADVICE}"
             )
         return fits[0]
 

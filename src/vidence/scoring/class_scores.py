@@ -27,6 +27,11 @@ def logits_of(output: Any) -> Float[Tensor, "n k"]:
             "Wrap the model in Adapted(model, pick=...) or pass a score of your own."
         )
     logits = output[:, None] if output.ndim == 1 else output
+    if logits.ndim == 5:
+        raise ShapeError(
+            f"this score needs logits (n, k); the model returned clips {tuple(output.shape)}. If it reconstructs what "
+            "it is shown, say so: Reconstructs(model) (vidence.models.adapted), whose errors are scored."
+        )
     if logits.ndim != 2:
         raise ShapeError(
             f"this score needs logits (n, k); the model returned {tuple(output.shape)}. If it answers frame by frame, "

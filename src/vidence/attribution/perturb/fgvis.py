@@ -13,11 +13,12 @@ from torch import Tensor, nn
 
 from vidence.attribution.calls import RECURRENT, GradientOn
 from vidence.attribution.explainer import Attributions, Explainer, Price
-from vidence.attribution.families import NAMES, family_of
+from vidence.attribution.families import family_of
 from vidence.attribution.outputs import one_each
+from vidence.attribution.own_graph import check_outside_vmap
 from vidence.attribution.perturb.fills import Fill, check_fill, filled_with
 from vidence.attribution.progress import counted
-from vidence.attribution.subject import Subject
+from vidence.attribution.subject import Subject, led_back
 from vidence.errors import ExplainError, SpecError
 from vidence.scoring.scores import ScoreFunction
 
@@ -32,8 +33,8 @@ class FGVis(Explainer):
     There is no smoothness: instead a gradient ends at every ReLU whose activation leaves what it was on the clip, so
     that no new evidence is made up. Steps are `rate` * gradient / its largest entry; they end when the predicted class
     changes, or the score falls to that of the hidden clip. `noise` on the clip is the published 0.1 of normalised
-    pixels. At GRU, LSTM and RNN the states that the layer returns are gated alike (our extension). Autoencoders,
-    transformers and networks without ReLU are refused.
+    pixels. At GRU, LSTM and RNN the states that the layer returns are gated alike (our extension); inside attention
+    nothing is. Autoencoders and networks without ReLU, or with other units, are refused.
     """
 
     iterations: int = 500
@@ -59,14 +60,13 @@ class FGVis(Explainer):
         return Price(self.iterations + 3, self.iterations, at_most=True)
 
     def refusal(self, model: nn.Module, x: Float[Tensor, "n c t h w"], score: ScoreFunction) -> str | None:
-        """Units need bounds on the clip, which attention and what an autoencoder compares with do not have."""
-        family = family_of(model)
-        if family in ("reconstruction", "transformer"):
-            return (
-                f"fgvis needs a network whose units are ReLUs between 0 and what they are on the clip; this is "
-                f"{NAMES[family]}. Take meaningful-perturbation or extremal-perturbation."
-            )
-        return None
+        """Units need bounds on the clip, which what an autoencoder compares with does not have."""
+        if family_of(model) != "reconstruction":
+            return None
+        return (
+            "fgvis needs a network whose units are ReLUs between 0 and what they are on the clip; this is an "
+            "autoencoder or predictor. Take meaningful-perturbation or extremal-perturbation."
+        )
 
     def explain_clip(self, model: nn.Module, x: Float[Tensor, "1 c t h w"], score: ScoreFunction) -> Attributions:
         """`raw` (1, c, t, h, w) is 1 - m; values sum over colours."""
@@ -83,7 +83,7 @@ class FGVis(Explainer):
             shown = back + (x - back) * asked
             with gate.again():
                 output = model(shown + noise)
-            value = one_each(subject.score(output, shown), 1)
+            value = led_back(one_each(subject.score(output, shown), 1))
             fallen = float(value.detach()) <= floor < float(subject.whole)
             if step and (fallen or _changed(subject.output, output)):
                 break
@@ -128,6 +128,7 @@ class ActivationGate(GradientOn):
         return tuple(self._gated(part) for part in out) if func in RECURRENT else out
 
     def _gated(self, activation: Tensor) -> Tensor:
+        check_outside_vmap(activation)
         if self._place is None:
             self.kept.append(activation.detach())
             return activation
@@ -136,7 +137,7 @@ class ActivationGate(GradientOn):
         first = self.kept[self._place]
         self._place += 1
         within = (activation >= first.clamp(max=0)) & (activation <= first.clamp(min=0))
-        gated: Tensor = _Gate.apply(activation, within)  # type: ignore[no-untyped-call]
+        gated: Tensor = super().__torch_function__(_Gate.apply, (), (activation, within))
         return gated
 
 

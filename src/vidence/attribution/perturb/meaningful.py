@@ -45,10 +45,14 @@ class MeaningfulPerturbation(Explainer):
     def __post_init__(self) -> None:
         """Refuse fills that do not exist and weights below 0."""
         check_mask_fill(self.fill)
-        if self.iterations < 1 or min(self.l1, self.tv, self.tv_time, self.jitter) < 0 or self.rate <= 0:
+        if (
+            self.iterations < 1
+            or min(self.l1, self.tv, self.tv_time, self.jitter) < 0
+            or min(self.rate, self.power) <= 0
+        ):
             raise SpecError(
-                "iterations must be at least 1, rate above 0, and l1, tv, tv_time and jitter at least 0; got "
-                f"{self.iterations}, {self.rate}, {self.l1}, {self.tv}, {self.tv_time} and {self.jitter}."
+                "iterations must be at least 1, rate and power above 0, and l1, tv, tv_time and jitter at least 0; got "
+                f"{self.iterations}, {self.rate}, {self.power}, {self.l1}, {self.tv}, {self.tv_time} and {self.jitter}."
             )
 
     @classmethod

@@ -43,7 +43,7 @@ class Occlusion(Explainer):
         """Refuse boxes without content and fills that do not exist."""
         check_fill(self.fill)
         for name, sizes in (("box", self.box), ("stride", self.stride)):
-            if sizes is not None and not _are_sides(sizes):
+            if not all(map(_is_side, sizes or ())):
                 raise SpecError(
                     f"{name} must be (frames, rows, columns), each a size of at least 1, 'all' or None (the default); "
                     f"got {sizes}."
@@ -102,12 +102,8 @@ def _averaged(
     return (total / count)[None]
 
 
-def _are_sides(sizes: Any) -> bool:
-    return isinstance(sizes, tuple | list) and len(sizes) == 3 and all(_is_side(size) for size in sizes)
-
-
-def _is_side(side: Any) -> bool:
-    return side is None or side == "all" or (isinstance(side, int) and not isinstance(side, bool) and side >= 1)
+def _is_side(side: Side) -> bool:
+    return side in (None, "all") or (not isinstance(side, str) and side >= 1)
 
 
 def _size(side: Side, usual: int, whole: int) -> int:

@@ -62,7 +62,7 @@ class MaskedClip:
 
         Weights of areas and of smoothness then mean the same for logits, probabilities and errors of any size.
         """
-        return (self.subject.at(rows) - self.hidden) / self.unit
+        return (self.subject.steering(rows) - self.hidden) / self.unit
 
     def at_once(self, clips: int = 1) -> int:
         """How many masks one pass takes, where each makes so many `clips`."""

@@ -43,8 +43,8 @@ class TemporalMask(Explainer):
         """Refuse unknown perturbations and weights below 0."""
         if self.perturb not in ("freeze", "reverse"):
             raise SpecError(f"perturb must be 'freeze' or 'reverse'; got {self.perturb!r}.")
-        if self.iterations < 1 or self.rate <= 0 or min(self.l1, self.tv) < 0:
-            raise SpecError("iterations must be at least 1, rate above 0, l1 and tv at least 0.")
+        if self.iterations < 1 or min(self.rate, self.power) <= 0 or min(self.l1, self.tv) < 0:
+            raise SpecError("iterations must be at least 1, rate and power above 0, l1 and tv at least 0.")
 
     @classmethod
     def quick(cls) -> Self:
@@ -79,7 +79,7 @@ class TemporalMask(Explainer):
 
         def energy(asked: Tensor, rows: slice, step: int) -> Tensor:
             nonlocal best, lowest
-            share = (subject.at(self.shown(x, asked)) - subject.whole + unit) / unit
+            share = (subject.steering(self.shown(x, asked)) - subject.whole + unit) / unit
             jumps = (asked.shape[1] - 1) * variation(asked[:, :, None, None], self.power, 1.0)
             total = share + self.l1 * asked.sum(dim=1) + self.tv * jumps
             if bool(total < lowest):  # a span that breaks changes the score at a stroke: the last mask may be no good
