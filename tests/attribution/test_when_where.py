@@ -171,6 +171,20 @@ def test_a_model_without_a_recurrent_call_is_said_to_cost_more():
     assert found.values.shape[1] == 16
 
 
+def test_a_model_that_takes_one_clip_at_a_time_has_the_map_of_one_that_takes_several():
+    class OneByOne(Stepping):
+        def forward(self, x):
+            assert len(x) == 1, "one clip, please"
+            return super().forward(x)
+
+    x = film([5])
+    several, one = Stepping(nn.GRUCell), OneByOne(nn.GRUCell)
+    one.load_state_dict(several.state_dict())
+    found, meant = (WhenWhere().explain_clip(model, x, Logit(1)).extra["weights"] for model in (one, several))
+    assert torch.allclose(found, meant)
+    assert float(meant.abs().max()) > 0
+
+
 def test_the_default_explainer():
     assert default_for(Latch()) == WhenWhere()
     assert default_for(Whole(nn.LSTM(2, 2))) == WhenWhere()

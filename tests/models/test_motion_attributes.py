@@ -162,6 +162,15 @@ def test_a_still_picture_has_no_anomaly(detector: MotionAttributesDetector, rush
     assert "Nothing moves" in found.extra["sentence"]
 
 
+def test_a_source_whose_frames_are_too_far_apart_is_refused_not_called_normal(
+    detector: MotionAttributesDetector, rush: Path
+) -> None:
+    clip = next(detector.windows.cut(open_source(str(rush))))
+    slow = replace(clip, ref=replace(clip.ref, times=tuple(2.0 * k for k in range(len(clip.times)))))
+    with pytest.raises(DataError, match=r"at most 1 s apart.*at least 2 s apart"):
+        detector.start().push(slow)
+
+
 def test_new_normal_footage_is_learnt_and_its_drift_is_told(
     detector: MotionAttributesDetector, clips: list[Sample], tmp_path: Path
 ) -> None:
@@ -189,7 +198,7 @@ def test_nothing_to_learn_from_is_told(clips: list[Sample], tmp_path: Path) -> N
     "text",
     [
         *("flow='none'", "groups=['mood']", "span=9", "stride=4", "smooth=4", "pool=2"),
-        *("filled=1.0", "coreset=1", "perspective=2", "rows=-1"),
+        *("filled=1.0", "coreset=1", "rows=-1"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(text: str) -> None:

@@ -8,9 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vidence.attribution.entrance import FOREIGN
 from vidence.attribution.hidden_frames import agreement
-from vidence.attribution.perturb.boxes import hide
+from vidence.attribution.perturb.boxes import hide_frames
 from vidence.scoring.scores import ScoreFunction
 
 LOST = 1e-4  # a change of the score below this share of it is lost in float32: its gap says nothing
@@ -36,16 +35,10 @@ def deletion_agreement(
     `FAINT` of the score. `chunk` is how many hidden frames one pass of the model takes; None: as many as a fixed memory
     budget allows, and one where the model refuses several.
     """
-    t, h, w = x.shape[2:]
+    t = x.shape[2]
     if t < 2:
         return None, None
-    frames: list[tuple[int, ...]] = [(i, 0, 0) for i in range(t)]
-    try:
-        whole, losses = hide(model, x, score, frames, (1, h, w), "median", chunk=chunk)
-    except FOREIGN:
-        if chunk == 1:
-            raise
-        whole, losses = hide(model, x, score, frames, (1, h, w), "median", chunk=1)
+    whole, losses = hide_frames(model, x, score, chunk=chunk)
     least = FAINT * float(whole.abs())
     if float(losses.abs().max()) <= least:
         return None, None

@@ -29,7 +29,7 @@ from vidence.attribution.hidden_frames import (
     shapley,
 )
 from vidence.attribution.outputs import first_row, full, joined_outputs, score_rows
-from vidence.attribution.perturb.boxes import hide
+from vidence.attribution.perturb.boxes import hide_frames
 from vidence.attribution.recurrent_calls import LATER, NotAlone, with_variants
 from vidence.attribution.reference import (
     Kind,
@@ -187,9 +187,9 @@ class WhenWhere(Explainer):
         passed: int,
     ) -> Attributions:
         """Each frame hidden in the pixels, after `passed` passes; the places are gradient x activation."""
-        t, h, w = x.shape[2:]
+        t = x.shape[2]
         gradient = activation.gradient(score_rows(score, output, x).sum())
-        _, weights = hide(model, x, score, [(i, 0, 0) for i in range(t)], (1, h, w), "median")
+        _, weights = hide_frames(model, x, score)
         places = (gradient * activation.values).sum(dim=1)
         values = distributed(activation.in_frames(places), weights)
         if self.detail > 1 and t > 2:

@@ -96,11 +96,8 @@ class MotionAttributes:
                 f"smooth // 2 + stride - 1, the later frames that a score waits for, at most {MOST}; got span "
                 f"{self.span}, smooth {self.smooth}, pool {self.pool} and stride {self.stride}."
             )
-        if not isinstance(self.perspective, bool) or not 0 <= self.rows <= MOST:
-            raise SpecError(
-                f"motion-attributes: perspective must be True or False, and rows lie between 0 and {MOST}; got "
-                f"{self.perspective!r} and {self.rows!r}."
-            )
+        if not 0 <= self.rows <= MOST:
+            raise SpecError(f"motion-attributes: rows must lie between 0 and {MOST}; got {self.rows!r}.")
         if not 0 < self.filled < 1 or min(self.least, self.absorb, 1.0 if self.scale is None else self.scale) <= 0:
             raise SpecError(
                 "motion-attributes: filled must lie between 0 and 1, least, absorb and scale above 0; got "

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Float32, Int, UInt8
 
+from vidence.errors import DataError
 from vidence.frames.clip import Clip
 from vidence.models.attribute_memory import ATTRIBUTES, Cells, attributes, places
 from vidence.models.cell_appearance import LOOKS
@@ -81,9 +82,16 @@ class MotionSession:
 
     def push(self, clip: Clip) -> FrameScores:
         """Score the frames whose scores the next window settles; at the start of a session in the middle of a source,
-        its first frames are context only.
+        its first frames are context only. Raises `DataError` where a source's frames lie too far apart for motion.
         """
         settings = self._detector.settings
+        gaps = np.diff(clip.times)
+        if clip.ref.first == 0 and len(gaps) and gaps.min() > GAP_S:
+            raise DataError(
+                f"motion-attributes needs frames at most {GAP_S:g} s apart, or there is no motion between them; those "
+                f"of {clip.ref.source} are at least {gaps.min():.2g} s apart. Take footage of a higher rate, or a "
+                "detector of single pictures."
+            )
         starts, ends = clip.ref.first == 0, len(clip.times) < self._detector.windows.length
         if not self._held and not starts:
             self._told = (

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from vidence.attribution.entrance import FOREIGN
 from vidence.attribution.perturb.fills import Fill, filled_with
 from vidence.attribution.progress import counted
 from vidence.attribution.subject import PIXELS_AT_ONCE
@@ -33,6 +34,22 @@ def hide(
     """
     whole, losses, _ = _losses(model, x, score, corners, box, fill, chunk=chunk, placed=False)
     return whole, losses
+
+
+def hide_frames(
+    model: nn.Module, x: Float[Tensor, "1 c t h w"], score: ScoreFunction, *, chunk: int | None = None
+) -> tuple[Float[Tensor, " 1"], Float[Tensor, " t"]]:
+    """The score as it is, and its loss for each frame that shows the clip's median instead; one frame a pass where the
+    model refuses several.
+    """
+    t, h, w = x.shape[2:]
+    frames: list[tuple[int, ...]] = [(i, 0, 0) for i in range(t)]
+    try:
+        return hide(model, x, score, frames, (1, h, w), "median", chunk=chunk)
+    except FOREIGN:
+        if chunk == 1:
+            raise
+    return hide(model, x, score, frames, (1, h, w), "median", chunk=1)
 
 
 def hide_in_places(
