@@ -266,11 +266,12 @@ def measured(
             if settings.flow != flow:
                 held.clear()
                 flow = settings.flow
-                FLOWS[flow] = remembered(kinds[flow], held)
+            FLOWS[flow] = remembered(kinds[flow], held)
             distances = watched.distances(settings, given)
             found[key] = [watched.figures(distances, settings.groups, row) for row in rows]
             with written_aside(path) as aside:
                 aside.write_text(json.dumps(found, indent=1) + "\n")
+            FLOWS.update(kinds)  # what is remembered of a fold, gigabytes, goes with it
         yield from zip([(name, row) for row in rows], found[key], strict=True)
 
 
