@@ -177,11 +177,11 @@ def test_a_model_that_takes_one_clip_at_a_time_has_the_map_of_one_that_takes_sev
             assert len(x) == 1, "one clip, please"
             return super().forward(x)
 
-    x = film([5])
-    several, one = Stepping(nn.GRUCell), OneByOne(nn.GRUCell)
+    torch.manual_seed(0)
+    x, several, one = film([2], t=4)[0], Stepping(nn.GRUCell(2, 3)), OneByOne(nn.GRUCell(2, 3))
     one.load_state_dict(several.state_dict())
     found, meant = (WhenWhere().explain_clip(model, x, Logit(1)).extra["weights"] for model in (one, several))
-    assert torch.allclose(found, meant)
+    assert found == pytest.approx(meant, abs=1e-3 * float(meant.abs().max()))
     assert float(meant.abs().max()) > 0
 
 

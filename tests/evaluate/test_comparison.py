@@ -110,7 +110,7 @@ def test_a_stop_in_the_middle_of_a_line_loses_that_line(
 
 @dataclass(frozen=True)
 class Broken(Explainer):
-    error: Exception
+    error: BaseException
 
     def explain_clip(self, model: torch.nn.Module, x: torch.Tensor, score: object) -> Attributions:
         raise self.error

@@ -47,7 +47,8 @@ class Explainer(ABC):
 
     def __new__(cls, *args: Any, **named: Any) -> Self:
         """Raise `SpecError` for settings of a wrong kind, before the class itself looks at their values."""
-        if is_dataclass(cls):
+        takes_others = "__init__" in vars(cls) and "__dataclass_fields__" not in vars(cls)  # a subclass written by hand
+        if is_dataclass(cls) and not takes_others:
             for value in (*args, *named.values()):
                 check_name(value)
             chunk = settings_of(cls, args, named).get("chunk")
