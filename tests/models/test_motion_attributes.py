@@ -232,9 +232,10 @@ def test_settings_that_cannot_be_are_refused(text: str) -> None:
 def test_appearance_is_kept_in_the_folder_and_told(clips: list[Sample], rush: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
     safetensors.torch.save_file(MobileNetV2().state_dict(), tmp_path / "mobilenet.safetensors")
-    looking = replace(TINY, groups=("speed", "appearance"))
+    looking, plain = (replace(TINY, groups=groups) for groups in (("speed", "appearance"), ("speed",)))
     how = {"out": tmp_path / "detector", "weights": tmp_path / "mobilenet.safetensors", "progress": False}
-    made = fit_motion(looking, clips[:2], clips[2:3], **how)
+    made = fit_motion(plain, clips[:2], clips[2:3], **how)  # the weights add the group
+    assert made.settings == looking
     (tmp_path / "mobilenet.safetensors").unlink()
     again = load_detector(tmp_path / "detector")
     source = open_source(str(rush))

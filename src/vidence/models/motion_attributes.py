@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -135,6 +135,10 @@ class MotionAttributes:
         """Whether a group is of objects."""
         return not set(self.groups).isdisjoint(OBJECT_GROUPS)
 
+    def looking(self) -> MotionAttributes:
+        """The same, with the group `appearance` if it is not among them."""
+        return self if "appearance" in self.groups else replace(self, groups=(*self.groups, "appearance"))
+
     def finder(self, ref: ClipRef, size: tuple[int, int]) -> ObjectFinder:
         """What finds the objects of a source, whose pictures are of a size (h, w)."""
         if self.boxes is not None:
@@ -152,8 +156,8 @@ class MotionAttributes:
             given = "no weights" if appearance is None else "weights"
             raise SpecError(
                 "motion-attributes: the group appearance and the weights of a MobileNetV2 go together; got "
-                f"{given} and the groups {', '.join(self.groups)}. Train with both, as in "
-                "\"motion-attributes(groups=['speed', 'manner', 'appearance'])\" and --weights, or with neither."
+                f"{given} and the groups {', '.join(self.groups)}. Train with --weights, which add the group, or "
+                "leave it out."
             )
         memory = AttributeMemory(
             self.groups,
