@@ -127,7 +127,7 @@ FACTS_DAMAGES: list[tuple[dict[str, Any], str]] = [
     ({"detector": "cnn-rnn("}, "must hold a spec line"),
     ({"detector": "yolo"}, "of the detector 'yolo'"),
     ({"detector": "cnn-rnn"}, "resolved settings"),
-    ({"detector": "cnn-rnn(units=-1)"}, "units must be"),
+    ({"detector": "cnn-rnn(units=-1)"}, "units must lie"),
     ({"backbone": {"colour": "red"}}, "must describe a cnn-rnn detector"),
     ({"preprocessing": {"size": 64}}, "must say what its spec line says"),
     ({"weights": "0" * 64}, "different trainings"),

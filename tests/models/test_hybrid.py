@@ -141,7 +141,6 @@ def test_it_is_trained_explained_and_not_adapted_by_command(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"learned": TINY},
         {"learned": PreviousFrame(length=99)},
         {"learned": PreviousFrame(rate=5.0)},
         {"learned": PreviousFrame(crop=(0, 0, 9, 9))},

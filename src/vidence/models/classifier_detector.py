@@ -26,9 +26,10 @@ from vidence.models.detector_folder import Identified, fill_from_folder, read_fa
 from vidence.models.device import place_of
 from vidence.models.evaluating import evaluating
 from vidence.models.framewise import FramewiseNetwork
+from vidence.spec import Settings
 
 
-class ClassifierSettings(ABC):
+class ClassifierSettings(Settings, ABC):
     """Settings of a classifier: a frozen dataclass with the fields `length`, `stride` (frames), `rate` (frames per
     second, 0: every frame), `size` (pixels), `fit` ('stretch' or 'letterbox') and `frozen` (what was trained elsewhere
     keeps its weights in training), and a network.

@@ -22,12 +22,13 @@ from vidence.models.detector_folder import Identified, fill_from_folder, read_fa
 from vidence.models.motion_attributes import MotionAttributes, MotionAttributesDetector
 from vidence.models.reconstruction_detector import LiveScores, ReconstructionDetector, ReconstructionSettings
 from vidence.record.facts import Certificate, ClipRef
+from vidence.spec import Settings
 
 MAP = "the map is that of the member with the higher score, which its highest place has"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Hybrid:
+class Hybrid(Settings):
     """How something moves and how it looks: the `rule`, mean or max, of the live scores of `motion` and of `learned`, a
     detector that reconstructs or predicts (or an ensemble of such). Frames that `learned` cannot score, such as a
     predictor's first ones, have the score of `motion` alone. What is told is the evidence of the member that is higher.
@@ -39,11 +40,6 @@ class Hybrid:
 
     def __post_init__(self) -> None:
         """Refuse members that do not see the same frames."""
-        if not isinstance(self.learned, ReconstructionSettings) or not isinstance(self.motion, MotionAttributes):
-            raise SpecError(
-                "hybrid: learned must be a detector that reconstructs or predicts, and motion motion-attributes; got "
-                f"{self.learned!r} and {self.motion!r}."
-            )
         if self.rule not in ("mean", "max"):
             raise SpecError(f"hybrid: rule must be mean or max; got {self.rule!r}.")
         longest = self.motion.context + self.motion.stride + self.motion.reach

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, ClassVar, get_args
 
 import numpy as np
 from jaxtyping import Float
@@ -29,6 +29,7 @@ from vidence.models.motion_session import EVERY, MotionSession, Rule, Seen
 from vidence.motion.flow import FLOWS
 from vidence.motion.moving_cells import Grid
 from vidence.record.facts import ClipRef
+from vidence.spec import Settings
 
 _CENTRED = ("span", "smooth", "pool")  # each counts what lies around and its middle
 MOST = 5  # frames that a score may wait for what follows
@@ -37,7 +38,7 @@ CROP = 24  # pixels a side of the pictures that are kept of normal cells
 
 
 @dataclass(frozen=True, kw_only=True)
-class MotionAttributes:
+class MotionAttributes(Settings):
     """How fast, where to and in what manner something moves in each cell, against the nearest normal cells.
 
     `flow` is how motion is found: dis, dis-fast or farneback; pictures higher than `height` are shrunk to it. A pixel
@@ -53,6 +54,8 @@ class MotionAttributes:
     `stride` frames are scored at a time, of every frame or of `rate` a second; that a score waits for at most 5 later
     frames bounds `span`, `smooth` and `stride` together. `scale` is metres per pixel of the source, for what is said.
     """
+
+    called: ClassVar[str] = "motion-attributes"
 
     flow: str = "dis"
     height: int = 240
@@ -88,8 +91,8 @@ class MotionAttributes:
         least |= dict.fromkeys(_CENTRED, 1)
         for name, lowest in least.items():
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
-                raise SpecError(f"motion-attributes: {name} must be a whole number from {lowest} on; got {value!r}.")
+            if value < lowest:
+                raise SpecError(f"motion-attributes: {name} must be at least {lowest}; got {value!r}.")
         if not all(getattr(self, name) % 2 for name in _CENTRED) or self.delay > MOST:
             raise SpecError(
                 "motion-attributes: span, smooth and pool are centred, so each must be odd, and span // 2 + "
@@ -103,10 +106,9 @@ class MotionAttributes:
                 "motion-attributes: filled must lie between 0 and 1, least, absorb and scale above 0; got "
                 f"{self.filled}, {self.least}, {self.absorb}, {self.scale}."
             )
-        if isinstance(self.local, bool) or not isinstance(self.local, int) or 0 != self.local < self.neighbours:
+        if 0 != self.local < self.neighbours:
             raise SpecError(
-                f"motion-attributes: local must be 0 or a whole number from neighbours, {self.neighbours}, on; got "
-                f"{self.local!r}."
+                f"motion-attributes: local must be 0, or at least neighbours, {self.neighbours}; got {self.local!r}."
             )
         if self.boxes is not None and (not self.follows or self.rate):
             raise SpecError(

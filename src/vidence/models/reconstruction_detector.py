@@ -38,13 +38,14 @@ from vidence.models.reconstruction import (
     frame_errors,
     scored_frames,
 )
+from vidence.spec import Settings
 
 Loss = Literal["mse", "ssim", "compound"]
 Recipe = Literal["corrected", "thesis", "released"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReconstructionSettings(ABC):
+class ReconstructionSettings(Settings, ABC):
     """What all these detectors have in common; each adds what its network needs.
 
     `length` frames a window, a new one every `stride` (None: no frame is scored twice), `rate` in sampled frames per
@@ -55,6 +56,8 @@ class ReconstructionSettings(ABC):
     of scoring. `svdd`: how embeddings are drawn to a centre, `svdd_weight` how much that counts in a `joint` training
     beside the reconstruction: see docs/svdd.md.
     """
+
+    called: ClassVar[str] = "a detector that reconstructs or predicts"
 
     length: int = 8
     stride: int | None = None
@@ -73,10 +76,10 @@ class ReconstructionSettings(ABC):
 
     def __post_init__(self) -> None:
         """Refuse values that no network can have."""
-        for name, least in (("length", 1), ("size", 16), ("smooth", 1)):
-            _at_least(name, getattr(self, name), least)
-        if self.stride is not None:
-            _at_least("stride", self.stride, 1)
+        for name, least in (("length", 1), ("stride", 1), ("size", 16), ("smooth", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise SpecError(f"{name} must be at least {least}; got {value!r}.")
         _one_of("channels", self.channels, (None, 1, 3))
         added(self.score)
         _one_of("loss", self.loss, ("mse", "ssim", "compound"))
@@ -353,11 +356,6 @@ def _scale(facts: dict[str, Any]) -> tuple[float, float]:
     found = facts.get("calibration") or {"low": 0.0, "high": 1.0}
     low, high = found["low"], found["high"]
     return low, high if high > low else low + 1.0  # errors that never differed have no scale
-
-
-def _at_least(name: str, value: Any, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise SpecError(f"{name} must be a whole number, at least {least}; got {value!r}.")
 
 
 def _one_of(name: str, value: Any, choices: tuple[Any, ...]) -> None:
