@@ -136,7 +136,7 @@ class _Check:
         if values.max() <= 0:
             raise _Unmeasured("no place of the map speaks for the score")
         region = _strongest(values, self.case.rng) & (values > 0)
-        found = marked_share(self.case, region=region, draws=DRAWS)
+        found = marked_share(self.case, region, draws=DRAWS)
         if found is None:
             raise _Unmeasured(NO_FALL)
         return {"region": found.size, "marked": found.marked, "chance": found.random}
