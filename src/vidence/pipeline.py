@@ -8,7 +8,6 @@ case (`scoring.cases`): every alarm, or what there is without one.
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from contextlib import nullcontext
 from numbers import Integral
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -82,9 +81,10 @@ def explain(
     x = clip if isinstance(clip, Tensor) else _input(model, clip)
     asked = score_of(score, model)
     chosen = explainer_of(explainer if explainer is not None else _default(model, asked, given=score))
-    if not isinstance(model, nn.Module):
-        chosen = chosen.informed(model, asked)
-    with getattr(model, "arithmetic", nullcontext)(x):
+    if isinstance(model, nn.Module):
+        return chosen.attribute(network, x, asked, certify=certify)
+    chosen = chosen.informed(model, asked)
+    with model.arithmetic(x):
         return chosen.attribute(network, x, asked, certify=certify)
 
 
@@ -202,7 +202,7 @@ class Reasons:
         """Raise where the network's answer to an empty clip has no such score, or an explainer refuses the two."""
         network, size = _network(self._detector), self._detector.fit.size
         x = on_device(network, torch.zeros(1, 3, self._detector.windows.length, size, size))
-        with getattr(self._detector, "arithmetic", nullcontext)(x), evaluating(network):
+        with self._detector.arithmetic(x), evaluating(network):
             output = network(x)
             pinned(score, output, x)(output, x)
         for explainer in self._explainers.values():

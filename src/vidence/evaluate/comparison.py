@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -58,8 +57,7 @@ class Comparison:
 
         Raises `DataError` for a label that the classifier does not know.
         """
-        classes: tuple[str, ...] = getattr(self.detector, "classes", ())
-        if not classes:
+        if not self.detector.classes:
             if self.score is None:
                 raise DataError("a detector without classes has no class to explain; name a score.")
             return self.score
@@ -68,10 +66,10 @@ class Comparison:
         if self.score is not None:
             return self.score[0], pinned(self.score[1], output, known.x)
         named = Logit(known.label if known.event else self._strongest(logits_of(output)))
-        return spec.line(named, SCORES), named.named(classes)
+        return spec.line(named, SCORES), named.named(self.detector.classes)
 
     def _strongest(self, logits: Float[Tensor, "1 k"]) -> str:
-        normal, classes = getattr(self.detector, "normal", ()), getattr(self.detector, "classes", ())
+        normal, classes = self.detector.normal, self.detector.classes
         return max(
             (name for name in classes if name not in normal), key=lambda name: float(logits[0, classes.index(name)])
         )
@@ -136,7 +134,7 @@ class _Clip:
         """The map, ready to be measured, and what its rows say of it."""
         known, network = self._known, self._asked.network
         explainer = explainer.informed(self._asked.detector, self.score)
-        with getattr(self._asked.detector, "arithmetic", nullcontext)(known.x):
+        with self._asked.detector.arithmetic(known.x):
             found, seconds = self._drawn.attributed(explainer)
         values = at_size_of(known.x, found.values)
         case = Case(
@@ -146,7 +144,7 @@ class _Clip:
 
     def _measured(self, case: Case, name: str) -> dict[str, Any]:
         try:
-            with getattr(self._asked.detector, "arithmetic", nullcontext)(case.x):
+            with self._asked.detector.arithmetic(case.x):
                 return {"value": self._asked.measures[name](case)}
         except MemoryError:
             raise

@@ -19,6 +19,8 @@ from torch import Tensor, nn
 
 from vidence.aside import written_aside
 from vidence.errors import ExplainError
+from vidence.models.device import place_of
+from vidence.models.evaluating import evaluating
 
 MovieWriter = Callable[[Path, Iterable[np.ndarray], Sequence[float]], Any]
 EPOCH_S = 0.25  # how long an epoch is shown
@@ -91,15 +93,11 @@ def activations(
         raise ExplainError(f"layer must be a module of the backbone; got {wanted!r}, has {', '.join(convolutions)}.")
     seen: list[Tensor] = []
     handle = modules[wanted].register_forward_hook(lambda module, given, output: seen.append(output))
-    training = [each for each in modules.values() if each.training]
     try:
-        backbone.eval()
-        with torch.no_grad():
-            backbone(frames.to(next(backbone.parameters()).device))
+        with evaluating(backbone):
+            backbone(frames.to(place_of(backbone)))
     finally:
         handle.remove()
-        for each in training:
-            each.training = True
     return seen[-1].float().cpu()
 
 
