@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "src" / "vidence"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 EVERYTHING = (
     "errors spec version record frames models scoring attribution render datasets training evaluate review "
-    "beside pipeline replaying"
+    "beside pipeline explained_source replaying"
 )
 MAY_IMPORT = {
     "__main__": "cli",
@@ -34,8 +34,9 @@ MAY_IMPORT = {
     "evaluate": "frames motion models scoring attribution render datasets training record spec errors",
     "review": "record errors",
     "beside": "frames models render scoring record",
-    "pipeline": "beside frames models scoring attribution render record spec errors version",
-    "replaying": "pipeline frames models scoring record errors",
+    "pipeline": "frames models scoring attribution spec errors",
+    "explained_source": "pipeline beside frames models scoring attribution render record spec errors",
+    "replaying": "explained_source frames models scoring record errors",
     "testing": "frames models scoring attribution datasets spec errors",
     "cli": EVERYTHING,
 }
