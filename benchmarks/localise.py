@@ -80,9 +80,9 @@ def keep(path: Path, kind: str, table: Localisation) -> None:
     rows = [[kind, row.explainer, row.measure, row.mean, row.low, row.high, row.n] for row in table.rows]
     rows += [[kind, name, "mass-without-event", value, "", "", ""] for name, value in table.quiet.items()]
     new = {(row[0], row[1]) for row in rows}
-    old = list(csv.reader(path.read_text().splitlines()))[1:] if path.is_file() else []
+    old = list(csv.reader(path.read_text(encoding="utf-8").splitlines()))[1:] if path.is_file() else []
     kept = [row for row in old if (row[0], row[1]) not in new]
-    with written_aside(path) as aside, aside.open("w", newline="") as file:
+    with written_aside(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["event", "map", "measure", "mean", "low", "high", "clips"])
         writer.writerows([*kept, *rows])

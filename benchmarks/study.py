@@ -158,8 +158,8 @@ class Study:
         if not kept.is_file():
             kept.parent.mkdir(parents=True, exist_ok=True)
             with written_aside(kept) as aside:
-                aside.write_text(repr(_accuracy(detector, self._unseen(network, detector))))
-        return float(kept.read_text())
+                aside.write_text(repr(_accuracy(detector, self._unseen(network, detector))), encoding="utf-8")
+        return float(kept.read_text(encoding="utf-8"))
 
     def _unseen(self, network: Network, detector: Detector) -> list[Sample]:
         if network.data == "synthetic":

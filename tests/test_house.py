@@ -40,6 +40,7 @@ MAY_IMPORT = {
     "testing": "frames models scoring attribution datasets spec errors",
     "cli": EVERYTHING,
 }
+TEXT_MODES = {"r", "w", "a", "x"}
 SAY_NOTHING = {"utils", "util", "helpers", "helper", "common", "core", "base", "misc", "types"}
 
 
@@ -50,7 +51,7 @@ def room(path: Path) -> str:
 def imported(path: Path) -> set[str]:
     """The rooms of the package that a module imports, wherever in the file."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -74,7 +75,7 @@ def test_imports_go_one_way(path: Path) -> None:
 
 @pytest.mark.parametrize("path", MODULES, ids=shown)
 def test_modules_and_functions_stay_small(path: Path) -> None:
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     assert len(text.splitlines()) <= 400
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -95,3 +96,22 @@ def test_importing_is_light(module: str) -> None:
     code = f"import {module}, sys; print([name for name in '{heavy}'.split() if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_text_is_utf_8_whatever_the_locale_says() -> None:
+    root = PACKAGE.parents[1]
+    told = [
+        f"{path.relative_to(root)}:{node.lineno}"
+        for path in [*MODULES, *(root / "benchmarks").glob("*.py"), root / "scripts" / "write-docs"]
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and leaves_the_encoding_open(node)
+    ]
+    assert not told
+
+
+def leaves_the_encoding_open(call: ast.Call) -> bool:
+    """Whether a call reads or writes a text file, and does not name its encoding."""
+    named = {keyword.arg for keyword in call.keywords}
+    mode = call.args[0].value if call.args and isinstance(call.args[0], ast.Constant) else None
+    opens_text = call.func.attr == "open" and (mode in TEXT_MODES or "newline" in named)
+    return (opens_text or call.func.attr in ("read_text", "write_text")) and "encoding" not in named

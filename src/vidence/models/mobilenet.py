@@ -142,7 +142,7 @@ def load_mobilenet_folder(path: str | Path) -> MobileNetV2:
     file = _find(Path(path))
     listing = file.with_name(file.name.removesuffix("_int8.npz") + ".json")
     try:
-        described = json.loads(listing.read_text())
+        described = json.loads(listing.read_text(encoding="utf-8"))
         formula, layers = described["input"], described["layers"]
         scale, zero = float(formula["scale"]), float(formula["zero_point"])
         with np.load(file, allow_pickle=False) as archive:
