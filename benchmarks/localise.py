@@ -23,9 +23,9 @@ from rich.progress import track
 from vidence.aside import written_aside
 from vidence.attribution import EXPLAINERS, ON_ANY_SCORE
 from vidence.datasets.synthetic import CLASSES, Synthetic
-from vidence.evaluate.localised import KnownClip, Localisation, localise
+from vidence.evaluate.localised import Localisation, MaskedClip, localise
 from vidence.frames.clip import Clip
-from vidence.models.detector import load_detector
+from vidence.models.classifier_detector import ClassifierDetector
 from vidence.record.facts import ClipRef
 
 KINDS = {
@@ -38,22 +38,24 @@ SEED = 7_000_000  # far from the seeds that sets are written with
 QUIET = 4  # one clip in QUIET has no event
 
 
-def clips(settings: Synthetic, n: int) -> Iterator[KnownClip]:
+def clips(settings: Synthetic, n: int) -> Iterator[MaskedClip]:
     """`n` clips with an event, the anomalous classes in turn, and the clips without one between them."""
     anomalous = [name for name in CLASSES if name != "normal"]
     for i in range(n + n // QUIET):
         label = "normal" if i % (QUIET + 1) == QUIET else anomalous[i % len(anomalous)]
         made = settings.clip(label, SEED + i)
-        yield KnownClip(Clip(ClipRef(f"{label}-{i}", "0" * 64, 0, made.times), made.pixels), made.mask, made.label)
+        yield MaskedClip(Clip(ClipRef(f"{label}-{i}", "0" * 64, 0, made.times), made.pixels), made.mask, made.label)
 
 
-def measured(detector: object, n: int, kinds: Sequence[str], keys: Sequence[str]) -> Iterator[tuple[str, Localisation]]:
+def measured(
+    detector: ClassifierDetector, n: int, kinds: Sequence[str], keys: Sequence[str]
+) -> Iterator[tuple[str, Localisation]]:
     """A table per kind of event."""
     for kind in kinds:
         settings = KINDS[kind]
         shown = track(clips(settings, n), kind, total=n + n // QUIET, console=Console(stderr=True), transient=True)
         explainers = {key: EXPLAINERS[key]() for key in keys}
-        yield kind, localise(detector, explainers, shown)  # type: ignore[arg-type]
+        yield kind, localise(detector, explainers, shown)
 
 
 def main() -> None:
@@ -66,7 +68,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("src/vidence/attribution/measured"))
     asked = parser.parse_args()
     torch.set_num_threads(2)
-    detector = load_detector(asked.detector)
+    detector = ClassifierDetector.load(asked.detector)
     for kind, table in measured(detector, asked.clips, asked.event or list(KINDS), asked.explainer or ON_ANY_SCORE):
         print(
             f"\n### {kind}: {asked.clips} clips, accuracy of the detector {table.accuracy:.3f}\n\n{table.markdown()}",
