@@ -246,7 +246,8 @@ def lines(weights: Path | None) -> Iterator[tuple[str, MotionAttributes, list[Ro
         yield choice, settings, [Row(settings.groups)], None
     if weights:
         looking = replace(DEFAULT, groups=(*chosen, "appearance"))
-        yield "appearance", looking, [Row(("appearance",)), Row(looking.groups)], weights
+        rows = [Row(("appearance",)), Row(looking.groups), Row(looking.groups, rule="max")]
+        yield "appearance", looking, rows, weights
 
 
 def measured(

@@ -140,7 +140,7 @@ class MotionSession:
         before = self._held[-1] if self._held else None
         looks, appearance = None if before is None else before.looks, self._detector.known.appearance
         if appearance is not None and (looks is None or number % EVERY == 0):
-            looks = appearance.look(pixels, self._shape(gray), height=height)
+            looks = appearance.look(pixels, self._shape(gray), size=(gray.shape[0], gray.shape[1]))
         if before is None or time - before.time > GAP_S:
             return Looked(time, gray, None, None, looks=looks)
         flow = -self._between(gray, before.gray)  # of the pixels of this frame, where they came from
