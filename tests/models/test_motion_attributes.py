@@ -162,7 +162,7 @@ def test_the_sentence_names_the_attribute_and_its_unit(detector: MotionAttribute
     assert "times the highest ever seen here" in found.extra["sentence"]
     assert "speed" in found.extra["sentence"]
     assert first["attribute"] == "root-mean-square speed"
-    assert first["value"] == pytest.approx(40, rel=0.25), "4 pixels, 10 a second"
+    assert first["value"] == pytest.approx(40, rel=0.25)  # 4 pixels, 10 a second
     assert found.values.shape[1] == len(found.extra["times"])
     assert float(found.values.max()) > 1
     peak = np.unravel_index(int(found.values[0].amax(dim=0).argmax()), found.values.shape[2:])

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from vidence.aside import written_aside
 from vidence.errors import ExplainError
+from vidence.models.device import place_of
 from vidence.models.evaluating import evaluating
 
 MovieWriter = Callable[[Path, Iterable[np.ndarray], Sequence[float]], Any]
@@ -84,7 +85,7 @@ def activations(backbone: nn.Module, frames: Float[Tensor, "n c h w"]) -> Float[
     handle = last.register_forward_hook(lambda module, given, output: seen.append(output))
     try:
         with evaluating(backbone):
-            backbone(frames.to(next(backbone.parameters()).device))
+            backbone(frames.to(place_of(backbone)))
     finally:
         handle.remove()
     return seen[-1].float().cpu()
