@@ -205,7 +205,7 @@ class Study:
 
 def _accuracy(detector: Detector, samples: Sequence[Sample]) -> float:
     """Share of the samples whose windows' mean logits name their class."""
-    right, classes, network = 0, detector.classes, cast(nn.Module, detector.network)  # type: ignore[attr-defined]
+    right, classes, network = 0, detector.classes, cast(nn.Module, detector.network)
     for sample in samples:
         with torch.no_grad():
             logits = torch.cat([logits_of(network(detector.prepare(x))) for x in detector.windows.cut(sample.open())])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeAlias, cast
@@ -81,7 +80,7 @@ class Reasons:
         """Raise where the network's answer to an empty clip has no such score, or an explainer refuses the two."""
         network, size = network_of(self._detector), self._detector.fit.size
         x = on_device(network, torch.zeros(1, 3, self._detector.windows.length, size, size))
-        with getattr(self._detector, "arithmetic", nullcontext)(x), evaluating(network):
+        with self._detector.arithmetic(x), evaluating(network):
             output = network(x)
             pinned(score, output, x)(output, x)
         for explainer in self._explainers.values():

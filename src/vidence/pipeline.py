@@ -7,7 +7,6 @@ case a record (`scoring.cases`): every alarm, or what there is without one.
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from numbers import Integral
 from typing import Any, cast
 
@@ -58,9 +57,10 @@ def explain(
     x = clip if isinstance(clip, Tensor) else _input(model, clip)
     asked = score_of(score, model)
     chosen = explainer_of(explainer if explainer is not None else _default(model, asked, given=score))
-    if not isinstance(model, nn.Module):
-        chosen = chosen.informed(model, asked)
-    with getattr(model, "arithmetic", nullcontext)(x):
+    if isinstance(model, nn.Module):
+        return chosen.attribute(network, x, asked, certify=certify)
+    chosen = chosen.informed(model, asked)
+    with model.arithmetic(x):
         return chosen.attribute(network, x, asked, certify=certify)
 
 

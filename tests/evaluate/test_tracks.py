@@ -21,7 +21,7 @@ from vidence.evaluate.pixel_level import PixelTally
 from vidence.evaluate.tracks import Maps, Track, follow
 from vidence.frames.source import open_source
 from vidence.models import reconstruction_detector
-from vidence.models.classifier_detector import ClassifierDetector
+from vidence.models.classifier_detector import ClassifierSettings
 from vidence.models.convlstm_predict import ConvLSTMPredict
 from vidence.models.reconstruction import Reconstruction
 from vidence.models.reconstruction_detector import ReconstructionDetector
@@ -192,7 +192,7 @@ def test_a_classifier_is_judged_by_its_live_scores(detector_folder: Path, make_f
         def samples(self) -> list[Sample]:
             return samples
 
-    detector = ClassifierDetector.load(detector_folder)
+    detector = ClassifierSettings.load(detector_folder)
     found = follow(detector, Two("."), samples[0], meter=Meter(), tally=PixelTally())
     assert (found.raw <= found.live).all()  # mean and highest of the windows that hold a frame
     assert found.truth.all()

@@ -118,8 +118,7 @@ def _explainers(lines: Sequence[str]) -> dict[str, Explainer]:
 
 def _score(detector: Detector, line: str | None) -> tuple[str, ScoreFunction] | None:
     """None: each clip's own class."""
-    classes: tuple[str, ...] = getattr(detector, "classes", ())
-    if line is None and classes:
+    if line is None and detector.classes:
         return None
     line = line or default_score(detector)
     return line, score_of(line, detector)

@@ -90,7 +90,7 @@ def tested(detector: Detector, dataset: Dataset, seed: int) -> Sequence[Sample]:
 
     if isinstance(dataset, Official):
         return dataset.split("test", seed=seed)
-    if getattr(detector, "classes", ()):
+    if detector.classes:
         train, val, test = (dataset.split(name, seed=seed) for name in PARTS)
     else:
         train, val, test = dataset.normal_split(seed)

@@ -79,7 +79,7 @@ def command(
     model = load_deployed(detector, device=device)
     limit = threshold_of(model, threshold)
     beside = Beside(detector, asked, score, device=device)
-    records, table = Records(out, key), Table(out / "scores.csv", getattr(model, "classes", ()))
+    records, table = Records(out, key), Table(out / "scores.csv", model.classes)
 
     work = _Work(model, detector, limit, score, beside, records, table)
     with results_in(out):

@@ -31,7 +31,10 @@ if TYPE_CHECKING:
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write the detector to.")
 @labelled_options
 @click.option(
-    "--weights", type=click.Path(path_type=Path), help="Published weights of backbone or 3-D network (file, folder)."
+    "--weights",
+    type=click.Path(path_type=Path),
+    help="Published weights (file, folder) of backbone or 3-D network, or, for the group appearance of "
+    "motion-attributes and hybrid, of a MobileNetV2.",
 )
 @click.option(
     "--threshold",
@@ -103,7 +106,7 @@ def command(
     how |= {"out": out, "rule": chosen}
     room = started_anew(out) if replace else nullcontext()
     if isinstance(settings, ReconstructionSettings | MotionAttributes | Hybrid):
-        _refuse(settings, weights=weights, film=film)
+        _refuse(spec.parse(line).key, weights=weights, film=film)
         with room:
             detector, parts = _normal(settings, dataset, films, weights=weights, **how)
         _tell(detector, parts, _learned(detector), out)
@@ -213,14 +216,12 @@ def _films(names: Sequence[str], rule: ThresholdRule | None, fps: float | None) 
     return [open_source(name, fps=fps) for name in names]
 
 
-def _refuse(settings: ReconstructionSettings | MotionAttributes | Hybrid, *, weights: Path | None, film: bool) -> None:
-    """Options that a detector of what is normal has no use for."""
-    from vidence.models import Hybrid, MotionAttributes
-
-    if weights is not None and not isinstance(settings, MotionAttributes | Hybrid):
+def _refuse(key: str, *, weights: Path | None, film: bool) -> None:
+    """Options that a detector of what is normal, by its key, has no use for."""
+    if weights is not None and key not in ("motion-attributes", "hybrid"):
         raise click.UsageError(
-            f"--weights are a classifier's, of its backbone or 3-D network; {type(settings).__name__} starts from "
-            "nothing. Leave the option out."
+            "--weights are a classifier's, of its backbone or 3-D network, or those of the group appearance of "
+            f"motion-attributes and hybrid; {key} takes none. Leave the option out."
         )
     if film:
         raise click.UsageError("--film shows a classifier's backbone while it learns. Leave it out, or train cnn-rnn.")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -56,8 +55,7 @@ class Comparison:
 
         Raises `DataError` for a label that the classifier does not know.
         """
-        classes: tuple[str, ...] = getattr(self.detector, "classes", ())
-        if not classes:
+        if not self.detector.classes:
             if self.score is None:
                 raise DataError("a detector without classes has no class to explain; name a score.")
             return self.score
@@ -65,7 +63,7 @@ class Comparison:
             output = self.network(known.x)
         if self.score is not None:
             return self.score[0], pinned(self.score[1], output, known.x)
-        normal: tuple[str, ...] = getattr(self.detector, "normal", ())
+        classes, normal = self.detector.classes, self.detector.normal
         named = Logit(known.label if known.event else strongest_anomalous(output, classes, normal))
         return spec.line(named, SCORES), named.named(classes)
 
@@ -129,7 +127,7 @@ class _Clip:
         """The map, ready to be measured, and what its rows say of it."""
         known, network = self._known, self._asked.network
         explainer = explainer.informed(self._asked.detector, self.score)
-        with getattr(self._asked.detector, "arithmetic", nullcontext)(known.x):
+        with self._asked.detector.arithmetic(known.x):
             found, seconds = self._drawn.attributed(explainer)
         values = at_size_of(known.x, found.values)
         case = Case(
@@ -139,7 +137,7 @@ class _Clip:
 
     def _measured(self, case: Case, name: str) -> dict[str, Any]:
         try:
-            with getattr(self._asked.detector, "arithmetic", nullcontext)(case.x):
+            with self._asked.detector.arithmetic(case.x):
                 return {"value": self._asked.measures[name](case)}
         except MemoryError:
             raise
