@@ -26,6 +26,7 @@ from vidence.datasets.synthetic import CLASSES, Synthetic
 from vidence.evaluate.localised import Localisation, MaskedClip, localise
 from vidence.frames.clip import Clip
 from vidence.models.classifier_detector import ClassifierDetector
+from vidence.models.detector import load_detector
 from vidence.record.facts import ClipRef
 
 KINDS = {
@@ -68,7 +69,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("src/vidence/attribution/measured"))
     asked = parser.parse_args()
     torch.set_num_threads(2)
-    detector = ClassifierDetector.load(asked.detector)
+    detector = load_detector(asked.detector)
+    if not isinstance(detector, ClassifierDetector):
+        parser.error(f"DETECTOR must be a classifier; got {detector.spec}. Take the one that `vidence demo` leaves.")
     for kind, table in measured(detector, asked.clips, asked.event or list(KINDS), asked.explainer or ON_ANY_SCORE):
         print(
             f"\n### {kind}: {asked.clips} clips, accuracy of the detector {table.accuracy:.3f}\n\n{table.markdown()}",
