@@ -12,11 +12,11 @@ import cv2
 import numpy as np
 import pytest
 
+from vidence.explained_source import Reasons, write_down
 from vidence.frames.images import ImageFolder
 from vidence.frames.source import Source, open_source
 from vidence.models.classifier_detector import ClassifierSettings
 from vidence.models.trivial import MeanFrame
-from vidence.pipeline import Reasons, write_down
 from vidence.record.decision import DecisionRecord
 from vidence.record.trust import Trust
 from vidence.scoring.run import judge

@@ -151,8 +151,8 @@ def _sequence(reader: _Reader, *, depth: int) -> tuple[Any, ...]:
     return tuple(values)
 
 
-def build(line: str | Spec, table: Mapping[str, type], *, inner: Mapping[str, type] | None = None) -> Any:
-    """Construct the object a line describes from a registry (`inner` serves nested specs; by default `table`).
+def build(line: str | Spec, table: Mapping[str, type]) -> Any:
+    """Construct the object a line describes from a registry, which serves nested specs, too.
 
     Raises `SpecError` for an unknown key, an unknown setting, or a value of a wrong kind or that the dataclass refuses.
     """
@@ -160,9 +160,8 @@ def build(line: str | Spec, table: Mapping[str, type], *, inner: Mapping[str, ty
     if spec.key not in table:
         raise SpecError(f"unknown key {spec.key!r}; known are: {', '.join(sorted(table))}.")
     made = table[spec.key]
-    nested = table if inner is None else inner
-    args = [_resolve(value, nested) for value in spec.args]
-    named = {_field(name): _resolve(value, nested) for name, value in spec.named}
+    args = [_resolve(value, table) for value in spec.args]
+    named = {_field(name): _resolve(value, table) for name, value in spec.named}
     known = _names(made)
     for name in named:
         if name not in known:

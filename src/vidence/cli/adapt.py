@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 
 @click.command("adapt")
 @click.argument("detector", type=click.Path(path_type=Path))
-@click.option("--normal", "new", multiple=True, metavar="CLIPS", help="New normal footage to learn; may be repeated.")
+@click.option(
+    "--normal",
+    "new",
+    multiple=True,
+    metavar="CLIPS",
+    help="New normal footage to learn, not names of classes; may be repeated.",
+)
 @click.option("--old", metavar="DATASET|CLIPS", help="What was normal before: calibrated on and measured too.")
 @click.option("--old-root", type=click.Path(path_type=Path), help="Folder of --old, if it is a published set.")
 @click.option("--test", metavar="DATASET", help="A labelled set of the new place to measure on.")

@@ -83,7 +83,7 @@ def trial(
     score: str | None,
     root: Path | None,
     group: str | None,
-    normal: str | None,
+    normal: Sequence[str] | None,
     fps: float | None,
     clips: int,
     seed: int,
@@ -98,7 +98,7 @@ def trial(
     asked = Comparison(detector, _explainers(lines), built, None, seed)
     usual = EXPLAINERS_COMPARED[family_of(asked.network)]
     asked = replace(asked, score=_score(detector, score), explainers=asked.explainers or _explainers(usual))
-    dataset = open_dataset(data, root=root, group=group, normal=normal.split(",") if normal else None, fps=fps)
+    dataset = open_dataset(data, root=root, group=group, normal=normal, fps=fps)
     samples = dataset.samples() if whole else tested(detector, dataset, split_seed(detector.facts))
     places = sampled(detector, dataset, samples, clips, seed=seed)
     left_out: dict[str, str] = {}

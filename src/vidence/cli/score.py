@@ -104,7 +104,7 @@ class _Work:
 
     def score(self, source: Source, bars: Bars) -> None:
         """Score one source, explain its alarms beside that, and record both."""
-        from vidence.pipeline import Reasons
+        from vidence.explained_source import Reasons
         from vidence.scoring.run import judge
 
         bar = bars.add(f"scoring {source.name}", source.duration or 0, "s")
