@@ -113,7 +113,7 @@ def command(
         if parts["test"]:
             click.echo(f"next       {_evaluate(out, data, root, group, normal, fps, how['seed'])}")
         else:
-            click.echo("no test    the data hold no anomalous clip to measure on; `vidence score` takes new footage")
+            click.echo("no test    there is no test part to measure on; `vidence score` takes new footage")
         return
     with room:
         classifier, parts, figures = _classifier(settings, dataset, films, weights=weights, film=film, **how)
@@ -170,7 +170,7 @@ def _normal(
     from vidence.training.motion_fit import fit_motion
     from vidence.training.normal import fit_normal, settled
 
-    parts = dict(zip(("train", "val", "test"), dataset.normal_split(seed), strict=True))
+    parts = _parts(dataset, seed)
     footage: dict[str, Any] = {"samples": parts["train"], "val": parts["val"], "out": out, "seed": seed}
     if isinstance(settings, MotionAttributes):
         ignored = [name for name in ("epochs", "patience", "resume") if how[name]]
@@ -185,6 +185,22 @@ def _normal(
         _on_footage(detector, films, how["rule"])
         detector.save(out)
     return detector, parts
+
+
+def _parts(dataset: Dataset, seed: int) -> Parts:
+    """The parts of `normal_split`; an official test part that is not complete is left out, and the reason told."""
+    from vidence.datasets.publication import Official
+    from vidence.errors import DataError
+
+    if not isinstance(dataset, Official):
+        return dict(zip(("train", "val", "test"), dataset.normal_split(seed), strict=True))
+    train, val = dataset.learned(seed)
+    try:
+        test = dataset.split("test")
+    except DataError as error:
+        click.echo(f"note: training goes on without a test part: {error}", err=True)
+        test = []
+    return {"train": train, "val": val, "test": test}
 
 
 def _free(out: Path, *, resume: bool, replace: bool) -> None:

@@ -16,6 +16,7 @@ from jaxtyping import Bool
 from vidence.datasets.masks import read_mask_array
 from vidence.datasets.section import Section
 from vidence.errors import DataError
+from vidence.frames.images import ImageFolder
 from vidence.frames.source import Source, open_source
 
 PARTS: Mapping[str, float] = {"train": 0.7, "val": 0.15, "test": 0.15}
@@ -30,7 +31,8 @@ class Sample:
     """One labelled source. `path` is a video, an image or a folder of frames; samples of one `group` (a camera,
     an original video) never stand on two sides of a split; `mask` is an .npz with a bool `mask` (t, h, w), or what
     its set's `truth` reads; `frames` (first, stop), counted from 0, is set where only a section of the video is meant,
-    and `fps` where it is a folder of frames whose rate is known, so `open` a sample rather than its path.
+    and `fps` where it is a folder of frames whose rate is known, so `open` a sample rather than its path. `mend` is set
+    for a folder of a set that its publisher ships with damaged frames: see `ImageFolder`.
     """
 
     path: str
@@ -39,10 +41,13 @@ class Sample:
     mask: str | None = None
     frames: tuple[int, int | None] | None = None
     fps: float | None = None
+    mend: bool = False
 
     def open(self) -> Source:
         """The source, or the section of it."""
-        source = open_source(self.path, fps=self.fps)
+        source: Source = (
+            ImageFolder(self.path, fps=self.fps, mend=True) if self.mend else open_source(self.path, fps=self.fps)
+        )
         return source if self.frames is None else Section(source, *self.frames)
 
 

@@ -106,10 +106,15 @@ def _from_table(place: Path, group: str | None) -> list[Sample]:
 
 
 def read_rows(place: Path, needed: Sequence[str]) -> list[dict[str, str]]:
-    """The rows of a CSV in UTF-8 that has at least the needed columns. Raises `DataError`."""
+    """The rows of a CSV in UTF-8 that has at least the needed columns; tabs part them if they part its header.
+
+    Raises `DataError`.
+    """
     try:
         with place.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
+            header = file.readline()
+            file.seek(0)
+            reader = csv.DictReader(file, delimiter="\t" if "\t" in header else ",")
             rows = [{key: (value or "").strip() for key, value in row.items() if key} for row in reader]
             columns = list(reader.fieldnames or [])
     except (UnicodeDecodeError, csv.Error) as error:
