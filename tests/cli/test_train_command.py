@@ -253,6 +253,13 @@ def test_a_folder_of_videos_is_learned_as_normal(call: Call, footage: Path, tmp_
     assert "no test part" in told.stderr
 
 
+def test_one_long_normal_video_is_learned_from(call: Call, quiet_film: Path, tmp_path: Path) -> None:
+    done = call("train", quiet_film, "--detector", "previous-frame(size=32)", "--out", tmp_path / "made")
+    assert done.exit_code == 0, done.output
+    assert "clips      train 1, val 1, test 0\n" in done.output
+    assert "normal     3 validation frames" in done.output  # of 4: the first has none before it
+
+
 def test_a_classifier_refuses_a_folder_of_videos(call: Call, footage: Path, tmp_path: Path) -> None:
     done = call("train", footage, "--detector", LINE, "--out", tmp_path / "made")
     assert done.exit_code == 1

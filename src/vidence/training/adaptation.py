@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from vidence import spec
-from vidence.datasets.dataset import Sample, digest
+from vidence.datasets.dataset import Sample, cut_in_time, digest
 from vidence.datasets.folder import Folder
 from vidence.errors import DataError
 from vidence.frames.footage import footage_in, videos_at
@@ -73,13 +73,8 @@ def divided(samples: Sequence[Sample], *, seed: int = 0) -> tuple[list[Sample], 
         kept = set(np.random.default_rng(seed).permutation(len(samples))[:count].tolist())
         parts = ([sample for k, sample in enumerate(samples) if (k in kept) is side] for side in (False, True))
         return tuple(parts)  # type: ignore[return-value]  # two
-    (sample,) = samples
-    frames = sum(1 for _ in sample.open())
-    if frames < 2:
-        raise DataError(f"adapting needs more than one picture of what is normal; {sample.path} is one.")
-    first, _ = sample.frames or (0, None)
-    border = first + frames - max(1, round(HELD * frames))
-    return [replace(sample, frames=(first, border))], [replace(sample, frames=(border, first + frames))]
+    early, late = cut_in_time(*samples)
+    return [early], [late]
 
 
 def footage_at(path: str | Path, *, fps: float | None = None) -> list[Sample]:
@@ -90,7 +85,7 @@ def footage_at(path: str | Path, *, fps: float | None = None) -> list[Sample]:
     if videos := videos_at(place):
         return [_normal(one, fps) for one in videos]
     frames = place.is_dir() and any(one.suffix.lower() in IMAGE_SUFFIXES for one in footage_in(place) if one.is_file())
-    if frames or (place.is_file() and place.suffix.lower() != ".csv"):
+    if frames:
         return [_normal(place, fps)]
     dataset = Folder(str(place), rate=fps)
     return [sample for sample in dataset.samples() if sample.label in dataset.normal]
