@@ -253,6 +253,12 @@ def test_a_folder_of_videos_is_learned_as_normal(call: Call, footage: Path, tmp_
     assert "no test part" in told.stderr
 
 
+def test_the_mean_frame_is_not_compared_with_itself(call: Call, footage: Path, tmp_path: Path) -> None:
+    done = call("train", footage, "--detector", "mean-frame(size=32)", "--out", tmp_path / "made")
+    assert done.exit_code == 0, done.output
+    assert "no better than their mean" not in done.output
+
+
 def test_one_long_normal_video_is_learned_from(call: Call, quiet_film: Path, tmp_path: Path) -> None:
     done = call("train", quiet_film, "--detector", "previous-frame(size=32)", "--out", tmp_path / "made")
     assert done.exit_code == 0, done.output

@@ -261,12 +261,14 @@ def _on_footage(detector: Any, films: Sequence[Source], rule: ThresholdRule | No
 
 def _learned(detector: ReconstructionDetector | MotionAttributesDetector | HybridDetector) -> list[str]:
     """How far the training came, and whether it learned more than the mean frame."""
+    from vidence.models.trivial import MeanFrame
+
     facts = detector.facts
     lines = [f"normal     {facts['calibration']['frames']} validation frames"]
     errors = facts.get("metrics", {}).get("val")  # none of a network that reconstructs nothing
     if errors is not None:
         lines[0] += f"; squared error per value {errors['mse']:.3g}, of the mean frame {errors['mean_frame_mse']:.3g}"
-        if errors["mse"] >= errors["mean_frame_mse"]:
+        if errors["mse"] >= errors["mean_frame_mse"] and not isinstance(detector.settings, MeanFrame):
             lines.append("note       it reconstructs normal frames no better than their mean does")
     if "cells" in facts:
         lines.append(f"cells      {facts['cells']['kept']} kept of {facts['cells']['seen']} that moved")

@@ -15,6 +15,7 @@ from vidence.datasets.folder import Folder
 from vidence.errors import DataError
 from vidence.frames.footage import footage_in, videos_at
 from vidence.frames.images import IMAGE_SUFFIXES
+from vidence.frames.source import is_text
 from vidence.models.detector import Detector
 from vidence.models.one_class import OneClass
 from vidence.models.reconstruction_detector import ReconstructionDetector
@@ -81,14 +82,19 @@ def footage_at(path: str | Path, *, fps: float | None = None) -> list[Sample]:
     """The normal samples at a path: a video, a folder of frames, a folder of videos, or the normal ones of a folder of
     class folders or of a CSV. `fps` is the frame rate of folders of frames. Raises `DataError` if there are none.
     """
-    place = Path(path)
-    if videos := videos_at(place):
-        return [_normal(one, fps) for one in videos]
-    frames = place.is_dir() and any(one.suffix.lower() in IMAGE_SUFFIXES for one in footage_in(place) if one.is_file())
-    if frames:
-        return [_normal(place, fps)]
-    dataset = Folder(str(place), rate=fps)
+    if plain := plain_footage(path):
+        return [_normal(one, fps) for one in plain]
+    dataset = Folder(str(path), rate=fps)
     return [sample for sample in dataset.samples() if sample.label in dataset.normal]
+
+
+def plain_footage(path: str | Path) -> list[Path]:
+    """The sources at a path without labels: a video, the videos of a folder, or a folder of frames; else none."""
+    place = Path(path)
+    if place.is_dir():
+        framed = any(one.suffix.lower() in IMAGE_SUFFIXES for one in footage_in(place) if one.is_file())
+        return [place] if framed else videos_at(place)
+    return [place] if place.is_file() and place.suffix.lower() != ".csv" and not is_text(place) else []
 
 
 def error_quantiles(detector: ReconstructionDetector, samples: Sequence[Sample]) -> dict[str, float]:
