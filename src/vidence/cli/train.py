@@ -77,10 +77,9 @@ def command(
 ) -> None:
     """Train a detector on DATA, and measure it on a held-out part.
 
-    DATA is a folder of class folders with videos (or images) in them, a folder of normal videos, one normal video, a
-    CSV with the columns file,label whose paths start at the CSV's own folder, or with --root a published set such as
-    ucsd-ped2 (./NAME is a folder of that name). Clips of one camera or film belong on one side of the split: name their
-    column with --group. A single video is learned from in its first four fifths; the last is held out.
+    DATA is a folder of class folders with videos (or images) in them, normal footage (a video, or a folder of some), a
+    CSV with the columns file,label whose paths start at its own folder, or with --root a published set such as ucsd-ped2
+    (./NAME is a folder of that name). Clips of one camera or film stay on one side of the split by a --group column.
 
     A classifier (cnn-rnn, convlstm, r3d-18, r2plus1d-18, i3d) learns the classes; its anomaly score is 1 - P(normal).
     All other detectors learn what is normal from the normal clips alone; `vidence evaluate` measures them.
