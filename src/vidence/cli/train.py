@@ -78,7 +78,7 @@ def command(
     """Train a detector on DATA, and measure it on a held-out part.
 
     DATA is a folder of class folders with videos (or images) in them, normal footage (a video, or a folder of some), a
-    CSV with the columns file,label whose paths start at its own folder, or with --root a published set such as ucsd-ped2
+    CSV with the columns file,label whose paths start at its folder, or with --root a published set such as ucsd-ped2
     (./NAME is a folder of that name). Clips of one camera or film stay on one side of the split by a --group column.
 
     A classifier (cnn-rnn, convlstm, r3d-18, r2plus1d-18, i3d) learns the classes; its anomaly score is 1 - P(normal).
