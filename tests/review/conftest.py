@@ -228,7 +228,8 @@ def compared(tmp_path: Path) -> Path:
     example = folder / "examples" / "clip-0"
     for name in ("input.jpg", "truth.jpg", "map.jpg"):
         write_picture(example / name)
-    about = {"source": "a&b.mp4", "label": "cart", "known": "pixels", "time": 1.25, "maps": {"gradient": "map.jpg"}}
+    about = {"source": "a&b.mp4", "label": "cart", "known": "pixels", "time": 1.25, "grid": 32}
+    about |= {"maps": {"gradient": "map.jpg"}}
     (example / "about.json").write_text(json.dumps(about))
     (folder / "comparison.json").write_text(json.dumps(facts))
     (folder / "ranks.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg" width="200" height="90"/>')

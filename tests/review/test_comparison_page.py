@@ -44,6 +44,7 @@ def test_pictures_lie_in_the_page_and_missing_clips_are_passed_over(compared: Pa
     text = write_comparison_page(compared).read_text()
     assert text.count("data:image/jpeg;base64,") == 3
     assert text.count("data:image/svg+xml;base64,") == 1
+    assert "averages over a grid of 32 × 32 cells, the same for all" in text
     assert not re.search(r'(src|href)="(?!data:|#)', text)
 
 
