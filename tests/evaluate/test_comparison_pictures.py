@@ -91,7 +91,9 @@ def test_ranks_are_drawn_the_same_each_time(tmp_path: Path) -> None:
         Standing("a", False, "m", "higher", 3, 3, 1.0, 0.9, 1.1, rank=1.0),
         Standing("b", True, "m", "higher", 3, 3, rank=2.0),
     ]
-    assert write_ranks(tmp_path / "one.svg", held)
-    assert write_ranks(tmp_path / "two.svg", held)
+    assert write_ranks(tmp_path / "one.svg", held, ["a"])
+    assert write_ranks(tmp_path / "two.svg", held, ["a"])
     assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()
-    assert not write_ranks(tmp_path / "three.svg", [Standing("a", False, "m", "neither", 3, 1.0)])
+    assert write_ranks(tmp_path / "turned.svg", held, ["b", "c", "a"])
+    assert (tmp_path / "one.svg").read_bytes() != (tmp_path / "turned.svg").read_bytes()
+    assert not write_ranks(tmp_path / "three.svg", [Standing("a", False, "m", "neither", 3, 1.0)], [])

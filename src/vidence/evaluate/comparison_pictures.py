@@ -139,17 +139,17 @@ def _strip(known: KnownClip, values: Float[np.ndarray, "t h w"] | None, frame: i
     return made
 
 
-def write_ranks(path: Path, standings: Sequence[Standing]) -> bool:
-    """Mean ranks as an SVG: a row per map, a column per measure, best on top. Returns False where none has a rank."""
+def write_ranks(path: Path, standings: Sequence[Standing], order: Sequence[str]) -> bool:
+    """Mean ranks as an SVG: a row per map, in an `order`, maps that it lacks last; a column per measure. Returns False
+    where none has a rank.
+    """
     ranked = [each for each in standings if each.rank is not None]
     measures = list(dict.fromkeys(each.measure for each in ranked))
     ranks = {(each.explainer, each.measure): each.rank or 0.0 for each in ranked}
     if not ranks:
         return False
-    maps = sorted(
-        dict.fromkeys(each.explainer for each in ranked),
-        key=lambda line: float(np.mean([rank for (other, _), rank in ranks.items() if other == line])),
-    )
+    held = {each.explainer for each in ranked}
+    maps = list(dict.fromkeys([*(line for line in order if line in held), *(each.explainer for each in ranked)]))
     controls = {each.explainer for each in ranked if each.control}
     grid = np.array([[ranks.get((line, measure), np.nan) for measure in measures] for line in maps])
     with matplotlib.rc_context({"svg.hashsalt": "ranks", "svg.fonttype": "path"}):
