@@ -26,7 +26,7 @@ from vidence.scoring.timeline import Curve, curve
 class Track:
     """One source: `live` scores and `raw` errors of its scored `frames` (their places in the source).
 
-    `times` and `anomalous` are those of all frames of the source; `told_s` is how much later than the frame its score is
+    `times` and `anomalous` are those of all frames of the source; `told_s` is how much later than a frame its score is
     told, at most (of all windows but the first, where there are more: a source's first frames wait until that is full);
     a frame that several windows hold has the mean of their errors, and the highest of their live scores, as in a
     timeline. `ahead` are the raw errors of each window's
