@@ -59,7 +59,7 @@ def records(
     out = tmp_path_factory.mktemp("written")
     classifier = ClassifierSettings.load(detector_folder)
     footage = Curve(np.arange(9.0), np.linspace(0, 0.5, 9))
-    classifier.threshold = FalseAlarmBudget().fit([footage], line="false-alarm-budget").facts(DATA)
+    classifier.threshold = FalseAlarmBudget().fit([footage], line="false-alarm-budget").facts(DATA, [footage])
     classifier.facts |= {"training_data": DATA, "versions": {"torch": "2.13.0+cpu"}}
     film = open_source(make_film("flash.mp4", ((0.6, 0.9),), frames=12), fps=10)
     lines = ("integrated-gradients(steps=4, limit=4)", "grad-cam", "counterfactual-box(verify=4, shrink=2)")

@@ -48,7 +48,9 @@ def test_both_protocols_are_printed_and_which_is_causal(measured: tuple[str, Pat
     assert lines[0].split() == ["live", "paper"]
     assert lines[1].split()[:3] == ["causal", "yes", "no,"]
     assert lines[2].split() == ["AUC", f"{live['frame_auc']:.3f}", f"{live['other_protocol']['frame_auc']:.3f}"]
-    assert "4 of 4 events found" in text
+    assert (
+        f"4 of 4 events found, {live['event_delay_s']:.2f} s after their start, + up to {live['told_s']:.2f} s" in text
+    )
 
 
 def test_the_error_of_every_step_ahead_is_told(

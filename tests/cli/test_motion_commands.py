@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = run("train", place / "films.csv", "--detector", LINE, "--out", place / "detector")
     assert done.exit_code == 0, done.output
     assert "its score, which is final, at most 5 frames later" in done.output
+    assert re.search(r"alarms     [1-9]\d* in \d+ s of normal footage .*; for fewer, .*false-alarm-budget", done.output)
     return place
 
 

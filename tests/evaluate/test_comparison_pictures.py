@@ -61,6 +61,16 @@ def test_the_map_is_drawn_over_its_place_and_its_frames_below(known: KnownClip, 
     assert (np.flatnonzero(strip) // (w / len(values))).astype(int).tolist() == [frame] * int(strip.sum())
 
 
+def test_lone_strong_pixels_are_seen(known: KnownClip, classifier: ClassifierDetector) -> None:
+    values = np.zeros((len(known.clip.times), 128, 128), np.float32)
+    values[0, 32:64:8, 64:96:8] = 1.0  # a pixel in 64 of one place
+    plain, drawn = (picture(known, each, classifier.fit, 0).astype(int) for each in (None, values))
+    h, w = plain.shape[0] - STRIP, plain.shape[1]
+    change = np.abs(drawn - plain)[:h].sum(axis=2) > 100
+    assert change[h // 4 : h // 2, w // 2 : 3 * w // 4].mean() > 0.15
+    assert change.mean() < 0.08  # of the picture: hardly anything outside its sixteenth
+
+
 def test_examples_are_kept_as_maps_come(known: KnownClip, classifier: ClassifierDetector, tmp_path: Path) -> None:
     examples = Examples(tmp_path, [known.place], classifier.fit)
     for line in ("gradient", "grad-cam"):
@@ -81,7 +91,9 @@ def test_ranks_are_drawn_the_same_each_time(tmp_path: Path) -> None:
         Standing("a", False, "m", "higher", 3, 3, 1.0, 0.9, 1.1, rank=1.0),
         Standing("b", True, "m", "higher", 3, 3, rank=2.0),
     ]
-    assert write_ranks(tmp_path / "one.svg", held)
-    assert write_ranks(tmp_path / "two.svg", held)
+    assert write_ranks(tmp_path / "one.svg", held, ["a"])
+    assert write_ranks(tmp_path / "two.svg", held, ["a"])
     assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()
-    assert not write_ranks(tmp_path / "three.svg", [Standing("a", False, "m", "neither", 3, 1.0)])
+    assert write_ranks(tmp_path / "turned.svg", held, ["b", "c", "a"])
+    assert (tmp_path / "one.svg").read_bytes() != (tmp_path / "turned.svg").read_bytes()
+    assert not write_ranks(tmp_path / "three.svg", [Standing("a", False, "m", "neither", 3, 1.0)], [])

@@ -44,7 +44,7 @@ OURS = {
     "frames",
     "frames_scored",
     "sources",
-    "window_s",
+    "told_s",
     "error_per_step",
     "detector",
     "weights",
@@ -89,7 +89,7 @@ def test_the_counts_are_those_of_the_set(found: Evaluation, ped2: UcsdPed2) -> N
     assert (live["sources"], live["frames"], live["frames_scored"]) == (4, 80, 76)
     assert live["data"] == digest(ped2.split("test"))
     assert live["detector"].startswith("previous-frame(")
-    assert live["window_s"] == pytest.approx(0.4)
+    assert live["told_s"] == pytest.approx(0.3)
 
 
 def test_live_scores_are_pooled_and_the_papers_are_normalised_per_video(found: Evaluation) -> None:
@@ -198,7 +198,7 @@ def test_images_are_told_apart_class_by_class(tiles: Tiles) -> None:
     assert live["class_auc"] == {"scratch": 1.0, "spot": 1.0}
     assert live["other_protocol"]["frame_auc"] == 1.0  # single pictures are not normalised by themselves
     assert live["pixel_auc"] > 0.99
-    assert (live["events"], live["event_delay_s"], live["false_alarms_per_hour"], live["window_s"]) == (None,) * 4
+    assert (live["events"], live["event_delay_s"], live["false_alarms_per_hour"], live["told_s"]) == (None,) * 4
     assert live["threshold"]["value"] == 30.0
 
 

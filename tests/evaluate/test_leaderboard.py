@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vidence.evaluate.bootstrap import bounds, interval
-from vidence.evaluate.leaderboard import FEWEST, Gain, leaderboard, panels
+from vidence.evaluate.leaderboard import FEWEST, Gain, leaderboard, mean_places, panels, placed_by, ranked
 from vidence.evaluate.measure import Measure
 from vidence.evaluate.measured_rows import Measured
 from vidence.evaluate.sanity import CascadingRandomisation
@@ -62,6 +62,21 @@ def test_places_gains_and_refusals(toys: dict[str, Measure]) -> None:
     assert lower.gains["random-map"].mean == 1.5  # lower is better, so less is a gain
     none = found["inside", "none"]
     assert (none.n, none.mean, none.rank, none.refused) == (0, None, None, "it cannot")
+
+
+def test_a_difference_by_rounding_is_none() -> None:
+    values = np.array([[0.1 + 0.2, 0.3, 0.25, -1e-17, 0.0], [3.0, 2.0, 1.0, 2.0, 5e-7]])
+    assert ranked(values).tolist() == [[4.5, 4.5, 3.0, 1.5, 1.5], [5.0, 3.5, 2.0, 3.5, 1.0]]
+    assert ranked(values[:0]).shape == (0, 5)
+
+
+def test_the_mean_place_is_over_what_a_map_of_nothing_is_not_the_best_by(toys: dict[str, Measure]) -> None:
+    rows = table("inside", {"good": [3.0] * 3, "random-map": [1.0] * 3})
+    rows += table("peak(scale=2.0)", {"good": [9.0] * 3, "random-map": [1.0] * 3})  # lower is better
+    assert placed_by(toys) == ["inside"]
+    assert list(mean_places(leaderboard(rows, toys), toys).items()) == [("good", 1.0), ("random-map", 2.0)]
+    none = {line: each for line, each in toys.items() if line != "inside"}
+    assert mean_places(leaderboard(rows, none), none) == {}
 
 
 def test_a_gain_is_called_only_where_its_interval_says_so() -> None:

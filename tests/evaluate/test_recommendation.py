@@ -150,6 +150,18 @@ def test_halves_share_no_group_of_sources() -> None:
     assert (len(one), len(other)) == (CLIPS / 2, CLIPS / 2)
 
 
+def test_halves_have_as_many_clips_where_groups_are_of_many_sizes() -> None:
+    held = rows({"good": (0.9, 0.1, 1)})
+    sizes = (8, 4, 4, 2, 2, 1, 1, 1, 1)
+    names = [f"camera {i}" for i, size in enumerate(sizes) for _ in range(size)]
+    clips = list(dict.fromkeys(row.clip for row in held))
+    for seed in range(8):
+        halved = halves(held, groups=dict(zip(clips, names, strict=True)), seed=seed)
+        labels = [{row.clip: row.label for row in half} for half in halved]
+        assert [len(each) for each in labels] == [CLIPS / 2, CLIPS / 2]
+        assert all(1 <= sum(label == "normal" for label in each.values()) <= 5 for each in labels)
+
+
 def test_the_share_of_maps_that_are_beaten() -> None:
     held = rows({"a": (0.9, 0.1, 1), "b": (0.6, 0.1, 1), "c": (0.3, 0.1, 1), "random-map": (0.0, 0.1, 0)}, noise=0.01)
     found, _ = placed(held, ASKED)

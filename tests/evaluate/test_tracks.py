@@ -23,6 +23,7 @@ from vidence.frames.source import open_source
 from vidence.models import reconstruction_detector
 from vidence.models.classifier_detector import ClassifierSettings
 from vidence.models.convlstm_predict import ConvLSTMPredict
+from vidence.models.motion_attributes import MotionAttributes
 from vidence.models.reconstruction import Reconstruction
 from vidence.models.reconstruction_detector import ReconstructionDetector
 from vidence.models.recurrent_autoencoder import ConvRecurrent
@@ -92,7 +93,13 @@ def test_frames_without_a_score_are_left_out(ped2: UcsdPed2) -> None:
     assert found.frames.tolist() == list(range(1, 20))
     assert len(found.times) == 20
     assert found.truth.tolist() == [8 <= t <= 15 for t in range(1, 20)]
-    assert found.window_s == pytest.approx(0.4)
+    assert found.told_s == pytest.approx(0.3)  # the first of five frames has no score
+
+
+def test_scores_that_wait_for_later_frames_are_told_so_much_later(ped2: UcsdPed2) -> None:
+    detector = MotionAttributes(height=32, block=8, smooth=5).build()
+    found = follow(detector, ped2, ped2.split("test")[0], meter=Meter())
+    assert found.told_s == pytest.approx(detector.delay / 10)
 
 
 def test_sampled_frames_keep_their_places(ped2: UcsdPed2) -> None:

@@ -209,11 +209,11 @@ def compared(tmp_path: Path) -> Path:
         | {"mean": mean, "low": mean - 0.1, "high": mean + 0.1, "mean_rank": 4 - 2 * mean}
         for name, (mean, said) in means.items()
     ]  # fmt: skip
-    rows += [row | {"measure": "flicker", "mean": "", "mean_rank": "", "refused": ""} for row in rows[:1]]
     rows += [rows[0] | {"explainer": "cam", "mean": "", "mean_rank": "", "refused": "it needs <pooling>."}]
     rows += [
         rows[0] | {"explainer": "lrp", "mean": "", "mean_rank": "", "failed": 1, "refused": "failed: KeyError: 'x'"}
     ]
+    rows += [row | {"measure": "flicker", "mean": "", "mean_rank": ""} for row in rows]
     agreement = [
         {"kind": kind, "first": "gradient", "second": "", "statistic": "spearman", "mean": -0.5, "low": -1, "high": 0}
         | {"n": 4}
@@ -223,12 +223,14 @@ def compared(tmp_path: Path) -> Path:
         "detector": "cnn-rnn(units=4)", "weights": WEIGHTS, "score": "the logit", "seed": 0, "data": "<i>set</i>",
         "clips": 4, "clips_with_event": 3, "truth": {"pixels": 4, "frames": 0, "label": 0}, "ranks": "ranks.svg",
         "measures": {name: {"aspect": "x", "better": "higher", "steps": 32} for name in ("mass-ratio", "flicker")},
+        "placed_by": ["mass-ratio"], "mean_places": {"gradient": 0.0, "random-map": 2.0, "smooth(of='<b>')": 3.0},
         "not_compared": {"cdam": "no <tokens> here"}, "examples": ["clip-0", "gone-3"],
     }  # fmt: skip
     example = folder / "examples" / "clip-0"
     for name in ("input.jpg", "truth.jpg", "map.jpg"):
         write_picture(example / name)
-    about = {"source": "a&b.mp4", "label": "cart", "known": "pixels", "time": 1.25, "maps": {"gradient": "map.jpg"}}
+    about = {"source": "a&b.mp4", "label": "cart", "known": "pixels", "time": 1.25, "grid": 32}
+    about |= {"maps": {"gradient": "map.jpg"}}
     (example / "about.json").write_text(json.dumps(about))
     (folder / "comparison.json").write_text(json.dumps(facts))
     (folder / "ranks.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg" width="200" height="90"/>')

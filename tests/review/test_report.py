@@ -363,6 +363,14 @@ def test_pictures_need_no_time(store: Store, make_alarm: Make) -> None:
     made = store.append(replace(record, evidence=(replace(record.evidence[0], pictures=sheet),)))
     tags, words = report(store, records=[made])
     assert "Contact sheet" in words
-    assert [held["class"] for tag, held in tags.tags if tag == "div" and "pictures" in str(held.get("class"))] == [
-        "pictures one"
-    ]
+    assert grids(tags) == ["pictures one"]
+
+
+def test_the_first_picture_spans_the_page_and_the_others_are_tiles(store: Store, make_alarm: Make) -> None:
+    tags, _ = report(store, records=[store.append(make_alarm("two.mp4", seed=8))])
+    assert grids(tags) == ["pictures one", "pictures"]
+
+
+def grids(tags: Tags) -> list[object]:
+    """The classes of what pictures lie in."""
+    return [held["class"] for tag, held in tags.tags if tag == "div" and "pictures" in str(held.get("class"))]

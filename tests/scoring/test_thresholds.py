@@ -135,9 +135,17 @@ def test_a_budget_says_what_it_counted_as_one_alarm() -> None:
     values = np.zeros(3600)
     values[100:400:5] = 1.0
     curve = Curve(np.arange(3600.0), values)
-    facts = FalseAlarmBudget(per_hour=1.0, merge_s=10.0).fit([curve]).facts("")
+    facts = FalseAlarmBudget(per_hour=1.0, merge_s=10.0).fit([curve]).facts("", [curve])
     assert len(events(curve, facts["value"], merge_s=facts["merge_s"])) == 1
     assert Quantile(0.5).fit([curve]).merge_s == 1.0
+
+
+def test_a_threshold_says_what_it_raises_on_the_normal_footage() -> None:
+    values = np.zeros(200)
+    values[[20, 21, 120, 180]] = 1.0
+    curves = [Curve(np.arange(200.0) / 10, values), Curve(np.arange(50.0) / 10, np.zeros(50))]
+    facts = Fixed(0.5).fit(curves).facts("", curves)
+    assert (facts["alarms"], facts["normal_s"]) == (3, pytest.approx(25.0))
 
 
 @pytest.mark.parametrize(

@@ -125,7 +125,7 @@ def _told(figures: Mapping[str, Any]) -> str:
         f"pixels     AUC {_number(figures['pixel_auc'])}, AP {_number(figures['pixel_ap'])}, "
         f"PRO {_number(figures['pro'])}",
         *([] if steps is None else [f"ahead      error {', '.join(_number(each, '.4g') for each in steps)} by step"]),
-        f"alarms     {_alarms(live)}",
+        f"alarms     {_alarms(live, figures['told_s'])}",
         f"cost       {_number(cost['frames_per_s'], '.1f')} frames a second on {cost['threads']} threads, "
         f"{cost['parameters']} parameters, {_number(cost['flops_per_frame'], '.3g')} operations a frame, "
         f"at most {cost['peak_rss_mib']:.0f} MiB",
@@ -133,7 +133,7 @@ def _told(figures: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _alarms(live: Mapping[str, Any]) -> str:
+def _alarms(live: Mapping[str, Any], told_s: float | None) -> str:
     held = live["threshold"]
     if held is None:
         return "the detector has no threshold"
@@ -142,8 +142,8 @@ def _alarms(live: Mapping[str, Any]) -> str:
         return said
     return (
         f"{said}; {live['events_found']} of {live['events']} events found, "
-        f"{_number(live['event_delay_s'], '.2f')} s after their start; {live['false_alarms']} false alarms in "
-        f"{live['normal_s'] / 60:.1f} minutes of normal footage"
+        f"{_number(live['event_delay_s'], '.2f')} s after their start, + up to {_number(told_s, '.2f')} s until told; "
+        f"{live['false_alarms']} false alarms in {live['normal_s'] / 60:.1f} minutes of normal footage"
     )
 
 

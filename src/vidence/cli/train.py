@@ -253,7 +253,7 @@ def _on_footage(detector: Any, films: Sequence[Source], rule: ThresholdRule | No
     if films and rule is not None:
         curves = [scored_curve(detector, film) for film in films]
         fitted = rule.fit(curves, line=spec.line(rule, THRESHOLDS))
-        detector.threshold = fitted.facts(digest([film.digest for film in films]))
+        detector.threshold = fitted.facts(digest([film.digest for film in films]), curves)
 
 
 def _learned(detector: ReconstructionDetector | MotionAttributesDetector | HybridDetector) -> list[str]:
@@ -285,8 +285,20 @@ def _tell(detector: Any, parts: Parts, lines: Sequence[str], out: Path) -> None:
         click.echo(line)
     if detector.threshold is not None:
         click.echo(f"threshold  {detector.threshold['value']:.4g}: {detector.threshold['origin']}")
+        for line in _means(detector.threshold):
+            click.echo(line)
     files = [name for name in WRITTEN if (out / name).exists()]
     click.echo(f"written    {out}  ({', '.join(files)})")
+
+
+def _means(threshold: Mapping[str, Any]) -> list[str]:
+    """What a threshold comes to for who is called; a budget says so itself, and single pictures have no time."""
+    alarms, seconds = threshold["alarms"], threshold["normal_s"]
+    if not seconds or threshold["rule"].startswith("false-alarm-budget"):
+        return []
+    length = f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} minutes"
+    fewer = "; for fewer, give more normal footage and --threshold false-alarm-budget" if alarms else ""
+    return [f"alarms     {alarms} in {length} of normal footage that it did not learn from{fewer}"]
 
 
 def _evaluate(

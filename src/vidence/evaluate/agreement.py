@@ -12,7 +12,7 @@ from jaxtyping import Float
 from scipy.stats import rankdata
 
 from vidence.evaluate.bootstrap import bounds, draws, interval, means
-from vidence.evaluate.leaderboard import Panel
+from vidence.evaluate.leaderboard import Panel, ranked
 from vidence.evaluate.measure import Measure
 
 Level: TypeAlias = Literal["interval", "ordinal"]
@@ -66,7 +66,7 @@ def between_measures(panels: Sequence[Panel], explainers: Sequence[str], *, seed
         if held is None:
             continue
         *values, sources = held
-        within = pearson(*(rankdata(each, axis=1) for each in values))
+        within = pearson(*map(ranked, values))
         kept = np.flatnonzero(~np.isnan(within)).tolist()
         if kept:
             names = first.measure, second.measure
@@ -88,7 +88,7 @@ def reversal(first: Panel, second: Panel, explainers: Sequence[str], *, seed: in
         return None
     *values, sources = held
     n, drawn = len(sources), draws(sources, seed=seed)
-    places = [rankdata(each, axis=1) for each in values]
+    places = [ranked(each) for each in values]
     of_maps = [np.concatenate([each.mean(axis=0)[None], means(each, drawn)]) for each in places]
     found = pearson(*(rankdata(each, axis=1) for each in of_maps))
     if np.isnan(found[0]):
@@ -121,7 +121,7 @@ def between_clips(panel: Panel, explainers: Sequence[str], *, seed: int = 0) -> 
     values = panel.values[clips][:, maps]
     counts = draws(panel.sources(clips), seed=seed)
     found = []
-    rated: dict[Level, Float[np.ndarray, "c m"]] = {"interval": values, "ordinal": rankdata(values, axis=1)}
+    rated: dict[Level, Float[np.ndarray, "c m"]] = {"interval": values, "ordinal": ranked(values)}
     for level, ratings in rated.items():
         whole = krippendorff(ratings, level)
         scale = ratings if level == "interval" else rankdata(ratings).reshape(ratings.shape)

@@ -13,7 +13,7 @@ from vidence.errors import DataError
 from vidence.evaluate.agreement import Agreement, between_clips, between_maps, between_measures, reversals
 from vidence.evaluate.comparison import Comparison, clip_seed
 from vidence.evaluate.comparison_pictures import write_ranks
-from vidence.evaluate.leaderboard import Standing, leaderboard, panels
+from vidence.evaluate.leaderboard import Standing, leaderboard, mean_places, panels, placed_by
 from vidence.evaluate.measured_rows import Measured, MeasuredRows
 from vidence.evaluate.pooled_maps import PooledMaps
 from vidence.evaluate.quiet_mass import quiet_mass
@@ -85,9 +85,10 @@ def write_comparison(
     names = ("kind", "first", "second", "statistic", "mean", "low", "high", "n")
     found = [{name: getattr(each, name) for name in names} for each in agreements(rows, asked, maps)]
     _write_table(out / AGREEMENT, found, names)
-    drawn = write_ranks(out / RANKS, standings)
+    places = mean_places(standings, asked.measures)
+    drawn = write_ranks(out / RANKS, standings, list(places))
     with written_aside(out / FACTS) as aside:
-        held = {**facts, "ranks": RANKS if drawn else None}
+        held = {**facts, "mean_places": places, "ranks": RANKS if drawn else None}
         aside.write_text(json.dumps(held, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return standings
 
@@ -109,6 +110,7 @@ def comparison_facts(rows: Sequence[Measured], asked: Comparison, **more: Any) -
             line: {"aspect": each.aspect, "better": each.better or "neither", **each.settings}
             for line, each in asked.measures.items()
         },
+        "placed_by": placed_by(asked.measures),
         **more,
     }
 

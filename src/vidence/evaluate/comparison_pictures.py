@@ -19,7 +19,8 @@ from vidence.aside import written_aside
 from vidence.datasets.dataset import Sample
 from vidence.evaluate.explained_clips import KnownClip, Place
 from vidence.evaluate.leaderboard import Standing
-from vidence.frames.transforms import Fit, resize_map
+from vidence.evaluate.pooled_maps import pooled
+from vidence.frames.transforms import Fit, resize, resize_map
 from vidence.record.provenance import digest
 from vidence.render.lettering import ALARM, INK, RULE, blank
 from vidence.render.ramp import STEPS, TOWARDS
@@ -28,6 +29,7 @@ from vidence.render.sheet import JPEG_QUALITY
 
 SHOWN = 3  # clips
 WIDTH = 320
+GRID = 32  # cells a side that every map is averaged over before it is drawn: lone strong pixels would leave no trace
 STRIP = 14  # pixels under a picture: how strong each frame is
 ABOUT = "about.json"
 
@@ -74,6 +76,7 @@ class Examples:
             "label": known.label,
             "known": known.known,
             "time": known.clip.times[frame],
+            "grid": GRID,
             "maps": {},
         }
 
@@ -89,31 +92,33 @@ def told_frame(known: KnownClip) -> int:
 def picture(
     known: KnownClip, values: Float[np.ndarray, "t h w"] | None, fit: Fit, frame: int, *, outlined: bool = False
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """One frame of a clip, under its map where there is one, with the truth `outlined` where that is of pixels; below
-    it, frame by frame, how much of the map's positive mass lies there, the shown frame ticked, the event underlined.
+    """One frame of a clip, under its map where there is one, averaged over `GRID` x `GRID` cells, with the truth
+    `outlined` where that is of pixels; below it, frame by frame, how much of the map's positive mass lies there, the
+    shown frame ticked, the event underlined.
     """
-    pixels = known.clip.pixels[frame : frame + 1]
-    size = (pixels.shape[1], pixels.shape[2])
+    pixels = known.clip.pixels[frame]
+    drawn = resize(pixels, (round(WIDTH * pixels.shape[0] / pixels.shape[1]), WIDTH))
     if values is not None:
-        affine = fit.to_source(size, (values.shape[1], values.shape[2]))
         draw = HeatmapWithContours(scope="frame")  # how strong the frame is among the others, the strip says
-        pixels = draw(pixels, resize_map(values[frame : frame + 1], affine, size))
-    drawn = cv2.resize(pixels[0], (WIDTH, round(WIDTH * size[0] / size[1])), interpolation=cv2.INTER_AREA)
+        placed = _placed(pooled(values[frame : frame + 1], GRID), fit, pixels.shape[:2], drawn.shape[:2])
+        drawn = draw(drawn[None], placed[None])[0]
     if outlined and known.mask is not None and known.known == "pixels":
-        _outline(drawn, known, fit, frame)
+        inside = _placed(known.mask[frame : frame + 1].astype(np.float32), fit, pixels.shape[:2], drawn.shape[:2])
+        lines, _ = cv2.findContours((inside >= 0.5).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        drawn = cv2.drawContours(drawn.copy(), lines, -1, ALARM, 2)
     return np.concatenate([drawn, _strip(known, values, frame)])
 
 
-def _outline(drawn: UInt8[np.ndarray, "h w 3"], known: KnownClip, fit: Fit, frame: int) -> None:
-    mask = known.mask
-    if mask is None:
-        return
-    size = (known.clip.pixels.shape[1], known.clip.pixels.shape[2])
-    affine = fit.to_source(size, (mask.shape[1], mask.shape[2]))
-    inside = resize_map(mask[frame : frame + 1].astype(np.float32), affine, size)[0]
-    large = cv2.resize(inside, (drawn.shape[1], drawn.shape[0]), interpolation=cv2.INTER_LINEAR) >= 0.5
-    lines, _ = cv2.findContours(large.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    cv2.drawContours(drawn, lines, -1, ALARM, 2)
+def _placed(
+    values: Float[np.ndarray, "1 i j"], fit: Fit, source: tuple[int, ...], size: tuple[int, ...]
+) -> Float[np.ndarray, "h w"]:
+    """What lies on the network's input, over a picture of the `source`'s size (h, w) that is shown in another `size`.
+
+    Lines that are drawn there are as wide in a picture that was shrunk as in one that was enlarged.
+    """
+    height, width = source
+    affine = fit.to_source((height, width), (values.shape[1], values.shape[2]))
+    return cv2.resize(resize_map(values, affine, (height, width))[0], size[::-1], interpolation=cv2.INTER_LINEAR)
 
 
 def _strip(known: KnownClip, values: Float[np.ndarray, "t h w"] | None, frame: int) -> UInt8[np.ndarray, "h w 3"]:
@@ -134,17 +139,17 @@ def _strip(known: KnownClip, values: Float[np.ndarray, "t h w"] | None, frame: i
     return made
 
 
-def write_ranks(path: Path, standings: Sequence[Standing]) -> bool:
-    """Mean ranks as an SVG: a row per map, a column per measure, best on top. Returns False where none has a rank."""
+def write_ranks(path: Path, standings: Sequence[Standing], order: Sequence[str]) -> bool:
+    """Mean ranks as an SVG: a row per map, in an `order`, maps that it lacks last; a column per measure. Returns False
+    where none has a rank.
+    """
     ranked = [each for each in standings if each.rank is not None]
     measures = list(dict.fromkeys(each.measure for each in ranked))
     ranks = {(each.explainer, each.measure): each.rank or 0.0 for each in ranked}
     if not ranks:
         return False
-    maps = sorted(
-        dict.fromkeys(each.explainer for each in ranked),
-        key=lambda line: float(np.mean([rank for (other, _), rank in ranks.items() if other == line])),
-    )
+    held = {each.explainer for each in ranked}
+    maps = list(dict.fromkeys([*(line for line in order if line in held), *(each.explainer for each in ranked)]))
     controls = {each.explainer for each in ranked if each.control}
     grid = np.array([[ranks.get((line, measure), np.nan) for measure in measures] for line in maps])
     with matplotlib.rc_context({"svg.hashsalt": "ranks", "svg.fonttype": "path"}):

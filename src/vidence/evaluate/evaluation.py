@@ -71,7 +71,7 @@ class Evaluation:
             "frames": sum(len(track.times) for track in self.tracks),
             "frames_scored": sum(len(track.frames) for track in self.tracks),
             "sources": len(self.tracks),
-            "window_s": None if self.stills else max(track.window_s for track in self.tracks),
+            "told_s": None if self.stills else max(track.told_s for track in self.tracks),
             **self.facts,
             "cost": self.cost,
             "other_protocol": self._figures(other(protocol)),

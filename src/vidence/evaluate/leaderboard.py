@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
+from statistics import fmean, median
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -12,12 +12,26 @@ from jaxtyping import Float
 from scipy.stats import rankdata
 
 from vidence.evaluate.bootstrap import interval
-from vidence.evaluate.measure import Measure
+from vidence.evaluate.measure import Aspect, Measure
 from vidence.evaluate.measured_rows import FAILED, Measured
 
 Shown: TypeAlias = tuple[str, int, str]  # `Measured.shown`
 Verdict: TypeAlias = Literal["yes", "no", "unclear"]
+PLACED_BY: tuple[Aspect, ...] = ("faithfulness", "localisation", "sanity")  # a map of nothing is best by any other
+ALIKE = 1e-6  # of a value: nearer ones differ by rounding alone
 FEWEST = 6  # clips: of fewer, even if all agree, chance does as well in more than 5 of 100 cases (2 / 2^n)
+
+
+def ranked(values: Float[np.ndarray, "c m"]) -> Float[np.ndarray, "c m"]:
+    """Places in each row, 1 the lowest; equal ones share the mean, and those that `ALIKE` calls equal are."""
+    if not values.size:
+        return np.empty(values.shape)
+    order = values.argsort(axis=1)
+    rising = np.take_along_axis(values, order, axis=1)
+    steps = ~np.isclose(rising[:, 1:], rising[:, :-1], rtol=ALIKE, atol=1e-12)
+    levels = np.empty(values.shape)
+    np.put_along_axis(levels, order, np.pad(steps.cumsum(axis=1), ((0, 0), (1, 0))), axis=1)
+    return np.asarray(rankdata(levels, axis=1))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,7 +68,7 @@ class Panel:
     def ranks(self, maps: Sequence[int]) -> Float[np.ndarray, "c m"]:
         """Places of these maps, 1 the best, in each clip of which all have a number; equal ones share the mean."""
         held = self.values[self.complete(maps)][:, list(maps)]
-        return np.asarray(rankdata(-self.sign * held, axis=1)) if held.size else np.empty((0, len(maps)))
+        return ranked(-self.sign * held)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +157,20 @@ def leaderboard(rows: Sequence[Measured], measures: Mapping[str, Measure], *, se
         ]
         found += sorted(standings, key=lambda each: (each.n == 0, each.rank is None, each.rank or 0.0))
     return tuple(found)
+
+
+def placed_by(measures: Mapping[str, Measure]) -> list[str]:
+    """The lines of the measures whose places a map's mean place is made of: those of `PLACED_BY` that have a better."""
+    return [line for line, each in measures.items() if each.aspect in PLACED_BY and each.better is not None]
+
+
+def mean_places(standings: Sequence[Standing], measures: Mapping[str, Measure]) -> dict[str, float]:
+    """Each map's mean place over the measures of `placed_by`, best first; maps without any are left out."""
+    held: dict[str, list[float]] = {}
+    for each in standings:
+        if each.rank is not None and each.measure in placed_by(measures):
+            held.setdefault(each.explainer, []).append(each.rank)
+    return dict(sorted(((name, fmean(ranks)) for name, ranks in held.items()), key=lambda pair: pair[1]))
 
 
 def _standing(

@@ -7,6 +7,7 @@ had no part in the choice.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean
@@ -110,10 +111,11 @@ def recommend(
 def halves(
     rows: Sequence[Measured], *, groups: Mapping[str, str] = MappingProxyType({}), seed: int = 0
 ) -> tuple[list[Measured], list[Measured]]:
-    """The rows of two halves of the clips that share no group of sources, each with as much of every class as can be.
+    """The rows of two halves of the clips that share no group of sources, alike in the number of clips, of each class
+    and altogether, as far as whole groups allow.
 
     `groups` are those of sources by their digests; of fewer than four groups halves share no source, and of fewer than
-    four sources clips are dealt one by one.
+    four sources clips are dealt one by one. They are dealt largest first, equal ones in the order that `seed` draws.
     """
     parts: list[dict[tuple[str, int], Any]] = [
         {row.window: groups.get(row.clip, row.clip) for row in rows},
@@ -121,10 +123,18 @@ def halves(
         {row.window: row.window for row in rows},
     ]
     part = next((each for each in parts if len(set(each.values())) >= 4), parts[-1])
-    labels = {part[row.window]: row.label for row in rows}
-    drawn = np.random.default_rng(seed).permutation(len(labels))
-    units = sorted((sorted(labels)[i] for i in drawn), key=lambda unit: labels[unit])  # a stable sort: by class
-    chosen = set(units[::2])
+    held: dict[Any, Counter[str]] = {}  # how many clips of each class
+    for window, label in {row.window: row.label for row in rows}.items():
+        held.setdefault(part[window], Counter())[label] += 1
+    units = sorted(held)
+    drawn = [units[i] for i in np.random.default_rng(seed).permutation(len(units))]
+    ahead, chosen = Counter[str](), set()  # clips that the first half has more of than the other, and its groups
+    for unit in sorted(drawn, key=lambda each: -held[each].total()):
+        if sum(count * (ahead[label] + ahead.total()) for label, count in held[unit].items()) <= 0:
+            chosen.add(unit)
+            ahead.update(held[unit])
+        else:
+            ahead.subtract(held[unit])
     first = [row for row in rows if part[row.window] in chosen]
     return first, [row for row in rows if part[row.window] not in chosen]
 

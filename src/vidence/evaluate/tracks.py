@@ -26,9 +26,10 @@ from vidence.scoring.timeline import Curve, curve
 class Track:
     """One source: `live` scores and `raw` errors of its scored `frames` (their places in the source).
 
-    `times` and `anomalous` are those of all frames of the source, `window_s` is how much later than its first frame a
-    window is complete, which is when its frames get their scores; a frame that several windows hold has the mean of
-    their errors, and the highest of their live scores, as in a timeline. `ahead` are the raw errors of each window's
+    `times` and `anomalous` are those of all frames of the source; `told_s` is how much later than a frame its score is
+    told, at most (of all windows but the first, where there are more: a source's first frames wait until that is full);
+    a frame that several windows hold has the mean of their errors, and the highest of their live scores, as in a
+    timeline. `ahead` are the raw errors of each window's
     normal frames by how many steps ahead they were predicted, nan for the others; k is 0 where nothing is.
     `notes` say what went wrong while the source was read.
     """
@@ -40,7 +41,7 @@ class Track:
     times: Float[np.ndarray, " t"]
     anomalous: Bool[np.ndarray, " t"]
     ahead: Float[np.ndarray, "w k"]
-    window_s: float
+    told_s: float
     notes: tuple[str, ...] = ()
 
     @property
@@ -146,12 +147,12 @@ def follow(
     maps = Maps() if tally is not None and (quiet or sample.mask is not None) else None
     raw: list[FrameScores] = []
     live: list[FrameScores] = []
-    window_s = 0.0
+    waits: list[float] = []
     for clip in detector.windows.cut(source):
         errors, scores, density = _look(detector, session, clip, meter, mapped=maps is not None)
         raw.append(errors)
         live.append(scores)
-        window_s = max(window_s, clip.times[-1] - clip.times[0])
+        waits += [clip.times[-1] - time for time in scores.times[:1].tolist()]
         if meter.window is None and len(errors.times):
             meter.window, meter.fresh = clip, min(detector.windows.stride, len(errors.times))
         if maps is not None and density is not None:
@@ -163,7 +164,7 @@ def follow(
     if maps is not None and tally is not None and not (truth.masks is None and truth.anomalous.any()):
         _count(tally, detector, source, maps.before(np.inf), masks=truth.masks)
     ahead = _ahead(detector, source.times, raw, truth)
-    return _track(sample, source, raw, live, truth, ahead=ahead, window_s=window_s)
+    return _track(sample, source, raw, live, truth, ahead=ahead, told_s=max(waits[1:] or waits, default=0.0))
 
 
 def _look(
@@ -231,7 +232,7 @@ def _track(
     truth: Truth,
     *,
     ahead: Float[np.ndarray, "w k"],
-    window_s: float,
+    told_s: float,
 ) -> Track:
     errors = curve(((each.times.tolist(), each.values.tolist()) for each in raw), overlap="mean")
     scores = curve((each.times.tolist(), each.values.tolist()) for each in live)
@@ -240,5 +241,5 @@ def _track(
     times = np.array(source.times, dtype=np.float64)
     frames = np.searchsorted(times, scores.times)
     return Track(
-        sample, frames, scores.values, errors.values, times, truth.anomalous, ahead, window_s, tuple(source.notes)
+        sample, frames, scores.values, errors.values, times, truth.anomalous, ahead, told_s, tuple(source.notes)
     )

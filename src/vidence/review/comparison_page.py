@@ -25,11 +25,12 @@ STANDING = {"good": "above every control", "bad": "below a control", "": "not to
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One map under one measure: the mean, its interval in words, the mean place, and how it stands to the controls."""
+    """One map under one measure: mean, interval and clips in words, mean place, and how it stands to the controls."""
 
     mean: float
     shown: str
     interval: str
+    clips: str
     rank: str
     standing: str
     beside: str
@@ -37,13 +38,13 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A map's row: a cell per measure (None: no number), its mean place over measures, seconds, passes in words, and
-    `passed`, their number.
+    """A map's row: a cell per measure (text: why there is no number), its mean place over measures that count, seconds,
+    passes in words, and `passed`, their number.
     """
 
     name: str
     control: bool
-    cells: tuple[Cell | None, ...]
+    cells: tuple[Cell | str, ...]
     place: float | None
     seconds: float | None
     passes: str
@@ -76,7 +77,7 @@ def write_comparison_page(folder: str | Path) -> Path:
     text = environment().get_template("comparison.html").render(
         facts=facts,
         measures=[(line, facts["measures"].get(line, {})) for line in measures],
-        lines=_lines(rows, measures),
+        lines=_lines(rows, measures, facts["mean_places"]),
         refused=_reasons(rows, failed=False),
         failed=_reasons(rows, failed=True),
         agreement={kind: [row for row in agreement if row["kind"] == kind] for kind in AGREEMENTS},
@@ -104,23 +105,20 @@ AGREEMENTS = {
 }
 
 
-def _lines(rows: Sequence[Row], measures: Sequence[str]) -> list[Line]:
-    """Best mean place first; without a place last."""
+def _lines(rows: Sequence[Row], measures: Sequence[str], places: Mapping[str, float]) -> list[Line]:
+    """Best mean place first; without a place last, and without any number not at all."""
     made = []
     for name in dict.fromkeys(row["explainer"] for row in rows):
         held = {row["measure"]: row for row in rows if row["explainer"] == name}
-        ranks = [float(row["mean_rank"]) for row in held.values() if row["mean_rank"]]
         any_row = next(iter(held.values()))
-        cells = tuple(_cell(held[measure]) if held.get(measure, {}).get("mean") else None for measure in measures)
-        if not any(cells):
+        cells = tuple(_cell(held[measure]) for measure in measures)
+        if all(isinstance(cell, str) for cell in cells):
             continue
         counts = [int(any_row[name]) for name in ("forwards", "gradients") if any_row["forwards"]]
         passes = "{} F, {} G".format(*counts) if counts else ""
-        place = sum(ranks) / len(ranks) if ranks else None
         seconds = float(any_row["seconds"]) if any_row["seconds"] else None
-        made.append(
-            Line(name, any_row["control"] == "1", cells, place, seconds, passes, sum(counts) if counts else None)
-        )
+        control, passed = any_row["control"] == "1", sum(counts) if counts else None
+        made.append(Line(name, control, cells, places.get(name), seconds, passes, passed))
     return sorted(made, key=lambda line: (line.place is None, line.place or 0.0))
 
 
@@ -130,16 +128,19 @@ def _reasons(rows: Sequence[Row], *, failed: bool) -> list[tuple[str, str]]:
     return list(dict.fromkeys((row["explainer"], row["refused"]) for row in told))
 
 
-def _cell(row: Row) -> Cell:
+def _cell(row: Row) -> Cell | str:
+    if not row["mean"]:
+        return "says nothing of these clips" if not row["refused"] else "failed" if row["failed"] == "1" else "refused"
     beats = {name.removeprefix("beats "): said for name, said in row.items() if name.startswith("beats ") and said}
     standing = ""
     if beats and row["control"] != "1":
         standing = "good" if set(beats.values()) == {"yes"} else "bad" if "no" in beats.values() else ""
     words = {"yes": "above", "no": "below", "unclear": "not told apart from"}
     beside = "; ".join(f"{words[said]} {control}" for control, said in beats.items())
-    interval = f"{_number(row['low'])} to {_number(row['high'])}, {row['n']} clips of {row['sources']} sources"
+    interval = f"{_number(row['low'])} to {_number(row['high'])}"
+    clips = f"{row['n']} clips of {row['sources']} sources"
     rank = f"{float(row['mean_rank']):.1f}" if row["mean_rank"] else ""
-    return Cell(float(row["mean"]), _number(row["mean"]), interval, rank, standing, beside)
+    return Cell(float(row["mean"]), _number(row["mean"]), interval, clips, rank, standing, beside)
 
 
 def _number(text: str) -> str:

@@ -39,9 +39,13 @@ class Threshold:
     warnings: tuple[str, ...] = ()
     merge_s: float = MERGE_S
 
-    def facts(self, data: str) -> dict[str, Any]:
-        """Plain values for a detector's JSON and for records; `data` is the digest of what it was fitted on."""
-        return asdict(self) | {"warnings": list(self.warnings), "data": data}
+    def facts(self, data: str, normal: Sequence[Curve]) -> dict[str, Any]:
+        """Plain values for a detector's JSON and for records; `data` is the digest of what it was fitted on, `normal`
+        what is normal in it: it raises so many `alarms` in those `normal_s` seconds.
+        """
+        alarms = _alarms(normal, self.value, merge_s=self.merge_s)
+        told = {"alarms": alarms, "normal_s": sum(curve.seconds for curve in normal)}
+        return asdict(self) | told | {"warnings": list(self.warnings), "data": data}
 
 
 class ThresholdRule(Settings, ABC):
@@ -119,18 +123,15 @@ class FalseAlarmBudget(ThresholdRule):
         if not len(scores) or hours <= 0:
             raise DataError("a false-alarm budget needs normal footage with times; got none. Pass normal videos.")
         value = self._lowest(curves, scores, hours)
-        count = self._alarms(curves, value)
+        count = _alarms(curves, value, merge_s=self.merge_s)
         low, high = self._interval(curves, value, hours)
         origin = f"{count} alarms in {hours * 60:.1f} minutes of normal footage, budget {self.per_hour:g} per hour"
         return Threshold(value, line, origin, low, high, self._warnings(hours, high), self.merge_s)
 
-    def _alarms(self, curves: Sequence[Curve], value: float) -> int:
-        return sum(len(events(curve, value, merge_s=self.merge_s)) for curve in curves)
-
     def _fits(self, curves: Sequence[Curve], value: float, hours: float) -> bool:
         if self.strict:
             return self._interval(curves, value, hours)[1] <= self.per_hour
-        return self._alarms(curves, value) <= self.per_hour * hours
+        return _alarms(curves, value, merge_s=self.merge_s) <= self.per_hour * hours
 
     def _lowest(self, curves: Sequence[Curve], scores: np.ndarray, hours: float) -> float:
         """Walk down from the maximum to the median while the budget holds."""
@@ -196,6 +197,10 @@ class GMean(ThresholdRule):
         best = int(np.argmax(gmean))
         origin = f"best G-mean ({gmean[best]:.3f}) on {len(truth)} validation frames, {int(truth.sum())} anomalous"
         return Threshold(_below(scores, values[best]), line, origin)
+
+
+def _alarms(curves: Sequence[Curve], value: float, *, merge_s: float) -> int:
+    return sum(len(events(curve, value, merge_s=merge_s)) for curve in curves)
 
 
 def _offsets(curves: Sequence[Curve]) -> list[float]:

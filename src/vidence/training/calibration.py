@@ -64,7 +64,7 @@ def calibrate(
     high = high if high > low else low + 1.0  # errors that never differ have no scale
     detector.facts["calibration"] = {"low": low, "high": high, "frames": len(errors)}
     scaled = [Curve(each.times, (each.values - low) / (high - low)) for each in curves]
-    detector.threshold = rule.fit(scaled, line=spec.line(rule, THRESHOLDS)).facts(digest(val))
+    detector.threshold = rule.fit(scaled, line=spec.line(rule, THRESHOLDS)).facts(digest(val), scaled)
 
 
 def pixel_errors(network: ReconstructionNetwork, clips: ClipBatches, mean: Float[Tensor, "c h w"]) -> dict[str, float]:

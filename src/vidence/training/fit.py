@@ -100,11 +100,11 @@ def judged(
     scores = detector.anomaly(windows).numpy()
     anomalous = bench.anomalous(examples.labels)
     curves = _curves(examples, scores, clip.numpy())
+    normal = [each for each, odd in zip(curves, anomalous, strict=True) if not odd]
     if rule.needs_labels:
         truth = [np.full(len(each.times), odd) for each, odd in zip(curves, anomalous, strict=True)]
         threshold = rule.fit(curves, truth, line=spec.line(rule, THRESHOLDS))
     else:
-        normal = [each for each, odd in zip(curves, anomalous, strict=True) if not odd]
         threshold = rule.fit(normal, line=spec.line(rule, THRESHOLDS))
     means = clip_means(windows, clip, len(anomalous))
     found, labels = means.argmax(dim=1).numpy(), examples.labels
@@ -115,7 +115,7 @@ def judged(
     }
     if anomalous.any() and not anomalous.all():
         metrics["auc"] = float(roc_auc_score(anomalous, detector.anomaly(means).numpy()))
-    return threshold.facts(data), metrics
+    return threshold.facts(data, normal), metrics
 
 
 def _curves(examples: Examples, scores: np.ndarray, clip: np.ndarray) -> list[Curve]:
