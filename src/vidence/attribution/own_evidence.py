@@ -28,7 +28,8 @@ class Reading:
     @classmethod
     def of(cls, extra: Mapping[str, Any]) -> Reading:
         """Out of what belongs to a map."""
-        return cls(*extra["sentences"], extra.get("examples"))
+        alarm, quiet = extra["sentences"]
+        return cls(alarm, quiet, extra.get("examples"))
 
 
 def explains_itself(model: Any) -> bool:

@@ -51,6 +51,7 @@ _SHARES = ("size", "crowd", "unevenness", "agreement", "row", "column")
 JUST = 1.05  # times the highest: what is below says 1.0 times
 SHOWN = 96  # pixels a side of a picture of a cell
 STILL = "Nothing moves, so nothing speaks for an anomaly."
+NO_OBJECT = "There is no object, so nothing speaks for an anomaly."  # where all groups are of objects
 
 
 class Sentences(NamedTuple):
@@ -128,7 +129,8 @@ def told(detector: MotionAttributesDetector, session: MotionSession, value: floa
         found = observations(detector, peak, cell, enlarged=session.enlarged)
         sentences = _sentences(found, shaken=detector.scene.shaken(peak.moving))
         extra["observations"] = [asdict(each) for each in found]
-        extra["examples"] = _examples(detector, peak, cell, found[0].group)
+        if found:
+            extra["examples"] = _examples(detector, peak, cell, found[0].group)
     extra |= {"sentences": sentences, "sentence": sentences.fitting(value, detector.threshold)}
     flags = (*session.remarks, *session.doubts)
     return Attributions(torch.from_numpy(session.density())[None], certificate=Certificate(flags=flags), extra=extra)
@@ -172,6 +174,8 @@ def observations(
 
 
 def _sentences(found: list[Observation], *, shaken: bool) -> Sentences:
+    if not found:
+        return Sentences(NO_OBJECT, NO_OBJECT)
     first = found[0]
     others = [each for each in found[1:] if each.distance > 1 and each.attribute != first.attribute]
     reason = f"{first.sentence}; {others[0].sentence}." if others else f"{first.sentence}."

@@ -33,8 +33,8 @@ EVERY = 5  # frames from one that is looked at for its appearance to the next
 
 @dataclass(slots=True, eq=False)
 class Looked:
-    """A frame of the source at `time`: `gray` (h, w) as analysed, `shown` since some time; its `flow` since the picture
-    before and the `motion` of its cells, None where there was none before, or it is the one before shown again; its
+    """A frame of the source at `time`: `gray` (h, w) as analysed, of a picture `shown` since then or before; its
+    `flow` since the picture before, and the `motion` of its cells where it is new and that picture not too old; its
     `objects`, None where no group asks for them; `looks` (i, j, v), what the cells look like in the last frame that
     was looked at for it, or None.
     """
@@ -151,11 +151,13 @@ class MotionSession:
             looks = appearance.look(pixels, self._shape(gray), height=height)
         if before is not None and repeats(gray, before.gray, self._shape(gray)):
             return replace(before, time=time, motion=None, looks=looks)
-        if before is None or time - before.shown >= GAP_S:
+        if before is None or time - before.time >= GAP_S:
             return Looked(time, time, gray, None, None, looks=looks)
         flow = -self._between(gray, before.gray)  # of the pixels of this frame, where they came from
         earlier = flow if before.flow is None else before.flow
         seconds = time - before.shown
+        if seconds >= GAP_S:  # a frozen picture, or a still scene: nobody knows what moved for how long
+            return Looked(time, time, gray, flow, None, looks=looks)
         cells = self._detector.settings.grid.cells(gray, flow, earlier, seconds=seconds)
         return Looked(time, time, gray, flow, Motion(cells, seconds), looks=looks)
 
@@ -173,7 +175,9 @@ class MotionSession:
             self.remarks = (self._finder.origin, ALONE) if forgotten else (self._finder.origin,)
         if frame.time in self._trail:
             return self._trail[frame.time]
-        moving = None if frame.flow is None else cv2.magnitude(*cv2.split(frame.flow)) > settings.least
+        moving = None
+        if frame.flow is not None:
+            moving = (cv2.magnitude(*cv2.split(frame.flow)) > settings.least) & (frame.shown == frame.time)
         found = self._finder.find(ref.first + k, frame.time, frame.gray, moving)
         self._detector.trails.keep(ref, frame.time, found)
         return found
