@@ -1,4 +1,4 @@
-# Two commands on a machine with Python 3.11 and make:  make demo   and   make test
+# Two commands on a machine with Python 3.11 or later and make:  make demo   and   make test
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin

@@ -41,13 +41,13 @@ def sound(path: Path) -> Path:
 def sources(tmp: Path, video: Path) -> Iterator[tuple[str, list[str]]]:
     """Sources that cannot be read, or only in part."""
     (tmp / "empty.mp4").touch()
-    (tmp / "text.mp4").write_text("this is no video\n" * 99)
+    (tmp / "text.mp4").write_text("this is no video\n" * 99, encoding="utf-8")
     data = video.read_bytes()
     (tmp / "header.mp4").write_bytes(data[:200])
     (tmp / "cut.mp4").write_bytes(data[: len(data) * 6 // 10])
     (tmp / "nothing").mkdir()
     (tmp / "notes").mkdir()
-    (tmp / "notes" / "a.txt").write_text("x")
+    (tmp / "notes" / "a.txt").write_text("x", encoding="utf-8")
     picture(tmp / "frames" / "1.png")
     picture(tmp / "frames" / "2.png", damaged=True)
     picture(tmp / "classes" / "fight" / "1.png")
@@ -82,7 +82,7 @@ def commands(tmp: Path, detector: Path, video: Path) -> Iterator[tuple[str, list
     yield "unknown setting", [*train, "cnn-rnn(unit=8)"]
     yield "code in a spec line", [*train, "cnn-rnn(units=__import__('os'))"]
     yield "one class only", [*train, "cnn-rnn"]
-    (tmp / "list.csv").write_text("file,klass\na.mp4,fight\n")
+    (tmp / "list.csv").write_text("file,klass\na.mp4,fight\n", encoding="utf-8")
     yield (
         "CSV without a label column",
         ["train", str(tmp / "list.csv"), "--detector", "cnn-rnn", "--out", str(tmp / "m")],

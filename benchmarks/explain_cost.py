@@ -15,6 +15,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 
@@ -57,9 +58,8 @@ def measure(backbone: str, *, rounds: int, side: int, clock: str) -> None:
     for _ in range(rounds):
         times["plain"].append(seconds(plain, clock))
         for key, explainer in explainers.items():
-            times[key].append(
-                seconds(lambda explainer=explainer: explainer.attribute(model, x, Logit(0), certify=False), clock)
-            )
+            asked = partial(explainer.attribute, model, x, Logit(0), certify=False)
+            times[key].append(seconds(asked, clock))
     print(f"{backbone}+gru  plain forward {statistics.median(times['plain']):.3f} s")
     for key in explainers:
         ratios = [one / base for one, base in zip(times[key], times["plain"], strict=True)]

@@ -45,14 +45,15 @@ def case(family: str) -> tuple[Any, Any]:
         return CnnRnnNetwork(settings, 2, backbone=BACKBONES["mobilenet-v2"]()).eval(), torch.rand(1, 3, 16, 112, 112)
     if family == "reconstruction":
         return Bcae1().network().eval(), torch.rand(1, 3, 16, 128, 128)
-    settings = R3D18(size=64) if family == "volume" else VideoTransformer()
-    return settings.network(2).eval(), torch.rand(1, 3, settings.length, settings.size, settings.size)
+    made = R3D18(size=64) if family == "volume" else VideoTransformer()
+    return made.network(2).eval(), torch.rand(1, 3, made.length, made.size, made.size)
 
 
 def one(family: str, key: str, *, quick: bool, threads: int) -> dict[str, Any]:
     """Measure one cell, in this process."""
     torch.set_num_threads(threads)
     model, x = case(family)
+    t, h, w = x.shape[2:]
     with torch.no_grad():
         model(x)
         begun = time.perf_counter()
@@ -69,7 +70,7 @@ def one(family: str, key: str, *, quick: bool, threads: int) -> dict[str, Any]:
     seconds = time.perf_counter() - begun
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
-        "price": told(EXPLAINERS[key]().price(*x.shape[2:], CHANNELS)),
+        "price": told(EXPLAINERS[key]().price(t, h, w, CHANNELS)),
         "seconds": seconds,
         "ratio": seconds / plain,
         "forwards": passes.forwards,

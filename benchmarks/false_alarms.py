@@ -21,6 +21,7 @@ import numpy as np
 from vidence.datasets.cast import Happening
 from vidence.datasets.synthetic import SCENE, Synthetic
 from vidence.frames.clip import Frame
+from vidence.frames.images import ORDER
 from vidence.models.detector import Detector, load_detector
 from vidence.scoring.run import judge
 from vidence.scoring.thresholds import THRESHOLDS, FalseAlarmBudget
@@ -62,6 +63,16 @@ class NormalFilm:
     def duration(self) -> float:
         """Seconds."""
         return self.made.length / self.made.rate
+
+    @property
+    def clock(self) -> str:
+        """What the times are from."""
+        return ORDER
+
+    @property
+    def dropped(self) -> int:
+        """Every frame is drawn."""
+        return 0
 
     @property
     def notes(self) -> list[str]:

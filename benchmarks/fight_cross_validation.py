@@ -53,7 +53,7 @@ def main() -> None:
     bench.examples(made, samples)
     print(f"features of {len(samples)} clips: {time.perf_counter() - began:.0f} s (0 if cached)", flush=True)
     cross_validate(samples, candidates(), bench, asked.out, seeds=range(asked.seeds))
-    print((asked.out / "table.md").read_text())
+    print((asked.out / "table.md").read_text(encoding="utf-8"))
     print(f"{(time.perf_counter() - began) / 60:.1f} minutes")
 
 

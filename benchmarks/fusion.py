@@ -28,6 +28,8 @@ CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 def forms(name: str) -> dict[str, nn.Module]:
     """The network in its four forms: KS-CAE as published, or a strengthened BCAE1."""
+    plain: nn.Module
+    stronger: nn.Module
     if name == "ks-cae":
         plain, stronger = Cae(plan="ks", channels=1).network(), KsCae(channels=1).network()
     else:

@@ -96,9 +96,9 @@ def maps(detector: Detector, clip: Clip, keys: Sequence[str], score: str, *, ful
 
 def _drawable(values: Tensor, frames: np.ndarray) -> np.ndarray:
     """A map at the frames' size. One of single pixels is summed over cells first: its peaks are too thin to see."""
-    cells = [-(-side // CELL) for side in frames.shape[1:3]]
+    height, width = (-(-side // CELL) for side in frames.shape[1:3])
     if tuple(values.shape[2:]) == frames.shape[1:3]:
-        values = F.adaptive_avg_pool2d(values, cells)
+        values = F.adaptive_avg_pool2d(values, (height, width))
     return F.interpolate(values, frames.shape[1:3], mode="bilinear")[0].cpu().numpy()
 
 
@@ -135,7 +135,7 @@ def main() -> None:
     asked.out.parent.mkdir(parents=True, exist_ok=True)
     title = f"{len(drawn) - 3} explainers of {spec.parse(detector.spec).key}"
     text = f"explained: {score}; frames from left to right; each map on one scale over the clip"
-    strips, names = [strip(each.pixels) for each in drawn], [each.name for each in drawn]
+    strips, names = [strip(each.pixels) for each in found if each.pixels is not None], [each.name for each in drawn]
     write_sheet(asked.out, strips, names, title=title, text=text, columns=2)
     for each in found:
         if each.refused:

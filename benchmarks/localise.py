@@ -23,8 +23,9 @@ from rich.progress import track
 from vidence.aside import written_aside
 from vidence.attribution import EXPLAINERS, ON_ANY_SCORE
 from vidence.datasets.synthetic import CLASSES, Synthetic
-from vidence.evaluate.localised import KnownClip, Localisation, localise
+from vidence.evaluate.localised import Localisation, MaskedClip, localise
 from vidence.frames.clip import Clip
+from vidence.models.classifier_detector import ClassifierDetector
 from vidence.models.detector import load_detector
 from vidence.record.facts import ClipRef
 
@@ -38,22 +39,24 @@ SEED = 7_000_000  # far from the seeds that sets are written with
 QUIET = 4  # one clip in QUIET has no event
 
 
-def clips(settings: Synthetic, n: int) -> Iterator[KnownClip]:
+def clips(settings: Synthetic, n: int) -> Iterator[MaskedClip]:
     """`n` clips with an event, the anomalous classes in turn, and the clips without one between them."""
     anomalous = [name for name in CLASSES if name != "normal"]
     for i in range(n + n // QUIET):
         label = "normal" if i % (QUIET + 1) == QUIET else anomalous[i % len(anomalous)]
         made = settings.clip(label, SEED + i)
-        yield KnownClip(Clip(ClipRef(f"{label}-{i}", "0" * 64, 0, made.times), made.pixels), made.mask, made.label)
+        yield MaskedClip(Clip(ClipRef(f"{label}-{i}", "0" * 64, 0, made.times), made.pixels), made.mask, made.label)
 
 
-def measured(detector: object, n: int, kinds: Sequence[str], keys: Sequence[str]) -> Iterator[tuple[str, Localisation]]:
+def measured(
+    detector: ClassifierDetector, n: int, kinds: Sequence[str], keys: Sequence[str]
+) -> Iterator[tuple[str, Localisation]]:
     """A table per kind of event."""
     for kind in kinds:
         settings = KINDS[kind]
         shown = track(clips(settings, n), kind, total=n + n // QUIET, console=Console(stderr=True), transient=True)
         explainers = {key: EXPLAINERS[key]() for key in keys}
-        yield kind, localise(detector, explainers, shown)  # type: ignore[arg-type]
+        yield kind, localise(detector, explainers, shown)
 
 
 def main() -> None:
@@ -67,6 +70,8 @@ def main() -> None:
     asked = parser.parse_args()
     torch.set_num_threads(2)
     detector = load_detector(asked.detector)
+    if not isinstance(detector, ClassifierDetector):
+        parser.error(f"DETECTOR must be a classifier; got {detector.spec}. Take the one that `vidence demo` leaves.")
     for kind, table in measured(detector, asked.clips, asked.event or list(KINDS), asked.explainer or ON_ANY_SCORE):
         print(
             f"\n### {kind}: {asked.clips} clips, accuracy of the detector {table.accuracy:.3f}\n\n{table.markdown()}",
@@ -80,9 +85,9 @@ def keep(path: Path, kind: str, table: Localisation) -> None:
     rows = [[kind, row.explainer, row.measure, row.mean, row.low, row.high, row.n] for row in table.rows]
     rows += [[kind, name, "mass-without-event", value, "", "", ""] for name, value in table.quiet.items()]
     new = {(row[0], row[1]) for row in rows}
-    old = list(csv.reader(path.read_text().splitlines()))[1:] if path.is_file() else []
+    old = list(csv.reader(path.read_text(encoding="utf-8").splitlines()))[1:] if path.is_file() else []
     kept = [row for row in old if (row[0], row[1]) not in new]
-    with written_aside(path) as aside, aside.open("w", newline="") as file:
+    with written_aside(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["event", "map", "measure", "mean", "low", "high", "clips"])
         writer.writerows([*kept, *rows])

@@ -246,7 +246,8 @@ def lines(weights: Path | None) -> Iterator[tuple[str, MotionAttributes, list[Ro
         yield choice, settings, [Row(settings.groups)], None
     if weights:
         looking = replace(DEFAULT, groups=(*chosen, "appearance"))
-        yield "appearance", looking, [Row(("appearance",)), Row(looking.groups)], weights
+        rows = [Row(("appearance",)), Row(looking.groups), Row(looking.groups, rule="max")]
+        yield "appearance", looking, rows, weights
 
 
 def measured(
@@ -254,7 +255,7 @@ def measured(
 ) -> Iterator[tuple[tuple[str, Row], dict[str, float]]]:
     """Each row's choice, and its figures; those that `out` holds for the same settings as they are."""
     path = out / f"{fold.name}.json"
-    found: dict[str, list[dict[str, float]]] = json.loads(path.read_text()) if path.is_file() else {}
+    found: dict[str, list[dict[str, float]]] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     held: dict[bytes, np.ndarray] = {}
     kinds = dict(FLOWS)
     watched, flow = Watched(fold), ""
@@ -270,7 +271,7 @@ def measured(
             distances = watched.distances(settings, given)
             found[key] = [watched.figures(distances, settings.groups, row) for row in rows]
             with written_aside(path) as aside:
-                aside.write_text(json.dumps(found, indent=1) + "\n")
+                aside.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
             FLOWS.update(kinds)  # what is remembered of a fold, gigabytes, goes with it
         yield from zip([(name, row) for row in rows], found[key], strict=True)
 

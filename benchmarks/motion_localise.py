@@ -50,7 +50,10 @@ def frames(detector: Any, root: Path) -> Iterator[tuple[Pointed, Alarm]]:
     for sample in dataset.normal_split(0)[2]:
         source = sample.open()
         times = [frame.time for frame in source]
-        masks = dict(zip(times, dataset.truth(sample, len(times)).masks, strict=True))
+        drawn = dataset.truth(sample, len(times)).masks
+        if drawn is None:  # nothing to point at
+            continue
+        masks = dict(zip(times, drawn, strict=True))
         session, told = detector.start(), []
         for clip in detector.windows.cut(source):
             scores = session.push(clip)

@@ -19,8 +19,10 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import cast
 
 import torch
+from torch import nn
 
 from vidence.aside import written_aside
 from vidence.cli.evaluate import tested
@@ -40,8 +42,17 @@ PAIRS = 20
 RECURRENT = ("grad-cam(weights='frame_local')", "grad-cam", "when-where", "integrated-cam", "lrp", "deep-lift")
 PIXELS = ("gradient", "smooth-grad(n=8)", "integrated-gradients(steps=8, limit=16)", "occlusion")
 BOXES = "occlusion(box=[4, 32, 32], stride=[4, 16, 16])"
-ERRORS = ("gradient", "integrated-gradients(steps=8, limit=16)", "deep-lift", "lrp", BOXES, "lime(n=128)")
-ERRORS += ("kernel-shap(n=128)", "counterfactual-box", f"product(of=[residual, {BOXES}])")
+ERRORS = (
+    "gradient",
+    "integrated-gradients(steps=8, limit=16)",
+    "deep-lift",
+    "lrp",
+    BOXES,
+    "lime(n=128)",
+    "kernel-shap(n=128)",
+    "counterfactual-box",
+    f"product(of=[residual, {BOXES}])",
+)
 
 
 @dataclass(frozen=True)
@@ -158,10 +169,10 @@ class Study:
         if not kept.is_file():
             kept.parent.mkdir(parents=True, exist_ok=True)
             with written_aside(kept) as aside:
-                aside.write_text(repr(_accuracy(detector, self._unseen(network, detector))))
-        return float(kept.read_text())
+                aside.write_text(repr(_accuracy(detector, self._unseen(network, detector))), encoding="utf-8")
+        return float(kept.read_text(encoding="utf-8"))
 
-    def _unseen(self, network: Network, detector: Detector) -> list[Sample]:
+    def _unseen(self, network: Network, detector: Detector) -> Sequence[Sample]:
         if network.data == "synthetic":
             return Folder(str(self.out / "data" / "unseen" / "clips.csv"), group="group").samples()
         return tested(detector, self._set(network), split_seed(detector.facts))
@@ -192,9 +203,9 @@ class Study:
         return [str(pairs / "pairs.csv"), "--group", "group", "--normal", "nofight", "--all"]
 
 
-def _accuracy(detector: Detector, samples: list[Sample]) -> float:
+def _accuracy(detector: Detector, samples: Sequence[Sample]) -> float:
     """Share of the samples whose windows' mean logits name their class."""
-    right, classes, network = 0, detector.classes, detector.network  # type: ignore[attr-defined]
+    right, classes, network = 0, detector.classes, cast(nn.Module, detector.network)
     for sample in samples:
         with torch.no_grad():
             logits = torch.cat([logits_of(network(detector.prepare(x))) for x in detector.windows.cut(sample.open())])

@@ -65,7 +65,7 @@ def plain_epochs(pixels: np.ndarray, clock: Callable[[], float]) -> Callable[[],
 
     def epoch() -> float:
         begun = clock()
-        for places in torch.randperm(len(data)).split(PLAIN_BATCH):
+        for places in torch.randperm(len(data)).split(PLAIN_BATCH):  # type: ignore[no-untyped-call]
             x = data[places].float() / 255
             optimiser.zero_grad()
             F.mse_loss(network(x), x).backward()  # type: ignore[no-untyped-call]

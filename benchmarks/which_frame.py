@@ -148,10 +148,10 @@ def fit(model: nn.Module, x: Tensor, labels: Tensor, *, epochs: int, batch: int)
     """Adam on the cross-entropy."""
     optimiser = torch.optim.Adam(model.parameters(), 3e-3)
     for _ in range(epochs):
-        for chosen in torch.randperm(len(x)).split(batch):
+        for chosen in torch.randperm(len(x)).split(batch):  # type: ignore[no-untyped-call]
             loss = F.cross_entropy(model(x[chosen]), labels[chosen])
             optimiser.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
 
 

@@ -10,9 +10,10 @@ import torch
 from moving_square import TINY, film
 from vidence.datasets.dataset import Sample
 from vidence.errors import ExplainError
+from vidence.explained_source import Reasons, write_down
 from vidence.frames.source import open_source
 from vidence.models.motion_attributes import MotionAttributesDetector
-from vidence.pipeline import Reasons, default_line, explain, write_down
+from vidence.pipeline import default_line, explain
 from vidence.review.wording import checks, hidden_change
 from vidence.scoring.run import judge
 from vidence.training.motion_fit import fit_motion

@@ -13,12 +13,13 @@ from torch import Tensor, nn
 import vidence
 from vidence.attribution import GradCAM, WhenWhere
 from vidence.errors import ExplainError, ShapeError, SpecError, VidenceError
+from vidence.explained_source import Reasons, write_down
 from vidence.frames.clip import Clip
 from vidence.frames.source import open_source
-from vidence.models.classifier_detector import ClassifierDetector
+from vidence.models.classifier_detector import ClassifierDetector, ClassifierSettings
 from vidence.models.detector import Detector, load_detector
 from vidence.models.trivial import MeanFrame
-from vidence.pipeline import Reasons, default_line, explain, write_down
+from vidence.pipeline import default_line, explain
 from vidence.record.decision import DecisionRecord
 from vidence.record.facts import ClipRef
 from vidence.record.provenance import file_digest
@@ -56,7 +57,7 @@ def clip() -> Clip:
 
 @pytest.fixture(scope="module")
 def detector(detector_folder: Path) -> ClassifierDetector:
-    return ClassifierDetector.load(detector_folder)
+    return ClassifierSettings.load(detector_folder)
 
 
 def as_input(clip: Clip) -> Tensor:

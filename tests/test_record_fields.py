@@ -12,11 +12,11 @@ import cv2
 import numpy as np
 import pytest
 
+from vidence.explained_source import Reasons, write_down
 from vidence.frames.images import ImageFolder
 from vidence.frames.source import Source, open_source
-from vidence.models.classifier_detector import ClassifierDetector
+from vidence.models.classifier_detector import ClassifierSettings
 from vidence.models.trivial import MeanFrame
-from vidence.pipeline import Reasons, write_down
 from vidence.record.decision import DecisionRecord
 from vidence.record.trust import Trust
 from vidence.scoring.run import judge
@@ -57,7 +57,7 @@ def records(
 ) -> list[DecisionRecord]:
     """Of a classifier with all that a training writes down, on a film; and of a reconstruction, on a folder."""
     out = tmp_path_factory.mktemp("written")
-    classifier = ClassifierDetector.load(detector_folder)
+    classifier = ClassifierSettings.load(detector_folder)
     footage = Curve(np.arange(9.0), np.linspace(0, 0.5, 9))
     classifier.threshold = FalseAlarmBudget().fit([footage], line="false-alarm-budget").facts(DATA)
     classifier.facts |= {"training_data": DATA, "versions": {"torch": "2.13.0+cpu"}}

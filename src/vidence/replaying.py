@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from vidence.errors import StoreError
+from vidence.explained_source import Reasons, ShortCheck
 from vidence.frames.source import Source
 from vidence.models.detector import Detector
-from vidence.pipeline import Reasons, ShortCheck
 from vidence.record.decision import DecisionRecord
 from vidence.record.evidence import Evidence
 from vidence.record.plain import plain

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from numbers import Integral, Real
 from types import UnionType
-from typing import Any
+from typing import Any, ClassVar, Self
 
 from vidence.errors import SpecError
 
@@ -151,8 +151,8 @@ def _sequence(reader: _Reader, *, depth: int) -> tuple[Any, ...]:
     return tuple(values)
 
 
-def build(line: str | Spec, table: Mapping[str, type], *, inner: Mapping[str, type] | None = None) -> Any:
-    """Construct the object a line describes from a registry (`inner` serves nested specs; by default `table`).
+def build(line: str | Spec, table: Mapping[str, type]) -> Any:
+    """Construct the object a line describes from a registry, which serves nested specs, too.
 
     Raises `SpecError` for an unknown key, an unknown setting, or a value of a wrong kind or that the dataclass refuses.
     """
@@ -160,36 +160,60 @@ def build(line: str | Spec, table: Mapping[str, type], *, inner: Mapping[str, ty
     if spec.key not in table:
         raise SpecError(f"unknown key {spec.key!r}; known are: {', '.join(sorted(table))}.")
     made = table[spec.key]
-    nested = table if inner is None else inner
-    args = [_resolve(value, nested) for value in spec.args]
-    named = {_field(name): _resolve(value, nested) for name, value in spec.named}
-    known = [field.name for field in dataclasses.fields(made) if field.init]
+    args = [_resolve(value, table) for value in spec.args]
+    named = {_field(name): _resolve(value, table) for name, value in spec.named}
+    known = _names(made)
     for name in named:
         if name not in known:
             offered = ", ".join(name.rstrip("_") for name in known) or "none"
             raise SpecError(f"{spec.key!r} has no setting {name.rstrip('_')!r}; it has: {offered}.")
-    settings_of(made, args, named)
+    check_kinds(made, _given(made, args, named))
     try:
         return made(*args, **named)
     except TypeError as error:
         raise SpecError(f"{spec.key!r} cannot be built from {line!r}: {error}.") from error
 
 
-def settings_of(made: type, args: Sequence[Any], named: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The settings by name of a dataclass to be made. Raises `SpecError` where one is not of the kind annotated.
+def check_kinds(made: type, given: Mapping[str, Any]) -> None:
+    """Raise `SpecError` where a setting, by name, of a dataclass to be made is not of the kind annotated.
 
     Which texts or numbers it takes is its own to say; a list will do for a tuple, and a whole number for a float.
     """
-    known = [field.name for field in dataclasses.fields(made) if field.init]
     kinds = _annotated(made)
-    given = {**dict(zip(known, args, strict=False)), **named}
     for name, value in given.items():
         if not _fits(value, kinds.get(name, Any)):
             plain = value is None or isinstance(value, bool | int | float | str | tuple | list)
             shown = repr(value) if plain else type(value).__name__
             words = _words(kinds[name])
             raise SpecError(f"{name.rstrip('_')} must be {words}; got {shown}.")
-    return given
+
+
+class Settings:
+    """The base of a frozen dataclass of settings: kinds are checked before the class itself looks at values."""
+
+    called: ClassVar[str | None] = None  # what a setting is to be that must be an object of this class, in words
+
+    def __new__(cls, *args: Any, **named: Any) -> Self:
+        """Raise `SpecError` for settings of a wrong kind, from a line and in Python."""
+        takes_others = "__init__" in vars(cls) and "__dataclass_fields__" not in vars(cls)  # a subclass written by hand
+        if dataclasses.is_dataclass(cls) and not takes_others:
+            cls.admit(_given(cls, args, named))
+        return super().__new__(cls)
+
+    @classmethod
+    def admit(cls, given: Mapping[str, Any]) -> None:
+        """Raise `SpecError` for settings, by name, that no object of this class can have."""
+        check_kinds(cls, given)
+
+
+def _names(made: type) -> list[str]:
+    """The names of a dataclass's settings, in order."""
+    return [field.name for field in dataclasses.fields(made) if field.init]
+
+
+def _given(made: type, args: Sequence[Any], named: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a dataclass is to be made of, by name."""
+    return {**dict(zip(_names(made), args, strict=False)), **named}
 
 
 @cache
@@ -227,7 +251,7 @@ def _words(kind: Any) -> str:
     if origin is tuple:
         inner = [_words(part) for part in parts if part is not ...]
         return f"a sequence, each {inner[0]}" if ... in parts else f"a sequence ({', '.join(inner)})"
-    return _NAMES.get(kind, getattr(kind, "__name__", str(kind)))
+    return getattr(kind, "called", None) or _NAMES.get(kind, getattr(kind, "__name__", str(kind)))
 
 
 def _resolve(value: Any, table: Mapping[str, type]) -> Any:
@@ -260,6 +284,9 @@ def _text(value: Any, table: Mapping[str, type]) -> str:
         return line(value, table)
     if isinstance(value, tuple):
         return "[" + ", ".join(_text(item, table) for item in value) + "]"
-    if value is None or isinstance(value, bool | int | float | str):
+    if value is None or isinstance(value, bool | str):
         return repr(value)
+    for plain, kind in _NUMBERS.items():  # NumPy's numbers too, which would write their own names
+        if isinstance(value, kind):
+            return repr(plain(value))
     raise SpecError(f"a setting must be a number, text, None, a tuple or another spec; got {type(value).__name__}.")

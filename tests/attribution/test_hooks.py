@@ -93,8 +93,8 @@ def test_few_files_touch_the_models_inside():
     assert holding(r"register_\w*hook|module\.training = |requires_grad_\(flag|\.train\(|vars\(model\)\[") == {
         "hooks.py"
     }
-    watching = {"calls.py", "attention_calls.py", "recurrent_calls.py", "propagation.py"}
-    assert holding(r"\(TorchFunctionMode") == watching
+    watching = {"calls.py", "attention_calls.py", "recurrent_calls.py", "propagation.py", "guided.py", "fgvis.py"}
+    assert holding(r"\((TorchFunctionMode|GradientOn)\b") == watching
     assert not holding(r"\.backward\(")
 
 

@@ -98,9 +98,9 @@ def test_a_moved_source_replays(call: Call, explained: Path, film: Path, tmp_pat
 def test_a_replay_with_other_weights_is_refused(
     call: Call, explained: Path, detector_folder: Path, tmp_path: Path
 ) -> None:
-    from vidence.models.classifier_detector import ClassifierDetector
+    from vidence.models.classifier_detector import ClassifierSettings
 
-    other = ClassifierDetector.load(detector_folder)
+    other = ClassifierSettings.load(detector_folder)
     next(other.network.parameters()).data[0] += 1
     other.save(tmp_path / "other")
     done = call("replay", explained / "records.db", records(explained)[0], "--detector", tmp_path / "other")

@@ -31,7 +31,7 @@ def test_the_overview_names_every_command(call: Call) -> None:
 def test_every_command_teaches(call: Call, name: str) -> None:
     done = call(name, "--help")
     assert done.exit_code == 0
-    assert f"vidence {name}" in done.output or f"main {name}" in done.output
+    assert f"\n  vidence {name}" in done.output, "an example"
 
 
 def test_an_unknown_command_is_a_usage_error(call: Call) -> None:

@@ -175,7 +175,7 @@ def test_a_folder_wins_with_a_dot(call: Call, clips: Path, tmp_path: Path, monke
     ("wrong", "said"),
     [
         (("--film",), "--film shows a classifier's backbone"),
-        (("--weights", "somewhere"), "--weights are a classifier's"),
+        (("--weights", "somewhere"), "vae takes none"),
         (("--threshold", "best-f1"), "on normal footage alone"),
         (("--normal", "sit"), "flicker, normal"),
         (("--root", "somewhere"), "--root goes with the name of a published set"),

@@ -13,7 +13,7 @@ from sklearn.metrics import accuracy_score, roc_auc_score
 from vidence.datasets.dataset import Sample
 from vidence.evaluate.held_out import measure
 from vidence.frames.source import open_source
-from vidence.models.classifier_detector import ClassifierDetector
+from vidence.models.classifier_detector import ClassifierSettings
 from vidence.scoring.run import scored
 
 
@@ -29,7 +29,7 @@ def samples(make_film: Callable[..., Path]) -> list[Sample]:
 
 
 def test_the_figures_are_those_of_the_clips(detector_folder: Path, samples: list[Sample], tmp_path: Path) -> None:
-    detector = ClassifierDetector.load(detector_folder)
+    detector = ClassifierSettings.load(detector_folder)
     found = measure(detector, samples, out=tmp_path)
     p = np.stack(
         [
@@ -50,6 +50,6 @@ def test_the_figures_are_those_of_the_clips(detector_folder: Path, samples: list
 
 
 def test_one_kind_of_clip_has_no_auc(detector_folder: Path, samples: list[Sample], tmp_path: Path) -> None:
-    found = measure(ClassifierDetector.load(detector_folder), samples[::2], out=tmp_path)
+    found = measure(ClassifierSettings.load(detector_folder), samples[::2], out=tmp_path)
     assert "auc" not in found
     assert all(np.isfinite(list(found.values())))

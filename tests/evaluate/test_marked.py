@@ -6,7 +6,7 @@ import torch
 
 from linear_clip import Linear
 from vidence.attribution import Gradient
-from vidence.errors import ShapeError, SpecError
+from vidence.errors import ShapeError
 from vidence.evaluate.marked import marked_share
 from vidence.evaluate.measure import Case
 from vidence.scoring.scores import Logit
@@ -29,7 +29,7 @@ def case(values=None, worth=None, **given):
 
 
 def test_the_region_carries_its_share_of_a_linear_score():
-    found = marked_share(case(), share=18 / 144, fill=0)
+    found = marked_share(case(), BLOCK.numpy() > 0, fill=0)
     total = 18 + 0.1 * (144 - 18)
     assert found.size == 18 / 144
     assert found.marked == pytest.approx(18 / total, abs=1e-5)
@@ -39,30 +39,28 @@ def test_the_region_carries_its_share_of_a_linear_score():
 
 
 def test_copies_are_everywhere_on_average():
-    found = marked_share(case(), share=18 / 144, fill=0, draws=400)
+    found = marked_share(case(), BLOCK.numpy() > 0, fill=0, draws=400)
     assert found.random == pytest.approx(found.size, abs=0.02)  # chance
 
 
 def test_a_region_that_was_marked_is_taken_as_it_is():
     region = np.zeros((T, H, W), bool)
     region[0] = True
-    found = marked_share(case(), region=region, fill=0)
+    found = marked_share(case(), region, fill=0)
     assert found.size == 1 / 4
     assert found.marked == pytest.approx(0.1 * 36 / (18 + 12.6), abs=1e-5)
-    assert marked_share(case(), region=~region & region) is None
+    assert marked_share(case(), ~region & region) is None
 
 
 def test_nothing_is_said_where_hiding_does_not_lower_the_score():
-    assert marked_share(case(worth=-BLOCK), fill=0) is None
+    assert marked_share(case(worth=-BLOCK), BLOCK.numpy() > 0, fill=0) is None
 
 
 def test_draws_depend_on_the_seed_alone():
-    first, same, other = (marked_share(case(seed=seed), fill=0) for seed in (1, 1, 2))
+    first, same, other = (marked_share(case(seed=seed), BLOCK.numpy() > 0, fill=0) for seed in (1, 1, 2))
     assert first == same != other
 
 
 def test_what_is_no_region_is_refused():
     with pytest.raises(ShapeError, match="bool \\(4, 6, 6\\)"):
-        marked_share(case(), region=BLOCK.numpy())
-    with pytest.raises(SpecError, match="share"):
-        marked_share(case(), share=0)
+        marked_share(case(), BLOCK.numpy())

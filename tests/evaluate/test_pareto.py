@@ -45,6 +45,6 @@ def test_the_plot_is_written_with_what_is_known(tmp_path: Path) -> None:
 
 
 def test_many_rows_name_only_the_frontier(tmp_path: Path) -> None:
-    rows = [{"name": f"row {i}", "auc": i / 60, "parameters": float(60 - i)} for i in range(60)]
-    write_pareto(tmp_path / "many.png", rows, auc="auc")
+    rows = [{"name": f"row {i}", "live_frame_auc": i / 60, "parameters": float(60 - i)} for i in range(60)]
+    write_pareto(tmp_path / "many.png", rows)
     assert (tmp_path / "many.png").is_file()

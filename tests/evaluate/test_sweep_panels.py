@@ -14,13 +14,13 @@ from vidence.evaluate.complexity import area, entropy
 from vidence.evaluate.sweep_panels import COLUMNS, HEIGHT, Panels
 from vidence.frames.clip import Clip
 from vidence.frames.source import open_source
-from vidence.models.classifier_detector import ClassifierDetector
+from vidence.models.classifier_detector import ClassifierDetector, ClassifierSettings
 from vidence.scoring.scores import Logit
 
 
 @pytest.fixture(scope="module")
 def detector(detector_folder: Path) -> ClassifierDetector:
-    return ClassifierDetector.load(detector_folder)
+    return ClassifierSettings.load(detector_folder)
 
 
 @pytest.fixture(scope="module")

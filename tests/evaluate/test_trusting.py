@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from types import SimpleNamespace
 
@@ -68,7 +69,7 @@ def detector(network: nn.Module | None, classes: tuple[str, ...] = ("odd", "norm
     def prepare(clip):
         return torch.from_numpy(clip.pixels).permute(3, 0, 1, 2)[None].float() / 255
 
-    return SimpleNamespace(network=network, classes=classes, prepare=prepare)
+    return SimpleNamespace(network=network, classes=classes, prepare=prepare, arithmetic=lambda x: nullcontext())
 
 
 def checked(*explainers: Explainer, network: nn.Module | None = None, seed: int = 0) -> list[Trust]:

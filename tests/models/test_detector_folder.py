@@ -127,7 +127,7 @@ FACTS_DAMAGES: list[tuple[dict[str, Any], str]] = [
     ({"detector": "cnn-rnn("}, "must hold a spec line"),
     ({"detector": "yolo"}, "of the detector 'yolo'"),
     ({"detector": "cnn-rnn"}, "resolved settings"),
-    ({"detector": "cnn-rnn(units=-1)"}, "units must be"),
+    ({"detector": "cnn-rnn(units=-1)"}, "units must lie"),
     ({"backbone": {"colour": "red"}}, "must describe a cnn-rnn detector"),
     ({"preprocessing": {"size": 64}}, "must say what its spec line says"),
     ({"weights": "0" * 64}, "different trainings"),
@@ -238,13 +238,13 @@ def test_a_normalisation_that_does_not_fit_is_told(tmp_path: Path) -> None:
         load_detector(tmp_path)
 
 
-def test_facts_must_be_plain_finite_values(built: ClassifierDetector, tmp_path: Path) -> None:
+def test_facts_must_be_plain_finite_values(
+    built: ClassifierDetector, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     for value in (float("nan"), torch.ones(1), {1, 2}):
-        made = ClassifierDetector(
-            built.settings, built.network, classes=built.classes, normal=built.normal, facts={"auc": value}
-        )
+        monkeypatch.setattr(built, "facts", {"auc": value})
         with pytest.raises(WeightsError, match="plain finite JSON values"):
-            made.save(tmp_path / "new")
+            built.save(tmp_path / "new")
     assert not (tmp_path / "new").exists()
 
 

@@ -132,7 +132,6 @@ def test_gradients_pass_through_and_members_are_not_trained() -> None:
     "wrong",
     [
         {"of": (Random(),)},
-        {"of": (Random(), 3)},
         {"of": (Random(), Ensemble(of=(Random(), MeanFrame())))},
         {"of": (Random(), MeanFrame(size=64))},
         {"of": (Random(), MeanFrame(rate=5.0))},

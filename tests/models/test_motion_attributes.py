@@ -16,9 +16,9 @@ from vidence.errors import DataError, SpecError
 from vidence.frames.clip import Clip
 from vidence.frames.source import open_source
 from vidence.models import DETECTORS, Detector, load_detector
-from vidence.models.attribute_memory import ATTRIBUTES
+from vidence.models.attribute_memory import ATTRIBUTES, FLOOR, Cells, CellSample
 from vidence.models.mobilenet import MobileNetV2
-from vidence.models.motion_attributes import MotionAttributesDetector
+from vidence.models.motion_attributes import CROP, MotionAttributesDetector
 from vidence.models.motion_evidence import Observation
 from vidence.models.motion_session import ruled
 from vidence.scoring.run import judge, scored
@@ -111,6 +111,29 @@ def test_a_cell_has_the_mean_of_those_around_it_and_the_picture_goes_on_at_its_e
         assert ruled(distances, at, (5, 7), rule=rule, pool=1) == pytest.approx(alone, abs=1e-6)
 
 
+def test_half_of_held_out_cells_are_at_0_and_one_in_a_thousand_beyond_1(detector: MotionAttributesDetector) -> None:
+    memory = replace(TINY, perspective=False, rows=0).build().known
+    rng = np.random.default_rng(0)
+    normal = np.zeros((3000, len(ATTRIBUTES)), np.float32)
+    normal[:, [ATTRIBUTES.index(name) for name in ("speed", "size")]] = rng.uniform(1, 2, (3000, 2))
+    sample = CellSample(3000, seed=0)
+    sample.add(Cells(normal[:1000], np.zeros((1000, CROP, CROP), np.uint8)))
+    memory.learn(sample, seed=0)
+    memory.calibrate(Cells(normal[1000:], np.zeros((2000, CROP, CROP), np.uint8)))
+    k = memory.groups.index("speed")
+    found = memory.distances(normal[1000:])[:, k]
+    assert found.min() == 0
+    assert np.median(found) == pytest.approx(0, abs=1e-3)
+    middle, scale = float(memory.middle[k]), float(memory.scale[k])
+    assert scale >= middle + FLOOR - 1e-6
+    odd = normal[:1].copy()
+    odd[0, ATTRIBUTES.index("speed")] = 40.0
+    raw = memory._nearest("speed", odd)[0].mean()
+    value = float(memory.distances(odd)[0, k])
+    assert value == pytest.approx((raw - middle) / (scale - middle), rel=1e-5)
+    assert memory.times("speed", value) == pytest.approx(raw / scale, rel=1e-5)
+
+
 def test_a_session_does_not_grow(detector: MotionAttributesDetector, rush: Path) -> None:
     session = detector.start()
     for clip in detector.windows.cut(open_source(str(rush))):
@@ -138,9 +161,8 @@ def test_the_sentence_names_the_attribute_and_its_unit(detector: MotionAttribute
     first = found.extra["observations"][0]
     assert "times the highest ever seen here" in found.extra["sentence"]
     assert "speed" in found.extra["sentence"]
-    assert (
-        first["value"] == pytest.approx(40, rel=0.25) or first["attribute"] != "highest speed"
-    )  # 4 pixels, 10 a second
+    assert first["attribute"] == "root-mean-square speed"
+    assert first["value"] == pytest.approx(40, rel=0.25)  # 4 pixels, 10 a second
     assert found.values.shape[1] == len(found.extra["times"])
     assert float(found.values.max()) > 1
     peak = np.unravel_index(int(found.values[0].amax(dim=0).argmax()), found.values.shape[2:])
@@ -220,9 +242,10 @@ def test_settings_that_cannot_be_are_refused(text: str) -> None:
 def test_appearance_is_kept_in_the_folder_and_told(clips: list[Sample], rush: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
     safetensors.torch.save_file(MobileNetV2().state_dict(), tmp_path / "mobilenet.safetensors")
-    looking = replace(TINY, groups=("speed", "appearance"))
+    looking, plain = (replace(TINY, groups=groups) for groups in (("speed", "appearance"), ("speed",)))
     how = {"out": tmp_path / "detector", "weights": tmp_path / "mobilenet.safetensors", "progress": False}
-    made = fit_motion(looking, clips[:2], clips[2:3], **how)
+    made = fit_motion(plain, clips[:2], clips[2:3], **how)  # the weights add the group
+    assert made.settings == looking
     (tmp_path / "mobilenet.safetensors").unlink()
     again = load_detector(tmp_path / "detector")
     source = open_source(str(rush))
@@ -242,19 +265,22 @@ def test_appearance_is_kept_in_the_folder_and_told(clips: list[Sample], rush: Pa
 @pytest.mark.parametrize(
     ("group", "distance", "words"),
     [
+        ("appearance", 1.5, "it looks unlike anything seen here, 1.2 times as far from the nearest normal examples"),
+        ("appearance", 0.0, "it looks as usual"),
         ("place", 4.0, "things hardly ever move near this place, 4 times as far"),
         ("place", 0.5, "things move at this place as usual"),
         ("gait", 3.0, "its unevenness of speed, 5 %, is unlike that of the nearest normal examples, 20 to 30 %"),
     ],
 )
 def test_what_a_group_says(group: str, distance: float, words: str) -> None:
-    told = Observation(0, 0.5, 0.5, group, "unevenness of speed", 5, (20, 30), 40, " %", distance)
+    times = 1.2 if group == "appearance" else distance  # neighbours of what is usual are not at 0
+    told = Observation(0, 0.5, 0.5, group, "unevenness of speed", 5, (20, 30), 40, " %", distance, times)
     assert words in told.sentence
 
 
 @pytest.mark.parametrize(("value", "words"), [(10.2, "is just above the highest"), (15.0, "is 1.5 times the highest")])
 def test_what_is_higher_than_ever_is_told_in_times_where_that_says_something(value: float, words: str) -> None:
-    told = Observation(0, 0.5, 0.5, "speed", "mean speed", value, (8, 9), 10, " pixels/s", 2)
+    told = Observation(0, 0.5, 0.5, "speed", "mean speed", value, (8, 9), 10, " pixels/s", 2, 2)
     assert f"{words} ever seen here (10)" in told.sentence
 
 

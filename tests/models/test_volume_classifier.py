@@ -50,8 +50,8 @@ def test_defaults_are_the_published_inputs(settings: VolumeSettings, expected: t
     ("line", "message"),
     [
         ("r3d-18(blocks=0)", "blocks must be 1 or more"),
-        ("i3d(width=0)", "width must be a whole number from 1"),
-        ("r2plus1d-18(dropout=1.5)", "dropout must be a number from 0"),
+        ("i3d(width=0)", "width must lie between 1 and"),
+        ("r2plus1d-18(dropout=1.5)", "dropout must lie between 0 and"),
         ("i3d(blocks=1)", "has no setting 'blocks'"),
     ],
 )

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from vidence.errors import ShapeError
-from vidence.motion.staged import KINDS, MARGIN, followed, staged
+from vidence.motion.staged import KINDS, MARGIN, WIDER, followed, staged
 
 PACE = 1.5  # pixels a frame
 
@@ -65,6 +65,18 @@ def test_it_moves_as_fast_as_its_kind_says(street: np.ndarray, kind: str, pace: 
 def test_a_large_one_is_larger(street: np.ndarray) -> None:
     areas = [staged(street, kind, seed=1).mask[MARGIN].sum() for kind in ("large 1.5", "running 2.0")]  # type: ignore[union-attr]
     assert areas[0] / areas[1] == pytest.approx(1.5**2, rel=0.15)
+
+
+def test_one_lies_as_wide_as_people_are_high_and_another_is_wider(street: np.ndarray) -> None:
+    high, wide = {}, {}
+    for kind in ("gliding 1.0", "lying", "wide"):
+        made = staged(street, kind, seed=1)
+        assert made is not None
+        high[kind], wide[kind] = (int(made.mask[MARGIN].any(axis=axis).sum()) for axis in (1, 0))
+    assert high["lying"] == pytest.approx(wide["gliding 1.0"], abs=1)
+    assert wide["lying"] == pytest.approx(high["gliding 1.0"], abs=1)
+    assert high["wide"] == pytest.approx(high["gliding 1.0"], abs=1)
+    assert wide["wide"] == pytest.approx(WIDER * wide["gliding 1.0"], abs=2)
 
 
 def test_twice_the_speed_is_every_second_frame(street: np.ndarray) -> None:

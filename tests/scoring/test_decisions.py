@@ -12,7 +12,7 @@ import torch
 
 from vidence.errors import SpecError
 from vidence.frames.source import open_source
-from vidence.models.classifier_detector import ClassifierDetector
+from vidence.models.classifier_detector import ClassifierDetector, ClassifierSettings
 from vidence.models.trivial import MeanFrame
 from vidence.record.conditions import ModelFacts
 from vidence.record.decision import DecisionRecord
@@ -24,7 +24,7 @@ from vidence.scoring.run import judge
 
 @pytest.fixture
 def detector(detector_folder: Path) -> ClassifierDetector:
-    return ClassifierDetector.load(detector_folder)
+    return ClassifierSettings.load(detector_folder)
 
 
 def test_a_record_tells_one_alarm(detector: ClassifierDetector, film: Path) -> None:

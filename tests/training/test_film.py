@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from vidence.errors import ExplainError
+from vidence.models.evaluating import evaluating
 from vidence.training.classify import train_classifier
 from vidence.training.film import Film, activation_picture, activations, filter_picture, first_convolution, tiles
 from vidence.training.schedule import Schedule
@@ -43,13 +44,13 @@ def test_every_epoch_is_filmed_and_a_resumed_fit_films_on(
 def test_activations_leave_the_backbone_as_it_was(make_network: Any) -> None:
     backbone = make_network().backbone.train()
     backbone[1].eval()
-    seen = activations(backbone, torch.rand(2, 3, 8, 8), layer="0")
-    assert seen.shape == (2, 4, 6, 6)
+    x = torch.rand(2, 3, 8, 8)
+    seen = activations(backbone, x)
+    with evaluating(backbone):
+        torch.testing.assert_close(seen, backbone[:4](x))
     assert [part.training for part in backbone] == [True, False, True, True]
-    assert not backbone[0]._forward_hooks
+    assert not backbone[3]._forward_hooks
     assert int(backbone[1].num_batches_tracked) == 0
-    with pytest.raises(ExplainError, match=r"has 0, 3"):
-        activations(backbone, torch.rand(2, 3, 8, 8), layer="nowhere")
     with pytest.raises(RuntimeError):
         activations(backbone, torch.rand(2, 5, 8, 8))
     assert not backbone[3]._forward_hooks

@@ -13,7 +13,7 @@ from vidence.datasets.dataset import Sample
 from vidence.errors import DataError, SpecError
 from vidence.frames.source import open_source
 from vidence.models import DETECTORS, load_detector
-from vidence.models.classifier_detector import ClassifierDetector
+from vidence.models.classifier_detector import ClassifierDetector, ClassifierSettings
 from vidence.models.cnn_rnn import CnnRnn
 from vidence.scoring.thresholds import Quantile
 from vidence.training.fit import fit
@@ -30,7 +30,7 @@ def fitted(settings: CnnRnn, clips: list[Sample], out: Path, **options: Any) -> 
 def test_it_learns_saves_and_scores_as_it_was_judged(settings: CnnRnn, clips: list[Sample], tmp_path: Path) -> None:
     detector = fitted(settings, clips, tmp_path)
     assert detector.facts["metrics"]["val"]["auc"] == 1.0
-    again = ClassifierDetector.load(tmp_path)
+    again = ClassifierSettings.load(tmp_path)
     assert again.threshold == detector.threshold
     assert detector.threshold["rule"] == "best-f1"
     above = []

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vidence.attribution.calls import EveryConvolution
-from vidence.attribution.entrance import FOREIGN
+from vidence.attribution.outputs import FOREIGN
 from vidence.errors import ExplainError
 from vidence.models.adapted import OURS, Adapted
 

@@ -21,8 +21,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 from vidence.attribution.families import cells
 from vidence.attribution.frame_numbers import FrameNumbers
 from vidence.attribution.frame_order import FrameOrder, in_calling_order, picked, put_back, traced, upstream
-from vidence.attribution.layer_names import FUNCTIONAL, module_of
-from vidence.attribution.layer_names import convolution_named as convolution_named
+from vidence.attribution.layer_names import CONVOLUTIONAL, FUNCTIONAL, module_of
 from vidence.attribution.own_graph import check_outside_vmap, kept, mark, unchanged
 
 CONVOLUTIONS = {torch.conv2d, torch.conv3d, torch.conv_transpose2d, torch.conv_transpose3d, torch.convolution}
@@ -36,7 +35,6 @@ FOLLOWERS = {
 JOINS = {
     torch.add, Tensor.add, Tensor.add_, Tensor.__add__, Tensor.__iadd__, Tensor.__radd__, torch.cat, torch.concat,
 }  # fmt: skip
-KINDS = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 UNTRACED = (
     "which frames {layer} saw could not be told, or each map is of several: they are taken in the order of its calls"
 )
@@ -146,7 +144,7 @@ def _owns_more(model: nn.Module, within: str) -> bool:
     return any(
         path.startswith(within) and not path.startswith(inside)
         for path, module in model.named_modules()
-        if isinstance(module, KINDS)
+        if isinstance(module, CONVOLUTIONAL)
     )
 
 
@@ -172,7 +170,7 @@ class ConvolutionCalls(GradientOn):
         self._open: Tensor | None = None
 
     def _guess(self, model: nn.Module) -> Hashable | None:
-        owned = [self.names.get(id(module.weight)) for module in model.modules() if isinstance(module, KINDS)]
+        owned = [self.names.get(id(module.weight)) for module in model.modules() if isinstance(module, CONVOLUTIONAL)]
         return next((name for name in reversed(owned) if name and not name.startswith(self.cells)), None)
 
     @property

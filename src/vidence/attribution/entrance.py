@@ -15,7 +15,8 @@ from torch.overrides import _get_current_function_mode_stack
 
 from vidence.attribution.hooks import in_16_bit, module_at, on_device, watched
 from vidence.attribution.layer_names import LayerName, convolution_named
-from vidence.attribution.outputs import rows_of
+from vidence.attribution.outputs import FOREIGN, rows_of
+from vidence.attribution.recurrent_calls import RecurrentCalls
 from vidence.attribution.two_stage import TwoStage
 from vidence.errors import ExplainError, ShapeError, VidenceError
 from vidence.scoring.scores import ScoreFunction, reads
@@ -35,7 +36,6 @@ REENTRANT = (
     "a gradient into the clip does not pass torch.utils.checkpoint(use_reentrant=True), which the model calls. Build "
     "it with use_reentrant=False, or take occlusion or rise"
 )
-FOREIGN = (RuntimeError, TypeError, ValueError, LookupError, AttributeError, AssertionError)
 
 
 def admitted(model: nn.Module, x: Any) -> Float[Tensor, "n c t h w"]:
@@ -242,8 +242,7 @@ def check_layers(settings: Any, model: nn.Module) -> None:
 def _multiplied() -> int | None:
     """How many variants of the clip a recurrent layer was made to see; None: it was not."""
     modes = _get_current_function_mode_stack()  # type: ignore[no-untyped-call]
-    variants = [getattr(mode, "variants", None) for mode in modes]
-    return next((len(rows) for rows in variants if isinstance(rows, Tensor) and len(rows) > 1), None)
+    return next((mode.multiplied for mode in modes if isinstance(mode, RecurrentCalls) and mode.multiplied), None)
 
 
 def _rows(args: tuple[Any, ...]) -> int | None:

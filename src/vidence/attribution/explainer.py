@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, is_dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Any, ClassVar, Self
 
@@ -23,7 +24,7 @@ from vidence.models.attributions import Attributions as Attributions  # what exp
 from vidence.models.detector import Detector
 from vidence.record.facts import Certificate
 from vidence.scoring.scores import ScoreFunction
-from vidence.spec import settings_of
+from vidence.spec import Settings
 
 NOTHING = 1e-30  # what a solver's rounding leaves of no effect at all
 
@@ -40,21 +41,20 @@ class Price:
     at_most: bool = False
 
 
-class Explainer(ABC):
+class Explainer(Settings, ABC):
     """A frozen dataclass of settings; the model comes at call time and is left as it was, also after an error."""
 
     measures_frames: ClassVar[bool] = False  # its map is frame deletion itself, which then certifies nothing
 
-    def __new__(cls, *args: Any, **named: Any) -> Self:
-        """Raise `SpecError` for settings of a wrong kind, before the class itself looks at their values."""
-        takes_others = "__init__" in vars(cls) and "__dataclass_fields__" not in vars(cls)  # a subclass written by hand
-        if is_dataclass(cls) and not takes_others:
-            for value in (*args, *named.values()):
-                check_name(value)
-            chunk = settings_of(cls, args, named).get("chunk")
-            if chunk is not None and chunk < 1:
-                raise SpecError(f"chunk must be at least 1, or None for as many as fit; got {chunk}.")
-        return super().__new__(cls)
+    @classmethod
+    def admit(cls, given: Mapping[str, Any]) -> None:
+        """Raise `SpecError` for a module instead of its name, for other settings of a wrong kind, and for no chunk."""
+        for value in given.values():
+            check_name(value)
+        super().admit(given)
+        chunk = given.get("chunk")
+        if chunk is not None and chunk < 1:
+            raise SpecError(f"chunk must be at least 1, or None for as many as fit; got {chunk}.")
 
     @abstractmethod
     def explain_clip(self, model: nn.Module, x: Float[Tensor, "1 c t h w"], score: ScoreFunction) -> Attributions:

@@ -26,7 +26,7 @@ ATTENTIONS = ("SelfAttention", "MultiHeadAttention", "SpaceTimeAttention")
 # nor among those who write their own convolutional recurrent cell
 CELL = re.compile(r"(conv_?)?(lstm|gru|rnn)(2d|3d)?_?cell|conv_?(lstm|gru|rnn)(2d|3d)?", re.IGNORECASE)
 # a recurrent layer of one's own by its class's name; Keras layers are no modules, but what they learn has names
-RECURRENT = re.compile(r"(bi|min|simple)?_?(lstm|gru|rnn)(_?layer)?|bidirectional", re.IGNORECASE)
+RECURRENT_NAME = re.compile(r"(bi|min|simple)?_?(lstm|gru|rnn)(_?layer)?|bidirectional", re.IGNORECASE)
 KERAS_RECURRENT = "/recurrent_kernel"
 
 
@@ -51,7 +51,7 @@ def remembers(model: nn.Module) -> bool:
     """
     return (
         any(isinstance(module, nn.RNNBase | nn.RNNCellBase) for module in model.modules())
-        or any(path and RECURRENT.fullmatch(type(module).__name__) for path, module in model.named_modules())
+        or any(path and RECURRENT_NAME.fullmatch(type(module).__name__) for path, module in model.named_modules())
         or any(name.endswith(KERAS_RECURRENT) for name, _ in model.named_parameters())
         or bool(cells(model))
     )

@@ -12,6 +12,7 @@ from weakref import WeakSet
 import torch
 from torch import Tensor, nn
 
+from vidence.attribution.layer_names import CONVOLUTIONAL
 from vidence.attribution.outputs import SHORT, full, mapped
 from vidence.errors import ExplainError
 from vidence.models.evaluating import NO_TF32
@@ -185,8 +186,7 @@ def module_at(model: nn.Module, layer: str) -> nn.Module:
 
 def last_convolution(model: nn.Module) -> str:
     """Path of the last convolution that the model owns, in the order of registration."""
-    kinds = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-    owned = [path for path, module in model.named_modules() if isinstance(module, kinds)]
+    owned = [path for path, module in model.named_modules() if isinstance(module, CONVOLUTIONAL)]
     if not owned:
         raise ExplainError("the model owns no convolution as a module. Name a layer.")
     return owned[-1]

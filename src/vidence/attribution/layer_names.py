@@ -9,6 +9,7 @@ from torch import nn
 
 from vidence.errors import ExplainError
 
+CONVOLUTIONAL = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 FUNCTIONAL = "functional convolution"  # how the name of one begins whose weight is no parameter of the model
 
 

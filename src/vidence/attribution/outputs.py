@@ -14,6 +14,8 @@ from vidence.errors import ShapeError
 from vidence.scoring.score import Around, Pinnable, ScoreFunction
 
 SHORT = (torch.float16, torch.bfloat16)
+# what a model raises of a clip, or of many, that it cannot take
+FOREIGN = (RuntimeError, TypeError, ValueError, LookupError, AttributeError, AssertionError)
 
 
 def full(part: Tensor) -> Tensor:

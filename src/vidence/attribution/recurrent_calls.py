@@ -16,9 +16,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
 from vidence.attribution.calls import RECURRENT
-from vidence.attribution.entrance import FOREIGN
 from vidence.attribution.frame_numbers import tensors_among
-from vidence.attribution.outputs import rows_of
+from vidence.attribution.outputs import FOREIGN, rows_of
 from vidence.errors import ExplainError
 
 # functions, by name, of whose arguments no value goes into what they return, or of the first one alone
@@ -54,9 +53,9 @@ class RecurrentCalls(TorchFunctionMode):
         self._varied: Any = WeakIdKeyDictionary()  # tensor that comes from the clip -> whether from the variants
 
     @property
-    def multiplied(self) -> bool:
-        """Whether there are several variants."""
-        return self.variants is not None and len(self.variants) > 1
+    def multiplied(self) -> int:
+        """How many variants there are, where there are several; 0: the pass is left as it is."""
+        return 0 if self.variants is None or len(self.variants) == 1 else len(self.variants)
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -71,7 +70,7 @@ class RecurrentCalls(TorchFunctionMode):
         # a packed sequence has its weights where others say whether they have biases
         if func in RECURRENT and self.variants is None and isinstance(args[3], bool):
             given = self._multiplied(args)
-            sources = {self.multiplied}
+            sources = {self.multiplied > 0}
         out = func(*given, **kwargs)
         if sources:
             self._note(args[0] if func is Tensor.__setitem__ else out, True in sources)
@@ -129,6 +128,6 @@ def with_variants(
         if not calls.multiplied or isinstance(error, NotAlone | torch.OutOfMemoryError):
             raise
         raise NotAlone(SINGLY) from error
-    if calls.variants is not None and calls.multiplied and rows_of(output) != len(calls.variants):
+    if calls.multiplied and rows_of(output) != calls.multiplied:
         raise NotAlone(SINGLY)
     return output, calls.variants

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float
 from vidence.record.evidence import Segment
 
 STRONG = 0.5  # share of the map's peak from which a place counts as strong, as in the contours' middle level
+MOST = 3  # segments that are told
 CARRIED = 0.9  # share of the positive evidence that the carrying region holds
 
 
@@ -38,9 +39,8 @@ def segments(
     values: Float[np.ndarray, "t h w"],
     *,
     scored: Float[np.ndarray, " s"] | None = None,
-    most: int = 3,
 ) -> tuple[Segment, ...]:
-    """The strongest stretches, strongest first: consecutive frames with a strong region, and the box around it.
+    """The `MOST` strongest stretches, strongest first: consecutive frames with a strong region, and the box around it.
 
     `scored` are the times of the source's frames, rising: a stretch ends where one of them has no map. A weight is the
     share of the whole positive map that lies in those frames inside the box.
@@ -60,7 +60,7 @@ def segments(
         found.append(
             Segment(first_s=times[frames[0]].item(), last_s=times[frames[-1]].item(), weight=inside / total, box=box)
         )
-    return tuple(sorted(found, key=lambda segment: -segment.weight)[:most])
+    return tuple(sorted(found, key=lambda segment: -segment.weight)[:MOST])
 
 
 def place(box: tuple[float, float, float, float]) -> str:

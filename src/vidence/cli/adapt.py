@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 
 @click.command("adapt")
 @click.argument("detector", type=click.Path(path_type=Path))
-@click.option("--normal", "new", multiple=True, metavar="CLIPS", help="New normal footage to learn; may be repeated.")
+@click.option(
+    "--normal",
+    "new",
+    multiple=True,
+    metavar="CLIPS",
+    help="New normal footage to learn, not names of classes; may be repeated.",
+)
 @click.option("--old", metavar="DATASET|CLIPS", help="What was normal before: calibrated on and measured too.")
 @click.option("--old-root", type=click.Path(path_type=Path), help="Folder of --old, if it is a published set.")
 @click.option("--test", metavar="DATASET", help="A labelled set of the new place to measure on.")
@@ -46,7 +52,8 @@ def command(
     **chosen: Any,
 ) -> None:
     """Adapt the detector in the folder DETECTOR to new normal footage: the SVDD step, a new scale and threshold. Of
-    motion-attributes the memory learns instead, and how far the footage has drifted is told.
+    motion-attributes the memory learns instead, and how far the footage has drifted is told. A hybrid is refused:
+    train it again, with the new footage among the clips.
 
     CLIPS is a video, a folder of videos, a folder of frames, or a CSV or folder of class folders, of which the normal
     ones are taken. A fifth of it is kept from learning; the scale and the threshold are fitted on that, and on what
@@ -63,8 +70,6 @@ def command(
     from vidence.datasets import DATASETS
     from vidence.datasets.opened import open_dataset
     from vidence.models.detector import load_detector
-    from vidence.models.hybrid import HybridDetector
-    from vidence.models.motion_attributes import MotionAttributesDetector
     from vidence.training import versions
     from vidence.training.account import split_seed
     from vidence.training.adaptation import divided, footage_at
@@ -78,11 +83,8 @@ def command(
     if not new:
         raise click.UsageError("adapt needs --normal CLIPS, new footage of what is normal, or --undo.")
     model = load_detector(detector, device=device)
-    if isinstance(model, HybridDetector):
-        raise click.UsageError("a hybrid is not adapted as one; adapt its members and train it again.")
     given = {name: value for name, value in chosen.items() if value is not None}
-    if given and isinstance(model, MotionAttributesDetector):
-        raise click.UsageError(f"motion-attributes learns without steps; leave out --{next(iter(given))}.")
+    _refuse(model, given)
     samples, held = divided([each for path in new for each in footage_at(path, fps=fps)], seed=seed)
     before = _old(old, old_root, fps, seed=split_seed(model.facts))
     tested = None if test is None else open_dataset(test, root=root, fps=None if test in DATASETS else fps)
@@ -92,6 +94,20 @@ def command(
     versions.replace_version(detector, found.save)
     click.echo("\n".join(told))
     click.echo(f"written    {detector}  (go back with: vidence adapt {detector} --undo)")
+
+
+def _refuse(model: Detector, given: Mapping[str, Any]) -> None:
+    """Detectors, and settings of steps, that adapt has no use for."""
+    from vidence.models.hybrid import HybridDetector
+    from vidence.models.motion_attributes import MotionAttributesDetector
+
+    if isinstance(model, HybridDetector):
+        raise click.UsageError(
+            "adapt takes a detector that learns alone; a hybrid is two. Train it again with the new footage among the "
+            "clips."
+        )
+    if given and isinstance(model, MotionAttributesDetector):
+        raise click.UsageError(f"motion-attributes learns without steps; leave out --{next(iter(given))}.")
 
 
 def _adapted(

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import torch
 
+from vidence.explained_source import Reasons
 from vidence.frames.clip import Clip
 from vidence.models.detector import load_deployed
-from vidence.pipeline import Reasons, default_line
+from vidence.pipeline import default_line
 
 WAITING = 16  # clips that may wait for explanation: bounds memory; a full queue holds the scoring up
 

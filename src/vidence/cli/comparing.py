@@ -83,7 +83,7 @@ def trial(
     score: str | None,
     root: Path | None,
     group: str | None,
-    normal: str | None,
+    normal: Sequence[str] | None,
     fps: float | None,
     clips: int,
     seed: int,
@@ -98,7 +98,7 @@ def trial(
     asked = Comparison(detector, _explainers(lines), built, None, seed)
     usual = EXPLAINERS_COMPARED[family_of(asked.network)]
     asked = replace(asked, score=_score(detector, score), explainers=asked.explainers or _explainers(usual))
-    dataset = open_dataset(data, root=root, group=group, normal=normal.split(",") if normal else None, fps=fps)
+    dataset = open_dataset(data, root=root, group=group, normal=normal, fps=fps)
     samples = dataset.samples() if whole else tested(detector, dataset, split_seed(detector.facts))
     places = sampled(detector, dataset, samples, clips, seed=seed)
     left_out: dict[str, str] = {}
@@ -118,8 +118,7 @@ def _explainers(lines: Sequence[str]) -> dict[str, Explainer]:
 
 def _score(detector: Detector, line: str | None) -> tuple[str, ScoreFunction] | None:
     """None: each clip's own class."""
-    classes: tuple[str, ...] = getattr(detector, "classes", ())
-    if line is None and classes:
+    if line is None and detector.classes:
         return None
     line = line or default_score(detector)
     return line, score_of(line, detector)

@@ -26,6 +26,9 @@ def command(out: Path, seed: int) -> None:
 
     It takes about four minutes on two cores, and several times that where others compute too; training takes the most.
     After Ctrl-C the same command goes on with the training.
+
+    \b
+    vidence demo --out demo-out
     """
     from vidence.cli.truth import compared
     from vidence.datasets.synthetic import write, write_scenes

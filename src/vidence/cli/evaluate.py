@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from vidence.cli.options import device_option, fps_option, out_option
+from vidence.cli.options import device_option, labelled_options, out_option
 
 if TYPE_CHECKING:
     from vidence.datasets.dataset import Dataset, Sample
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 @click.command("evaluate")
 @click.argument("detector", type=click.Path(path_type=Path))
 @click.argument("data", metavar="DATASET")
-@click.option("--root", type=click.Path(path_type=Path), help="Folder of a published set.")
 @click.option(
     "--protocol",
     default="live",
@@ -27,9 +26,7 @@ if TYPE_CHECKING:
     help="Which one metrics.json puts first. Both are measured.",
 )
 @out_option
-@click.option("--group", metavar="COLUMN", help="CSV column whose values stay on one side of every split.")
-@click.option("--normal", metavar="CLASS[,...]", help="The normal classes of own data.")
-@fps_option
+@labelled_options
 @click.option("--seed", type=int, help="Seed of the split of a set without official parts [default: the training's].")
 @click.option("--all", "whole", is_flag=True, help="Measure on every sample, of a set that was not trained on.")
 @click.option("--pixels/--no-pixels", default=True, show_default=True, help="Measure maps where there are masks.")
@@ -41,7 +38,7 @@ def command(
     protocol: Literal["live", "paper"],
     out: Path,
     group: str | None,
-    normal: str | None,
+    normal: Sequence[str] | None,
     fps: float | None,
     seed: int | None,
     whole: bool,
@@ -68,7 +65,7 @@ def command(
     from vidence.training.adaptation import adapted_on
 
     model = load_detector(detector, device=device)
-    dataset = open_dataset(data, root=root, group=group, normal=normal.split(",") if normal else None, fps=fps)
+    dataset = open_dataset(data, root=root, group=group, normal=normal, fps=fps)
     seed = split_seed(model.facts) if seed is None else seed
     samples = dataset.samples() if whole else tested(model, dataset, seed)
     if learnt := adapted_on(model, samples):
@@ -93,7 +90,7 @@ def tested(detector: Detector, dataset: Dataset, seed: int) -> Sequence[Sample]:
 
     if isinstance(dataset, Official):
         return dataset.split("test", seed=seed)
-    if getattr(detector, "classes", ()):
+    if detector.classes:
         train, val, test = (dataset.split(name, seed=seed) for name in PARTS)
     else:
         train, val, test = dataset.normal_split(seed)

@@ -12,9 +12,9 @@ import click
 from vidence.attribution.progress import heard_by
 from vidence.cli.sources import Bars, Records, over, results_in
 from vidence.errors import ExplainError
+from vidence.explained_source import Reasons, ShortCheck
 from vidence.frames.source import Source
 from vidence.models.detector import Detector
-from vidence.pipeline import Reasons, ShortCheck
 from vidence.review import short_check
 from vidence.review.report import write_report
 from vidence.scoring.cases import deciding

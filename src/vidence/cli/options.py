@@ -41,6 +41,23 @@ device_option = click.option(
 fps_option = click.option("--fps", type=float, help="Frame rate of a folder of frames, which has no times of its own.")
 
 
+def labelled_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Which labelled set is meant: where a published one lies, and what nobody knows of own data but its owner."""
+    for option in (
+        fps_option,
+        click.option(
+            "--normal",
+            metavar="CLASS[,...]",
+            callback=lambda _, __, names: names.split(",") if names else None,
+            help="The normal classes of own data [default: normal, no..., good or free].",
+        ),
+        click.option("--group", metavar="COLUMN", help="CSV column whose values stay on one side of every split."),
+        click.option("--root", type=click.Path(path_type=Path), help="Folder of a published set."),
+    ):
+        command = option(command)
+    return command
+
+
 def comparing_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Which maps of which clips of a labelled set are compared."""
     for option in (
@@ -56,13 +73,9 @@ def comparing_options(command: Callable[..., Any]) -> Callable[..., Any]:
             metavar="SPEC",
             help="May be repeated [default: of the network's kind].",
         ),
-        fps_option,
-        click.option("--normal", metavar="CLASS[,...]", help="The normal classes of own data."),
-        click.option("--group", metavar="COLUMN", help="CSV column whose values stay on one side of every split."),
-        click.option("--root", type=click.Path(path_type=Path), help="Folder of a published set."),
     ):
         command = option(command)
-    return command
+    return labelled_options(command)
 
 
 def explaining_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -79,7 +79,7 @@ def command(
     model = load_deployed(detector, device=device)
     limit = threshold_of(model, threshold)
     beside = Beside(detector, asked, score, device=device)
-    records, table = Records(out, key), Table(out / "scores.csv", getattr(model, "classes", ()))
+    records, table = Records(out, key), Table(out / "scores.csv", model.classes)
 
     work = _Work(model, detector, limit, score, beside, records, table)
     with results_in(out):
@@ -104,7 +104,7 @@ class _Work:
 
     def score(self, source: Source, bars: Bars) -> None:
         """Score one source, explain its alarms beside that, and record both."""
-        from vidence.pipeline import Reasons
+        from vidence.explained_source import Reasons
         from vidence.scoring.run import judge
 
         bar = bars.add(f"scoring {source.name}", source.duration or 0, "s")

@@ -14,10 +14,10 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from vidence.aside import make_folder
 from vidence.attribution.progress import Listener
 from vidence.errors import ExplainError, ShapeError, SourceError
+from vidence.explained_source import Reasons, write_down
 from vidence.frames.footage import videos_at
 from vidence.frames.source import Source, open_source
 from vidence.models.detector import Detector
-from vidence.pipeline import Reasons, write_down
 from vidence.record.store import Store
 from vidence.scoring.run import Judgement
 

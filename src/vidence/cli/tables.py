@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 @click.command("tables")
-@click.argument("source", type=click.Choice(["ravi"]))
+@click.argument("source", type=click.Choice(["ravi"]), expose_value=False)
 @click.option("--set", "key", required=True, metavar="KEY", help="A data set of `vidence info`, such as ucsd-ped2.")
 @click.option("--root", type=click.Path(path_type=Path), help="Where the publisher's files lie.")
 @click.option("--rows", multiple=True, metavar="ROW", help="A row or a table (BCAE1, 4.13, baseline) [default: all].")
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 )
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for detectors, tables and plots.")
 def command(
-    source: str,
     key: str,
     root: Path | None,
     rows: tuple[str, ...],

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vidence.cli.options import device_option, fps_option
+from vidence.cli.options import device_option, labelled_options
 
 if TYPE_CHECKING:
     from vidence.datasets.dataset import Dataset, Sample
@@ -29,12 +29,13 @@ if TYPE_CHECKING:
 @click.argument("data")
 @click.option("--detector", "line", required=True, metavar="SPEC", help="Detector and settings, such as cnn-rnn.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write the detector to.")
-@click.option("--root", type=click.Path(path_type=Path), help="Folder of a published set, whose name is DATA.")
+@labelled_options
 @click.option(
-    "--weights", type=click.Path(path_type=Path), help="Published weights of backbone or 3-D network (file, folder)."
+    "--weights",
+    type=click.Path(path_type=Path),
+    help="Published weights (file, folder) of backbone or 3-D network, or, for the group appearance of "
+    "motion-attributes and hybrid, of a MobileNetV2.",
 )
-@click.option("--group", metavar="COLUMN", help="CSV column whose values stay on one side of every split.")
-@click.option("--normal", metavar="CLASS[,...]", help="The normal classes [default: normal, no..., good or free].")
 @click.option(
     "--threshold",
     "rule",
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
     metavar="SOURCE",
     help="Normal footage to fit --threshold on instead of validation clips; may be repeated.",
 )
-@fps_option
 @click.option("--seed", default=0, show_default=True, help="Seed of split, start and order.")
 @click.option("--epochs", type=click.IntRange(1), help="Most epochs [default: the schedule's].")
 @click.option(
@@ -67,7 +67,7 @@ def command(
     root: Path | None,
     weights: Path | None,
     group: str | None,
-    normal: str | None,
+    normal: Sequence[str] | None,
     rule: str | None,
     footage: tuple[str, ...],
     fps: float | None,
@@ -102,11 +102,11 @@ def command(
     _free(out, resume=how["resume"], replace=replace)
     chosen: ThresholdRule | None = spec.build(rule, THRESHOLDS) if rule else None
     films = _films(footage, chosen, fps)
-    dataset = open_dataset(data, root=root, group=group, normal=normal.split(",") if normal else None, fps=fps)
+    dataset = open_dataset(data, root=root, group=group, normal=normal, fps=fps)
     how |= {"out": out, "rule": chosen}
     room = started_anew(out) if replace else nullcontext()
     if isinstance(settings, ReconstructionSettings | MotionAttributes | Hybrid):
-        _refuse(settings, weights=weights, film=film)
+        _refuse(spec.parse(line).key, weights=weights, film=film)
         with room:
             detector, parts = _normal(settings, dataset, films, weights=weights, **how)
         _tell(detector, parts, _learned(detector), out)
@@ -216,14 +216,12 @@ def _films(names: Sequence[str], rule: ThresholdRule | None, fps: float | None) 
     return [open_source(name, fps=fps) for name in names]
 
 
-def _refuse(settings: ReconstructionSettings | MotionAttributes | Hybrid, *, weights: Path | None, film: bool) -> None:
-    """Options that a detector of what is normal has no use for."""
-    from vidence.models import Hybrid, MotionAttributes
-
-    if weights is not None and not isinstance(settings, MotionAttributes | Hybrid):
+def _refuse(key: str, *, weights: Path | None, film: bool) -> None:
+    """Options that a detector of what is normal, by its key, has no use for."""
+    if weights is not None and key not in ("motion-attributes", "hybrid"):
         raise click.UsageError(
-            f"--weights are a classifier's, of its backbone or 3-D network; {type(settings).__name__} starts from "
-            "nothing. Leave the option out."
+            "--weights are a classifier's, of its backbone or 3-D network, or those of the group appearance of "
+            f"motion-attributes and hybrid; {key} takes none. Leave the option out."
         )
     if film:
         raise click.UsageError("--film shows a classifier's backbone while it learns. Leave it out, or train cnn-rnn.")
@@ -274,9 +272,16 @@ def _tell(detector: Any, parts: Parts, lines: Sequence[str], out: Path) -> None:
 
 
 def _evaluate(
-    out: Path, data: str, root: Path | None, group: str | None, normal: str | None, fps: float | None, seed: int
+    out: Path,
+    data: str,
+    root: Path | None,
+    group: str | None,
+    normal: Sequence[str] | None,
+    fps: float | None,
+    seed: int,
 ) -> str:
     """The command that measures on the same split."""
-    asked = {"--root": root, "--group": group, "--normal": normal, "--fps": fps, "--seed": seed or None}
+    named = None if normal is None else ",".join(normal)
+    asked = {"--root": root, "--group": group, "--normal": named, "--fps": fps, "--seed": seed or None}
     options = [str(word) for name, value in asked.items() if value is not None for word in (name, value)]
     return shlex.join(["vidence", "evaluate", str(out), data, *options, "--out", "measured"])

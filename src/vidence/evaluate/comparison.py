@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any
 
-import numpy as np
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -20,6 +18,7 @@ from vidence.errors import DataError, ExplainError, VidenceError
 from vidence.evaluate.controls import controls
 from vidence.evaluate.drawn_maps import DrawnMaps
 from vidence.evaluate.explained_clips import KnownClip
+from vidence.evaluate.localisation import Map
 from vidence.evaluate.measure import Case, Measure
 from vidence.evaluate.measured_rows import FAILED, Measured, MeasuredRows
 from vidence.evaluate.pooled_maps import PooledMaps
@@ -27,8 +26,6 @@ from vidence.models.detector import Detector
 from vidence.models.evaluating import evaluating
 from vidence.scoring.score import ScoreFunction, pinned
 from vidence.scoring.scores import SCORES, Logit, logits_of
-
-Map: TypeAlias = Float[np.ndarray, "t h w"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,8 +55,7 @@ class Comparison:
 
         Raises `DataError` for a label that the classifier does not know.
         """
-        classes: tuple[str, ...] = getattr(self.detector, "classes", ())
-        if not classes:
+        if not self.detector.classes:
             if self.score is None:
                 raise DataError("a detector without classes has no class to explain; name a score.")
             return self.score
@@ -67,14 +63,9 @@ class Comparison:
             output = self.network(known.x)
         if self.score is not None:
             return self.score[0], pinned(self.score[1], output, known.x)
-        named = Logit(known.label if known.event else self._strongest(logits_of(output)))
+        classes, normal = self.detector.classes, self.detector.normal
+        named = Logit(known.label if known.event else strongest_anomalous(output, classes, normal))
         return spec.line(named, SCORES), named.named(classes)
-
-    def _strongest(self, logits: Float[Tensor, "1 k"]) -> str:
-        normal, classes = getattr(self.detector, "normal", ()), getattr(self.detector, "classes", ())
-        return max(
-            (name for name in classes if name not in normal), key=lambda name: float(logits[0, classes.index(name)])
-        )
 
 
 def compare(
@@ -136,7 +127,7 @@ class _Clip:
         """The map, ready to be measured, and what its rows say of it."""
         known, network = self._known, self._asked.network
         explainer = explainer.informed(self._asked.detector, self.score)
-        with getattr(self._asked.detector, "arithmetic", nullcontext)(known.x):
+        with self._asked.detector.arithmetic(known.x):
             found, seconds = self._drawn.attributed(explainer)
         values = at_size_of(known.x, found.values)
         case = Case(
@@ -146,7 +137,7 @@ class _Clip:
 
     def _measured(self, case: Case, name: str) -> dict[str, Any]:
         try:
-            with getattr(self._asked.detector, "arithmetic", nullcontext)(case.x):
+            with self._asked.detector.arithmetic(case.x):
                 return {"value": self._asked.measures[name](case)}
         except MemoryError:
             raise
@@ -196,6 +187,12 @@ def at_size_of(x: Float[Tensor, "1 c t h w"], values: Float[Tensor, "1 t i j"]) 
     """A map on its own grid, brought to the clip's height and width."""
     sized = F.interpolate(values.float(), size=x.shape[3:], mode="bilinear", align_corners=False)
     return sized[0].detach().cpu().numpy()
+
+
+def strongest_anomalous(output: Any, classes: Sequence[str], normal: Sequence[str]) -> str:
+    """The class with the highest logit of one clip among those that are not normal."""
+    logits = logits_of(output)[0]
+    return max((name for name in classes if name not in normal), key=lambda name: float(logits[classes.index(name)]))
 
 
 def not_refused(asked: Comparison, known: KnownClip) -> tuple[dict[str, Explainer], dict[str, str]]:

@@ -203,7 +203,7 @@ class _Run:
     def _measured(self, model: str, fold: Fold, found: np.ndarray, *, chosen: str, seconds: float) -> dict[str, Any]:
         """Measures on the fold's test part, written down with the probabilities."""
         file = self.out / "predictions" / f"{model}-seed{fold.seed}-fold{fold.number}.csv"
-        with written_aside(file) as aside, aside.open("w", newline="") as handle:
+        with written_aside(file) as aside, aside.open("w", newline="", encoding="utf-8") as handle:
             writer = csv.writer(handle)
             writer.writerow(["file", "label", *(f"p_{name}" for name in self.bench.classes)])
             for place, row in zip(fold.test, found.tolist(), strict=True):

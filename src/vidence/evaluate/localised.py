@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Protocol
 
 import numpy as np
-from jaxtyping import Float
-from torch import Tensor, nn
 
 from vidence.attribution.explainer import Explainer
 from vidence.errors import DataError, ShapeError
 from vidence.evaluate.bootstrap import interval
+from vidence.evaluate.comparison import at_size_of, strongest_anomalous
 from vidence.evaluate.controls import controls
 from vidence.evaluate.localisation import (
     AgainstTruth,
-    Map,
     Mask,
     MassInside,
     MassRatio,
@@ -27,9 +24,10 @@ from vidence.evaluate.localisation import (
     StrongestFrame,
 )
 from vidence.frames.clip import Clip
-from vidence.frames.transforms import Fit, resize_map
+from vidence.frames.transforms import resize_map
+from vidence.models.classifier_detector import ClassifierDetector
 from vidence.models.evaluating import evaluating
-from vidence.scoring.scores import Logit, ScoreFunction, logits_of, pinned
+from vidence.scoring.scores import Logit, logits_of, pinned
 
 COLUMNS: Mapping[str, AgainstTruth] = MappingProxyType(
     {
@@ -43,9 +41,11 @@ COLUMNS: Mapping[str, AgainstTruth] = MappingProxyType(
     }
 )
 
+SEED = 0  # of noise and draws
+
 
 @dataclass(frozen=True, slots=True, eq=False)
-class KnownClip:
+class MaskedClip:
     """A clip whose anomaly is known: `mask` (t, h, w) at the clip's pixels (empty: nothing happens), and its class."""
 
     clip: Clip
@@ -58,19 +58,6 @@ class KnownClip:
                 f"a mask must be bool {self.clip.pixels.shape[:3]}, like its clip; got {self.mask.dtype} "
                 f"{self.mask.shape}."
             )
-
-
-class Explained(Protocol):
-    """What of a detector is needed: a network, its input, its place in the picture, and its classes."""
-
-    network: nn.Module
-    classes: tuple[str, ...]
-    normal: tuple[str, ...]
-    fit: Fit
-
-    def prepare(self, clip: Clip) -> Float[Tensor, "1 c t h w"]:
-        """The network's input."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +81,6 @@ class Localisation:
     rows: tuple[Row, ...]
     quiet: Mapping[str, float | None]
     accuracy: float
-    seed: int
 
     def row(self, explainer: str, measure: str) -> Row:
         """One row. Raises `KeyError` for one that was not measured."""
@@ -110,24 +96,18 @@ class Localisation:
             shown = [f"{cell.mean:.2f} [{cell.low:.2f}, {cell.high:.2f}]" for cell in cells]
             lines.append(f"| {name} | " + " | ".join([*shown, "" if quiet is None else f"{quiet:.2f}"]) + " |")
         n = max(row.n for row in self.rows)
-        lines.append(f"\n{n} clips with an anomaly; accuracy on all {self.accuracy:.3f}; seed {self.seed}.")
+        lines.append(f"\n{n} clips with an anomaly; accuracy on all {self.accuracy:.3f}; seed {SEED}.")
         return "\n".join(lines) + "\n"
 
 
 def localise(
-    detector: Explained,
-    explainers: Mapping[str, Explainer],
-    clips: Iterable[KnownClip],
-    *,
-    score: ScoreFunction | None = None,
-    measures: Mapping[str, AgainstTruth] = COLUMNS,
-    seed: int = 0,
+    detector: ClassifierDetector, explainers: Mapping[str, Explainer], clips: Iterable[MaskedClip]
 ) -> Localisation:
     """Measure explainers and controls on clips of known truth.
 
-    Explained is `score`, by default the logit of the clip's own class, right or wrong; in clips without anomaly, the
-    strongest anomalous class. Maps are brought to the clip's pixels before they are measured; a measure that says
-    nothing of a clip leaves it out. Raises `DataError` when no clip has an anomaly.
+    Explained is the logit of the clip's own class, right or wrong; in clips without anomaly, that of the strongest
+    anomalous class. Maps are brought to the clip's pixels before they are measured; a measure that says nothing of a
+    clip leaves it out. Raises `DataError` when no clip has an anomaly.
     """
     found: dict[tuple[str, str], list[float]] = {}
     masses: dict[tuple[str, bool], list[float]] = {}
@@ -137,36 +117,24 @@ def localise(
         with evaluating(detector.network):
             output = detector.network(x)
         right.append(detector.classes[int(logits_of(output).argmax())] == known.label)
-        chosen = pinned(score or _target(detector, known, output), output, x)
         event = bool(known.mask.any())
-        beside = controls(chosen, seed=seed + i)
+        label = known.label if event else strongest_anomalous(output, detector.classes, detector.normal)
+        chosen = pinned(Logit(label).named(detector.classes), output, x)
+        size = (known.mask.shape[1], known.mask.shape[2])
+        beside = controls(chosen, seed=SEED + i)
         for name, each in {**explainers, **(beside if event else {})}.items():
-            values = _at_pixels(each(detector.network, x, chosen), detector, known)
+            shown = at_size_of(x, each(detector.network, x, chosen))
+            values = resize_map(shown, detector.fit.to_source(size, (shown.shape[1], shown.shape[2])), size)
             masses.setdefault((name, event), []).append(float(np.maximum(values, 0).sum()))
-            for key, measure in measures.items() if event else ():
-                number = measure.against(values, known.mask, np.random.default_rng([seed, i]))
+            for key, measure in COLUMNS.items() if event else ():
+                number = measure.against(values, known.mask, np.random.default_rng([SEED, i]))
                 if number is not None:
                     found.setdefault((name, key), []).append(number)
     if not found:
         raise DataError(f"localisation needs clips with an anomaly; none of {len(right)} clips has one.")
-    rows = tuple(Row(name, key, *interval(values, seed=seed), len(values)) for (name, key), values in found.items())
+    rows = tuple(Row(name, key, *interval(values, seed=SEED), len(values)) for (name, key), values in found.items())
     quiet = {name: _quiet(masses, name) for name in explainers}
-    return Localisation(rows, quiet, float(np.mean(right)), seed)
-
-
-def _target(detector: Explained, known: KnownClip, output: Tensor) -> ScoreFunction:
-    """The logit of the clip's class; of the strongest anomalous class where nothing happens."""
-    if known.mask.any():
-        return Logit(known.label).named(detector.classes)
-    logits = logits_of(output)[0]
-    anomalous = [k for k, name in enumerate(detector.classes) if name not in detector.normal]
-    return Logit(max(anomalous, key=lambda k: float(logits[k])))
-
-
-def _at_pixels(values: Float[Tensor, "1 t h w"], detector: Explained, known: KnownClip) -> Map:
-    size = (known.mask.shape[1], known.mask.shape[2])
-    grid = (values.shape[2], values.shape[3])
-    return resize_map(values[0].detach().cpu().numpy(), detector.fit.to_source(size, grid), size)
+    return Localisation(rows, quiet, float(np.mean(right)))
 
 
 def _quiet(masses: Mapping[tuple[str, bool], Sequence[float]], name: str) -> float | None:

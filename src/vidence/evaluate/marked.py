@@ -1,4 +1,4 @@
-"""How much of the score the strongest region of a map carries, beside a region of that size anywhere else."""
+"""How much of the score a marked region carries, beside a region of that size anywhere else."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ import numpy as np
 from jaxtyping import Bool
 
 from vidence.attribution.perturb.fills import Fill
-from vidence.errors import ShapeError, SpecError
-from vidence.evaluate.cells import ranking
+from vidence.errors import ShapeError
 from vidence.evaluate.measure import Case
-from vidence.evaluate.references import Scale, check_reference, concealed_of
+from vidence.evaluate.references import concealed_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,30 +32,20 @@ class MarkedShare:
 
 
 def marked_share(
-    case: Case,
-    *,
-    share: float = 0.1,
-    region: Bool[np.ndarray, "t h w"] | None = None,
-    draws: int = 8,
-    fill: Fill = "auto",
-    scale: Scale = "score",
+    case: Case, region: Bool[np.ndarray, "t h w"], *, draws: int = 8, fill: Fill = "auto"
 ) -> MarkedShare | None:
-    """Hide the strongest `share` of the map's pixels, or a `region` that was marked, and `draws` moved copies of it.
+    """Hide a `region` that was marked, and `draws` (1 or more) moved copies of it.
 
     A copy goes round the clip's edges in time and space, and may meet the region. None where hiding everything does not
-    lower the score, or nothing is marked. Costs draws + 3 passes. Raises `SpecError` and `ShapeError`.
+    lower the score, or nothing is marked. Costs draws + 3 passes. Raises `ShapeError` for what is no region.
     """
-    check_reference(fill, scale)
-    if not 0 < share <= 1 or draws < 1:
-        raise SpecError(f"share must lie in (0, 1] and draws be 1 or more; got share={share}, draws={draws}.")
-    region = _strongest(case, share) if region is None else region
     if region.dtype != bool or region.shape != case.values.shape:
         raise ShapeError(f"a region must be bool {case.values.shape}, like its map; got {region.dtype} {region.shape}.")
     if not region.any():
         return None
     moves = case.rng.integers(0, region.shape, (draws, 3))
     copies = [np.roll(region, tuple(map(int, move)), axis=(0, 1, 2)) for move in moves]
-    clip = concealed_of(case, fill, scale)
+    clip = concealed_of(case, fill, "score")
     lost = clip.fall
     if lost is None:
         return None
@@ -64,10 +53,3 @@ def marked_share(
     scores = clip.scores(lambda a, b: hidden[a:b], len(hidden), label="regions hidden")
     marked, *elsewhere = ((clip.whole - float(score)) / lost for score in scores)
     return MarkedShare(float(region.mean()), marked, tuple(elsewhere))
-
-
-def _strongest(case: Case, share: float) -> Bool[np.ndarray, "t h w"]:
-    order = ranking(case.values.reshape(-1), case.rng)
-    region = np.zeros(case.values.size, dtype=bool)
-    region[order[: max(1, round(share * len(order)))]] = True
-    return region.reshape(case.values.shape)

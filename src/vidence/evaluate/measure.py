@@ -17,6 +17,7 @@ from vidence.attribution.explainer import Explainer
 from vidence.attribution.subject import Subject
 from vidence.errors import DataError, ShapeError
 from vidence.scoring.scores import ScoreFunction
+from vidence.spec import Settings
 
 Aspect: TypeAlias = Literal["faithfulness", "localisation", "complexity", "stability", "consistency", "sanity"]
 
@@ -75,7 +76,7 @@ class Case:
         return asked[0].detach().float().cpu().numpy()
 
 
-class Measure(ABC):
+class Measure(Settings, ABC):
     """A frozen dataclass of settings that gives a map one number; its line and settings are stored beside the number.
 
     `better` says which way is good (None: neither), `needs_truth` whether it asks for a mask with an event in it,

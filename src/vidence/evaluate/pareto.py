@@ -19,6 +19,7 @@ COSTS = {  # key of a row: its axis, and whether more of it is better
     "flops_per_frame": ("operations a frame", False),
     "frames_per_s": ("frames a second (this machine)", True),
 }
+AUC = "live_frame_auc"  # key of a row
 BLUE, ORANGE = "#0072b2", "#d55e00"
 NAMED = 24  # points that get their name; more would be unreadable
 
@@ -30,8 +31,8 @@ def frontier(gain: Float[np.ndarray, " n"], cost: Float[np.ndarray, " n"]) -> Bo
     return np.asarray(~(better & strictly).any(axis=0))
 
 
-def write_pareto(path: Path, rows: Sequence[Mapping[str, Any]], *, auc: str = "live_frame_auc") -> None:
-    """Plot rows with a `name`, the figure called `auc`, and the costs of `COSTS` as far as they are known.
+def write_pareto(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Plot rows with a `name`, their live AUC, and the costs of `COSTS` as far as they are known.
 
     One panel per cost, logarithmic; 0 stands at the edge, marked so. Rows without the figure or the cost are left out
     of a panel.
@@ -39,20 +40,20 @@ def write_pareto(path: Path, rows: Sequence[Mapping[str, Any]], *, auc: str = "l
     figure = Figure(figsize=(15, 5.2), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     for axes, (key, (label, more)) in zip(figure.subplots(1, len(COSTS), sharey=True), COSTS.items(), strict=True):
-        _panel(axes, [row for row in rows if _known(row.get(auc)) and _known(row.get(key))], auc, key, more=more)
+        _panel(axes, [row for row in rows if _known(row.get(AUC)) and _known(row.get(key))], key, more=more)
         axes.set(xlabel=f"{label}  ({'more' if more else 'less'} is better)")
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
-    figure.axes[0].set_ylabel(auc.replace("_", " ").replace("auc", "AUC"))
+    figure.axes[0].set_ylabel("live frame AUC")
     with written_aside(path) as aside:
         figure.savefig(aside, format="png")
 
 
-def _panel(axes: Any, rows: Sequence[Mapping[str, Any]], auc: str, key: str, *, more: bool) -> None:
+def _panel(axes: Any, rows: Sequence[Mapping[str, Any]], key: str, *, more: bool) -> None:
     if not rows:
         axes.set_axis_off()
         return
-    gain, amount = (np.array([float(row[name]) for row in rows]) for name in (auc, key))
+    gain, amount = (np.array([float(row[name]) for row in rows]) for name in (AUC, key))
     best = frontier(gain, -amount if more else amount)
     least = amount[amount > 0].min() if (amount > 0).any() else 1.0
     place = np.where(amount > 0, amount, least / 4)

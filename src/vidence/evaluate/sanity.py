@@ -142,15 +142,15 @@ def motion(case: Case) -> np.ndarray:
     return FrameDifference().explain_clip(case.model, case.x, case.score).values[0].cpu().numpy()
 
 
-def insensitive(case: Case, *, limit: float = SAME) -> str | None:
+def insensitive(case: Case) -> str | None:
     """Why the map says nothing of the network, in plain words; None where it changes with the weights.
 
     The sizes of the map are compared with those of the same method on a copy that keeps no weight; a rank correlation
-    of `limit` or more, or of -`limit` or less, is too much: a map turned upside down depends on the weights as little.
+    of `SAME` or more, or of -`SAME` or less, is too much: a map turned upside down depends on the weights as little.
     None also where that cannot be asked: a constant map, a model without parameters.
     """
     alike = CascadingRandomisation(stages=1)(case)
-    if alike is None or abs(alike) < limit:
+    if alike is None or abs(alike) < SAME:
         return None
     changes = "hardly changes" if alike > 0 else "is only turned upside down"
     return (
@@ -159,14 +159,14 @@ def insensitive(case: Case, *, limit: float = SAME) -> str | None:
     )
 
 
-def class_agnostic(case: Case, other: ScoreFunction, *, limit: float = SAME) -> str | None:
+def class_agnostic(case: Case, other: ScoreFunction) -> str | None:
     """Why the map does not say why this class, in plain words; None where `other`, another class's score, has another.
 
-    Signed maps are compared; a rank correlation of `limit` or more is too much. One of -1 is not: of two classes, what
+    Signed maps are compared; a rank correlation of `SAME` or more is too much. One of -1 is not: of two classes, what
     speaks for one speaks against the other. None also for a constant map.
     """
     alike = similarity(case.values, replace(case, score=other).again())
-    if alike is None or alike < limit:
+    if alike is None or alike < SAME:
         return None
     return (
         f"this map is nearly the same when another class is asked about (rank correlation {alike:.2f}): it does not "

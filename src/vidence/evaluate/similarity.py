@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
-from jaxtyping import Float
 from scipy.stats import spearmanr
 from skimage.feature import hog
 from skimage.metrics import structural_similarity
 
 from vidence.errors import SpecError
+from vidence.evaluate.localisation import Map
 
-Map: TypeAlias = Float[np.ndarray, "t h w"]
 How: TypeAlias = Literal["spearman", "ssim", "hog"]
 WINDOW = 7  # pixels of a side over which SSIM looks
 CELL, BLOCK = 8, 3  # pixels a side of a cell of gradients, cells a side of a block in which they are normalised

@@ -15,12 +15,12 @@ from matplotlib.figure import Figure
 
 from vidence.aside import written_aside
 from vidence.evaluate.thesis_rows import Row, printed
+from vidence.evaluate.thesis_tables import COSTS
 
 BLUE, ORANGE, GRAY = "#0072b2", "#d55e00", "0.65"
 PAPER = ("paper_frame_auc", "paper_eer", "paper_precision", "paper_recall", "paper_f1", "class_mean_auc")
 LIVE = ("live_frame_auc", "live_frame_ap", "live_eer", "live_pixel_auc", "live_pro")
 ALARMS = ("live_event_delay_s", "live_false_alarms_per_hour")
-COSTS = ("parameters", "flops_per_frame", "frames_per_s", "peak_rss_mib")
 COLUMNS = (*PAPER, *LIVE, *ALARMS, *COSTS, "mse", "mean_frame_mse")
 THESIS = {"auc": "paper_frame_auc", "eer": "paper_eer", "f1": "paper_f1", "class_mean_auc": "class_mean_auc"}
 

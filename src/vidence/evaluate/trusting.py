@@ -5,7 +5,6 @@ different families agree, and does each come out again? Plain words for the figu
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -63,8 +62,8 @@ def short_checks(
     """
     network, x = checkable(detector), detector.prepare(clip)
     drawn = clip_seed(seed, clip.ref.digest, clip.ref.first)
-    with getattr(detector, "arithmetic", nullcontext)(x):
-        held, other = _classes(network, x, score) if getattr(detector, "classes", ()) else (score, None)
+    with detector.arithmetic(x):
+        held, other = _classes(network, x, score) if detector.classes else (score, None)
         shared: dict[Any, Any] = {}
         cases = {
             line: Case(
@@ -137,7 +136,7 @@ class _Check:
         if values.max() <= 0:
             raise _Unmeasured("no place of the map speaks for the score")
         region = _strongest(values, self.case.rng) & (values > 0)
-        found = marked_share(self.case, region=region, draws=DRAWS)
+        found = marked_share(self.case, region, draws=DRAWS)
         if found is None:
             raise _Unmeasured(NO_FALL)
         return {"region": found.size, "marked": found.marked, "chance": found.random}

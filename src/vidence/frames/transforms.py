@@ -14,12 +14,13 @@ from torch import Tensor
 
 from vidence.errors import ShapeError, SpecError
 from vidence.frames.clip import Clip
+from vidence.spec import Settings
 
 FitMode = Literal["stretch", "letterbox"]
 
 
 @dataclass(frozen=True)
-class Fit:
+class Fit(Settings):
     """Brings a clip of any size to the network's square input.
 
     `stretch` fills the square and gives up the aspect ratio; `letterbox` keeps it and leaves black bars, centred.
@@ -31,14 +32,12 @@ class Fit:
     crop: tuple[int, int, int, int] | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.size, bool) or not isinstance(self.size, int) or self.size < 1:
-            raise SpecError(f"fit: size must be a positive whole number of pixels; got {self.size!r}.")
+        if self.size < 1:
+            raise SpecError(f"fit: size must be at least 1 pixel; got {self.size!r}.")
         if self.mode not in get_args(FitMode):
             raise SpecError(f"fit: mode must be one of {', '.join(get_args(FitMode))}; got {self.mode!r}.")
-        if self.crop is not None and not _is_crop(self.crop):
-            raise SpecError(
-                f"fit: crop must be whole numbers (top, left, height, width) with a positive size; got {self.crop}."
-            )
+        if self.crop is not None and (min(self.crop[:2]) < 0 or min(self.crop[2:]) < 1):
+            raise SpecError(f"fit: crop must be (top, left, height, width) with a positive size; got {self.crop}.")
 
     def __str__(self) -> str:
         """In words, for records."""
@@ -91,11 +90,6 @@ class Fit:
             return 0, 0, self.size, self.size
         height, width = (max(1, round(side * self.size / max(size))) for side in size)
         return (self.size - height) // 2, (self.size - width) // 2, height, width
-
-
-def _is_crop(crop: tuple[int, ...]) -> bool:
-    whole = len(crop) == 4 and all(isinstance(side, int) and not isinstance(side, bool) for side in crop)
-    return whole and min(crop[:2]) >= 0 and min(crop[2:]) >= 1
 
 
 def resize(pixels: UInt8[np.ndarray, "h w 3"], size: tuple[int, int]) -> UInt8[np.ndarray, "H W 3"]:

@@ -15,6 +15,7 @@ from vidence.errors import SourceError, SpecError
 from vidence.frames.clip import Clip, Frame
 from vidence.frames.source import Source
 from vidence.record.facts import ClipRef
+from vidence.spec import Settings
 
 Partial = Literal["pad", "keep", "drop", "shift", "tail"]
 MILLISECOND = 1e-3  # what containers round time stamps to
@@ -28,7 +29,7 @@ class _Sample(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Windows:
+class Windows(Settings):
     """Cuts a source into clips of `length` sampled frames, a new one every `stride`.
 
     **Sampling.** Without a `rate`, every frame is a sample. With one, sample k is the frame shown at k / rate seconds
@@ -52,8 +53,8 @@ class Windows:
 
     def __post_init__(self) -> None:
         for name, value in (("length", self.length), ("stride", self.stride)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise SpecError(f"windows: {name} must be a whole number of frames, at least 1; got {value!r}.")
+            if value < 1:
+                raise SpecError(f"windows: {name} must be at least 1 frame; got {value!r}.")
         if self.rate is not None and not (math.isfinite(self.rate) and self.rate > 0):
             raise SpecError(
                 f"windows: rate must be a positive number of frames per second, or None; got {self.rate!r}."

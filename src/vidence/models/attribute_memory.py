@@ -9,11 +9,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float32, Int, UInt8
-from scipy.spatial import KDTree
 from torch import Tensor, nn
 
 from vidence.errors import DataError
 from vidence.models.cell_appearance import LOOKS, CellAppearance
+from vidence.models.nearest import Lookup, neighbours_among, whitening
 from vidence.models.perspective import NONE, fitted, pace
 from vidence.motion.moving_cells import CHANNELS
 from vidence.motion.object_tracks import OF_OBJECT
@@ -57,12 +57,12 @@ is little for what is rigid; `manner` is speed, direction and shape at once; `ap
 a cell that moves. `object` and `dwell` are of the tracked object that covers a cell.
 """
 _SPEEDS = [ATTRIBUTES.index(name) for name in ("speed", "burst", "peak", *_SIDES, *_WAYS, "turn", "pace")]
+_LOOKING = [ATTRIBUTES.index(name) for name in _LOOKS]
 OBJECT_GROUPS = tuple(name for name, held in GROUPS.items() if set(held) <= set(OF_OBJECT))
 ENOUGH = 50  # normal cells that a scale is read off at least
 FLOOR = 0.1  # standard deviations that a distance of 1 stands for at least, where normal cells lie upon each other
-USUAL = 0.999  # the quantile of normal cells' distances that a distance of 1 stands for
+USUAL = 0.999  # the quantile of normal cells' distances that a distance of 1 stands for; 0 is their median
 TILES = 8  # the picture's height and width are divided by this; a tile and those around it are a neighbourhood
-ROUGH = 0.3  # neighbours may be this much further than the nearest ones: twice as quick, and exact enough
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -177,17 +177,20 @@ def _tiles(places: Float[np.ndarray, "m 2"]) -> Int[np.ndarray, "m 2"]:
 
 
 class _Normal(NamedTuple):
-    """Normal cells that are compared with: their tree, which of `cells` they are, and whether of one neighbourhood."""
+    """Normal cells that are compared with: what finds the nearest, which of `cells` they are, and whether of one
+    neighbourhood.
+    """
 
-    tree: KDTree
+    find: Lookup
     rows: Int[np.ndarray, " r"]
     alone: bool
 
 
 class AttributeMemory(nn.Module):
     """`held` (m, a) and `crops` (m, s, s) of normal cells, of which the first `count` are set, a
-    random sample of the `seen` ones; `mean` and `spread` (a,) standardise, `scale` (g,) is each group's usual
-    distance and `top` (i, j, a) the highest value that was ever seen in each tile of the picture.
+    random sample of the `seen` ones; `mean` and `spread` (a,) standardise, `axes` (v, v) whiten what cells look like,
+    `middle` and `scale` (g,) are the distances in each group that count as 0 and 1, and `top` (i, j, a) is the highest
+    value that was ever seen in each tile of the picture.
 
     `appearance` is what sees what cells look like, None without its group.
 
@@ -204,6 +207,8 @@ class AttributeMemory(nn.Module):
     seen: Tensor
     mean: Tensor
     spread: Tensor
+    axes: Tensor
+    middle: Tensor
     scale: Tensor
     top: Tensor
     line: Tensor
@@ -231,6 +236,8 @@ class AttributeMemory(nn.Module):
         self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
         self.register_buffer("mean", torch.zeros(width))
         self.register_buffer("spread", torch.ones(width))
+        self.register_buffer("axes", torch.eye(LOOKS))
+        self.register_buffer("middle", torch.zeros(len(self.groups)))
         self.register_buffer("scale", torch.ones(len(self.groups)))
         self.register_buffer("top", torch.zeros(TILES, TILES, width))
         self.register_buffer("line", torch.tensor(NONE, dtype=torch.float64))
@@ -269,27 +276,37 @@ class AttributeMemory(nn.Module):
                 values = level[torch.from_numpy(there)][:, columns]
                 self.mean[columns] = values.mean(dim=0)
                 self.spread[columns] = values.std(dim=0).clamp_min(1e-6)
+        if "appearance" in self.groups:
+            looks = self._standard(chosen.attributes[has("appearance", chosen.attributes)])[:, _LOOKING]
+            self.axes.copy_(torch.from_numpy(whitening(looks)))
         self._trees.clear()
 
     def calibrate(self, normal: Cells) -> None:
         """Set each group's scale on normal cells that were not learnt. Raises `DataError` where there are too few."""
         _check("held-out normal footage", self.groups, normal)
+        self.middle.fill_(0)
         self.scale.fill_(1)
         distances = self.distances(normal.attributes)
         for k, name in enumerate(self.groups):
-            usual = np.quantile(distances[has(name, normal.attributes), k], USUAL)
-            self.scale[k] = max(float(usual), FLOOR)
+            middle, usual = np.quantile(distances[has(name, normal.attributes), k], (0.5, USUAL))
+            self.middle[k], self.scale[k] = float(middle), max(float(usual), float(middle) + FLOOR)
 
     def distances(self, values: Float[np.ndarray, "m a"]) -> np.ndarray:
-        """(m, g): the mean distance to the nearest normal cells in each group, 1 being what is usual at most; 0 where
-        a group says nothing of a cell.
+        """(m, g): the mean distance to the nearest normal cells in each group, 0 for what is usual and 1 for what is
+        usual at most; 0 where a group says nothing of a cell.
         """
-        found = np.zeros((len(values), len(self.groups)))
+        found = np.tile(self.middle.numpy().astype(np.float64), (len(values), 1))
         for k, name in enumerate(self.groups):
             there = has(name, values)
             if there.any():
                 found[there, k] = self._nearest(name, values[there])[0].mean(axis=1)
-        return found / self.scale.numpy()
+        return np.maximum((found - self.middle.numpy()) / (self.scale - self.middle).numpy(), 0)
+
+    def times(self, group: str, distance: float) -> float:
+        """A distance in a group as a multiple of what is usual at most: neighbours of normal cells are not at 0."""
+        k = self.groups.index(group)
+        middle, scale = float(self.middle[k]), float(self.scale[k])
+        return (middle + distance * (scale - middle)) / scale
 
     def nearest(self, group: str, values: Float[np.ndarray, "m a"]) -> np.ndarray:
         """(m, k): the indices in `cells` of the nearest normal ones in a group, the nearest first."""
@@ -327,8 +344,7 @@ class AttributeMemory(nn.Module):
         for tile in np.unique(tiles, axis=0):
             here = np.flatnonzero((tiles == tile).all(axis=1))
             known = self._compared(group, (int(tile[0]), int(tile[1])))
-            wanted = [*range(1, 1 + min(self.neighbours, len(known.rows)))]
-            distance, index = known.tree.query(coordinates[here], k=wanted, eps=ROUGH)
+            distance, index = known.find(coordinates[here], min(self.neighbours, len(known.rows)))
             parts.append((here, distance, known.rows[index]))
         order = np.argsort(np.concatenate([here for here, _, _ in parts]))
         distances, rows = (np.concatenate([part[k] for part in parts])[order] for k in (1, 2))
@@ -350,14 +366,19 @@ class AttributeMemory(nn.Module):
         return self._trees[group, None]
 
     def _normal(self, group: str, rows: Int[np.ndarray, " r"], *, alone: bool) -> _Normal:
-        return _Normal(KDTree(self._coordinates(group, self.cells().attributes[rows])), rows, alone)
+        return _Normal(neighbours_among(self._coordinates(group, self.cells().attributes[rows])), rows, alone)
 
     def _coordinates(self, group: str, values: np.ndarray) -> np.ndarray:
-        standard = (self.levelled(values) - self.mean.numpy()) / self.spread.numpy()
+        standard = self._standard(values)
         found = standard[:, [ATTRIBUTES.index(name) for name in GROUPS[group]]]
+        if group == "appearance":
+            found = found @ self.axes.numpy()
         if group == "place" or not self.rows:
             return np.asarray(found)
         return np.concatenate([found, self.rows * _rows(standard)[:, None]], axis=1)
+
+    def _standard(self, values: Float32[np.ndarray, "m a"]) -> Float32[np.ndarray, "m a"]:
+        return (self.levelled(values) - self.mean.numpy()) / self.spread.numpy()
 
 
 def _check(what: str, groups: Sequence[str], cells: Cells) -> None:

@@ -18,20 +18,16 @@ from vidence.models.backbones import shortened, variant
 from vidence.models.evaluating import evaluating
 from vidence.models.mobilenet import MobileNetV2
 
-DEPTH, CHANNELS = 11, 64  # modules of `features`, and what they give: a vector every 16 pixels
-LOOKS = 16  # numbers that are kept of a vector, directions drawn at random (Johnson and Lindenstrauss, 1984)
+DEPTH, LOOKS = 11, 64  # modules of `features`, and the values that they give every 16 pixels
+LARGER = 2  # times the analysed size: a person is 30 pixels high there, and the network learnt from larger things
 
 
 class CellAppearance(nn.Module):
     """The first modules of a MobileNetV2, frozen: one map a picture, read at the places of its cells."""
 
-    directions: Tensor
-
     def __init__(self, backbone: MobileNetV2) -> None:
         super().__init__()
         self.backbone = shortened(backbone, DEPTH).requires_grad_(False).eval()
-        drawn = torch.randn(CHANNELS, LOOKS, generator=torch.Generator().manual_seed(0))
-        self.register_buffer("directions", torch.linalg.qr(drawn).Q)
 
     @classmethod
     def restored(cls, origin: Mapping[str, Any]) -> CellAppearance:
@@ -43,18 +39,17 @@ class CellAppearance(nn.Module):
         return variant(self.backbone)
 
     def look(
-        self, pixels: UInt8[np.ndarray, "h w 3"], shape: tuple[int, int], *, height: int
+        self, pixels: UInt8[np.ndarray, "h w 3"], cells: tuple[int, int], *, size: tuple[int, int]
     ) -> Float32[np.ndarray, "i j v"]:
-        """What each of (i, j) cells looks like; a picture higher than `height` is shrunk to it."""
-        if pixels.shape[0] > height:
-            wide = round(pixels.shape[1] * height / pixels.shape[0])
-            pixels = cv2.resize(pixels, (wide, height), interpolation=cv2.INTER_AREA)
+        """What each of `cells` (i, j) looks like in a picture that is analysed at a `size` (h, w)."""
+        height, width = (LARGER * side for side in size)
+        smaller = pixels.shape[0] > height
+        pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC)
         with evaluating(self):
             x = rearrange(torch.from_numpy(pixels), "h w c -> 1 c h w").float() / 255
-            return self.read(self.backbone(x), shape).numpy()
+            return self.read(self.backbone(x), cells).numpy()
 
-    def read(self, features: Float[Tensor, "1 c h w"], shape: tuple[int, int]) -> Float[Tensor, "i j v"]:
-        """Features at the middle of each cell, bilinear, all equally long before they are projected."""
-        at_cells = F.interpolate(features, size=shape, mode="bilinear", align_corners=False)[0]
-        directed = F.normalize(at_cells, dim=0) * math.sqrt(CHANNELS)
-        return rearrange(directed, "c i j -> i j c") @ self.directions
+    def read(self, features: Float[Tensor, "1 v h w"], cells: tuple[int, int]) -> Float[Tensor, "i j v"]:
+        """Features at the middle of each cell, bilinear, all equally long: what they are, not how strongly."""
+        at_cells = F.interpolate(features, size=cells, mode="bilinear", align_corners=False)[0]
+        return rearrange(F.normalize(at_cells, dim=0) * math.sqrt(LOOKS), "v i j -> i j v")

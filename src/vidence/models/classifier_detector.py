@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,19 +16,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vidence import spec as spec_line
-from vidence.errors import SpecError, WeightsError
+from vidence.errors import SpecError
 from vidence.frames.clip import Clip
 from vidence.frames.transforms import Fit
 from vidence.frames.windows import Windows
 from vidence.models.detector import FrameScores, Session
-from vidence.models.detector_folder import Identified, fill_from_folder, read_facts, write_detector
 from vidence.models.device import place_of
 from vidence.models.evaluating import evaluating
 from vidence.models.framewise import FramewiseNetwork
+from vidence.models.identified import DetectorSettings, Identified
 
 
-class ClassifierSettings(ABC):
+class ClassifierSettings(DetectorSettings["ClassifierDetector"], ABC):
     """Settings of a classifier: a frozen dataclass with the fields `length`, `stride` (frames), `rate` (frames per
     second, 0: every frame), `size` (pixels), `fit` ('stretch' or 'letterbox') and `frozen` (what was trained elsewhere
     keeps its weights in training), and a network.
@@ -61,29 +60,24 @@ class ClassifierSettings(ABC):
         network = settings.network(len(classes), weights=weights)
         return ClassifierDetector(settings, network, classes=classes, normal=normal)
 
-    @staticmethod
-    def load(folder: str | Path) -> ClassifierDetector:
-        """Open a saved detector."""
-        return ClassifierDetector.load(folder)
+    def remade(self, saved: Mapping[str, Any]) -> ClassifierDetector:
+        """The detector of a checked `detector.json`, before its weights are filled in."""
+        if self != self.resolved(weights=True):
+            raise SpecError("its line must be of resolved settings, every value spelt out.")
+        network = self.restored(len(saved["classes"]), saved["backbone"])
+        made = ClassifierDetector(self, network, classes=saved["classes"], normal=saved["normal"])
+        if saved["preprocessing"] != made.preprocessing:
+            raise SpecError(
+                f"'preprocessing' must say what its spec line says, {made.preprocessing}; got "
+                f"{saved['preprocessing']}. Undo that change: the network was trained so."
+            )
+        return made
 
 
 class ClassifierDetector(Identified):
-    """A built classifier. `settings` are resolved, `normal` are those of its `classes` that are no alarm.
+    """A built classifier; its `settings` are resolved."""
 
-    `threshold` is None or a dict with a finite `value` and where it came from; `facts` are plain values to keep
-    (training-data digest, metrics, versions, seed).
-    """
-
-    def __init__(
-        self,
-        settings: Any,
-        network: nn.Module,
-        *,
-        classes: Sequence[str],
-        normal: Sequence[str],
-        threshold: dict[str, Any] | None = None,
-        facts: dict[str, Any] | None = None,
-    ) -> None:
+    def __init__(self, settings: Any, network: nn.Module, *, classes: Sequence[str], normal: Sequence[str]) -> None:
         unknown = [name for name in normal if name not in classes]
         if unknown or not normal or len(set(classes)) != len(classes) or len(classes) < 2:
             raise SpecError(
@@ -94,8 +88,8 @@ class ClassifierDetector(Identified):
         self.network: nn.Module = network.eval()
         self.classes = tuple(classes)
         self.normal = tuple(normal)
-        self.threshold = threshold
-        self.facts = facts or {}
+        self.threshold: dict[str, Any] | None = None
+        self.facts: dict[str, Any] = {}
         self.fit = Fit(size=int(settings.size or 0), mode=settings.fit or "stretch")
         self.windows = Windows(
             length=int(settings.length or 0),
@@ -108,6 +102,18 @@ class ClassifierDetector(Identified):
     def weighed(self) -> nn.Module:
         """What its folder holds the weights of: the network."""
         return self.network
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """What the network needs, beside the settings, to be made again."""
+        origin: dict[str, Any] = self.settings.origin(self.network)
+        return origin
+
+    @property
+    def preprocessing(self) -> dict[str, Any]:
+        """What the settings say of the input, spelt out for readers of the JSON."""
+        own = {"size": self.fit.size, "fit": self.fit.mode, "range": [0.0, 1.0], "colour": "RGB"}
+        return {**own, **asdict(self.windows)}
 
     def prepare(self, clip: Clip) -> Float[Tensor, "1 c t h w"]:
         """The network's input, float32 RGB in [0, 1], on the network's device."""
@@ -134,58 +140,6 @@ class ClassifierDetector(Identified):
     def start(self) -> Session:
         """A fresh session for one source."""
         return FrameByFrame(self) if isinstance(self.network, FramewiseNetwork) else WindowByWindow(self)
-
-    def save(self, folder: str | Path) -> None:
-        """Write `model.safetensors` and `detector.json`, each whole or not at all."""
-        described = {
-            "detector": self.spec,
-            "backbone": self.settings.origin(self.network),
-            "classes": list(self.classes),
-            "normal": list(self.normal),
-            "preprocessing": self._preprocessing(),
-            "threshold": self.threshold,
-            "facts": self.facts,
-        }
-        self._digest = write_detector(folder, self.network, described)
-
-    def _preprocessing(self) -> dict[str, Any]:
-        """What the spec line says about the input, spelt out for readers of the JSON."""
-        cut = self.windows
-        windows = {"length": cut.length, "stride": cut.stride, "rate": cut.rate, "partial": cut.partial}
-        return {"size": self.fit.size, "fit": self.fit.mode, "range": [0.0, 1.0], "colour": "RGB", **windows}
-
-    @classmethod
-    def load(cls, folder: str | Path) -> ClassifierDetector:
-        """Open what `save` wrote. Raises `WeightsError` for anything else."""
-        from vidence.models import DETECTORS  # the registry imports this module
-
-        saved = read_facts(folder, known=DETECTORS)
-        try:
-            detector = _described(saved, spec_line.build(saved["detector"], DETECTORS))
-        except (SpecError, TypeError, KeyError, RuntimeError) as error:
-            raise WeightsError(
-                f"detector.json in {folder} must describe a {spec_line.parse(saved['detector']).key} detector; {error} "
-                "Copy the folder again."
-            ) from error
-        if saved["preprocessing"] != detector._preprocessing():
-            raise WeightsError(
-                f"'preprocessing' in {folder}/detector.json must say what its spec line says, "
-                f"{detector._preprocessing()}; got {saved['preprocessing']}. "
-                "Undo that change: the network was trained so."
-            )
-        fill_from_folder(detector.network, folder, saved)
-        detector._digest = saved["weights"]
-        return detector
-
-
-def _described(saved: Mapping[str, Any], settings: Any) -> ClassifierDetector:
-    """The detector of a checked `detector.json`, before its weights are filled in."""
-    if not isinstance(settings, ClassifierSettings):
-        raise SpecError("its line must be of a detector that learns classes.")
-    if settings != settings.resolved(weights=True):
-        raise SpecError("its line must be of resolved settings, every value spelt out.")
-    kept = {name: saved[name] for name in ("classes", "normal", "threshold", "facts")}
-    return ClassifierDetector(settings, settings.restored(len(saved["classes"]), saved["backbone"]), **kept)
 
 
 class WindowByWindow:

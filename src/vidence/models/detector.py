@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -46,13 +47,16 @@ class Session(Protocol):
 @runtime_checkable
 class Detector(Protocol):
     """A built, usually trained detector. `threshold` says above which score a window is anomalous and where the value
-    came from (None before it is chosen); `network` is what explainers look into (None where there is none).
+    came from (None before it is chosen); `network` is what explainers look into (None where there is none); `normal`
+    are those of its `classes` that are no alarm, both empty where it learns none.
     """
 
     settings: Any
     threshold: dict[str, Any] | None
     fit: Fit
     facts: dict[str, Any]
+    classes: tuple[str, ...]
+    normal: tuple[str, ...]
 
     @property
     def network(self) -> nn.Module | None:
@@ -74,8 +78,22 @@ class Detector(Protocol):
         """How a source is cut into clips for this detector."""
         ...
 
+    @property
+    def smoothing(self) -> str:
+        """How live scores are smoothed, in words."""
+        ...
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """What is 0 and what is 1 on the scale of live scores."""
+        ...
+
     def prepare(self, clip: Clip) -> Float[Tensor, "1 c t h w"]:
         """The network's input for a clip."""
+        ...
+
+    def arithmetic(self, x: Tensor) -> AbstractContextManager[Any]:
+        """The context in which the network is called on x."""
         ...
 
     def start(self) -> Session:

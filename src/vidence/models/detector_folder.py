@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from torch import Tensor, nn
 
 from vidence.aside import written_aside
 from vidence.errors import SpecError, WeightsError
-from vidence.spec import line, parse
+from vidence.spec import parse
 
 SCHEMA = 1
 WEIGHTS_FILE = "model.safetensors"
@@ -36,36 +35,6 @@ _FIELDS: dict[str, type | tuple[type, ...]] = {
     "facts": dict,
     "weights": str,
 }
-
-
-class Identified(ABC):
-    """A built detector as it is known: by the line of its settings, and by the digest of its weights."""
-
-    settings: Any
-    _digest: str | None = None
-
-    @property
-    @abstractmethod
-    def weighed(self) -> nn.Module:
-        """What its folder holds the weights of."""
-
-    @property
-    def spec(self) -> str:
-        """The settings, resolved, as one line."""
-        from vidence.models import DETECTORS  # the registry imports the detectors
-
-        return line(self.settings, DETECTORS)
-
-    @property
-    def weights_digest(self) -> str:
-        """SHA-256 of the weights file, of the state when first asked or last saved."""
-        if self._digest is None:
-            self._digest = state_digest(self.weighed)
-        return self._digest
-
-    def remember(self, digest: str | None) -> None:
-        """Say that the weights are those of a file with this SHA-256; None after they were changed."""
-        self._digest = digest
 
 
 def serialised(network: nn.Module) -> bytes:

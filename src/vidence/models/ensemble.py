@@ -45,16 +45,11 @@ class Ensemble(ReconstructionSettings):
 
     def __post_init__(self) -> None:
         """Refuse members that do not fit together; take the longest one's windows."""
-        for each in self.of:
-            if not isinstance(each, ReconstructionSettings) or isinstance(each, Ensemble):
-                raise SpecError(
-                    f"ensemble: of must list detectors that reconstruct or predict; got {each!r}. Put "
-                    "motion-attributes beside one with hybrid(learned=...)."
-                )
-        if len(self.of) < 2 or self.rule not in ("mean", "max"):
+        if len(self.of) < 2 or any(isinstance(each, Ensemble) for each in self.of) or self.rule not in ("mean", "max"):
+            kinds = ", ".join(type(each).__name__ for each in self.of) or "none"
             raise SpecError(
-                f"ensemble: of must list two detectors or more, and rule be mean or max; got {len(self.of)} and "
-                f"{self.rule!r}."
+                f"ensemble: of must list two detectors or more, none of them an ensemble, and rule be mean or max; got "
+                f"{kinds} and {self.rule!r}."
             )
         object.__setattr__(self, "length", max(self.length, *(each.length for each in self.of)))
         super().__post_init__()

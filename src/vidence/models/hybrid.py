@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,12 +13,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vidence import spec as spec_line
-from vidence.errors import SpecError, WeightsError
+from vidence.errors import SpecError
 from vidence.frames.clip import Clip
 from vidence.models.attributions import Attributions
-from vidence.models.cell_appearance import CellAppearance
 from vidence.models.detector import FrameScores
-from vidence.models.detector_folder import Identified, fill_from_folder, read_facts, write_detector
+from vidence.models.identified import DetectorSettings, Identified
 from vidence.models.motion_attributes import MotionAttributes, MotionAttributesDetector
 from vidence.models.motion_evidence import Sentences
 from vidence.models.reconstruction_detector import LiveScores, ReconstructionDetector, ReconstructionSettings
@@ -26,7 +25,7 @@ from vidence.record.facts import ClipRef
 
 
 @dataclass(frozen=True, kw_only=True)
-class Hybrid:
+class Hybrid(DetectorSettings["HybridDetector"]):
     """How something moves and how it looks: the `rule`, mean or max, of the live scores of `motion` and of `learned`, a
     detector that reconstructs or predicts (or an ensemble of such). Frames that `learned` cannot score, such as a
     predictor's first ones, have the score of `motion` alone. What is told is the evidence of the member that is higher.
@@ -38,11 +37,6 @@ class Hybrid:
 
     def __post_init__(self) -> None:
         """Refuse members that do not see the same frames."""
-        if not isinstance(self.learned, ReconstructionSettings) or not isinstance(self.motion, MotionAttributes):
-            raise SpecError(
-                "hybrid: learned must be a detector that reconstructs or predicts, and motion motion-attributes; got "
-                f"{self.learned!r} and {self.motion!r}."
-            )
         if self.rule not in ("mean", "max"):
             raise SpecError(f"hybrid: rule must be mean or max; got {self.rule!r}.")
         longest = self.motion.context + self.motion.stride + self.motion.reach
@@ -57,27 +51,13 @@ class Hybrid:
         """A detector whose members have yet to learn."""
         return HybridDetector(self, self.motion.build(), self.learned.build())
 
-    @classmethod
-    def load(cls, folder: str | Path) -> HybridDetector:
-        """Open what `save` wrote. Raises `WeightsError` for anything else."""
-        from vidence.models import DETECTORS  # the registry imports this module
-
-        saved = read_facts(folder, known=DETECTORS)
-        try:
-            settings: Hybrid = spec_line.build(saved["detector"], DETECTORS)
-            origins, members = saved["backbone"], saved["facts"]["members"]
-            network = settings.learned.restored(origins["learned"])
-            looks = CellAppearance.restored(origins["motion"]) if origins["motion"] else None
-            made = HybridDetector(
-                settings, settings.motion.build(looks), ReconstructionDetector(settings.learned, network)
-            )
-            made.motion.facts, made.learned.facts = members["motion"], members["learned"]
-        except (SpecError, TypeError, RuntimeError, KeyError) as error:
-            raise WeightsError(f"detector.json in {folder} must describe a detector; {error} Copy it again.") from error
-        fill_from_folder(made.known, folder, saved)
-        made.threshold, made.facts = saved["threshold"], saved["facts"]
-        made.remember(saved["weights"])
-        return made
+    def remade(self, saved: Mapping[str, Any]) -> HybridDetector:
+        """The detector of a checked `detector.json`, before its weights are filled in; its members have their facts."""
+        origins, facts = saved["backbone"], saved["facts"]["members"]
+        motion = self.motion.remade({"backbone": origins["motion"]})
+        learned = self.learned.remade({"backbone": origins["learned"]})
+        motion.facts, learned.facts = facts["motion"], facts["learned"]
+        return HybridDetector(self, motion, learned)
 
 
 class HybridDetector(Identified):
@@ -99,6 +79,11 @@ class HybridDetector(Identified):
     def weighed(self) -> nn.Module:
         """What its folder holds the weights of."""
         return self.known
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """What the members' networks were made of."""
+        return {"motion": self.motion.origin, "learned": self.learned.origin}
 
     @property
     def precision(self) -> str:
@@ -160,19 +145,9 @@ class HybridDetector(Identified):
         return None if density is None else density[wanted]
 
     def save(self, folder: str | Path) -> None:
-        """Write `model.safetensors` and `detector.json`, each whole or not at all."""
-        members = {"motion": self.motion.facts, "learned": self.learned.facts}
-        described: dict[str, Any] = {
-            "detector": self.spec,
-            "backbone": {"motion": self.motion.origin, "learned": self.learned.network.origin()},
-            "classes": [],
-            "normal": [],
-            "preprocessing": {"size": self.fit.size, "fit": self.fit.mode, "crop": self.fit.crop}
-            | {each.name: getattr(self.windows, each.name) for each in fields(self.windows)},
-            "threshold": self.threshold,
-            "facts": self.facts | {"members": members},
-        }
-        self._digest = write_detector(folder, self.known, described)
+        """Write `model.safetensors` and `detector.json`, each whole or not at all, with the members' facts."""
+        self.facts = {**self.facts, "members": {"motion": self.motion.facts, "learned": self.learned.facts}}
+        super().save(folder)
 
 
 class HybridSession:
@@ -198,9 +173,8 @@ class HybridSession:
         }
         combine = np.mean if self._detector.settings.rule == "mean" else np.max
         values = [float(combine([each for each in pair if each is not None])) for pair in self.said.values()]
-        held = self._detector.facts.get("calibration", {"low": 0.0, "high": 1.0})
-        scaled = (np.array(values) - held["low"]) / (held["high"] - held["low"])
-        return FrameScores(times=moved.times, values=scaled.astype(np.float32), doubts=moved.doubts)
+        scaled = self._detector.scaled(np.array(values)).astype(np.float32)
+        return FrameScores(times=moved.times, values=scaled, doubts=moved.doubts)
 
     def _look(self, clip: Clip) -> None:
         """The learned member's live scores of a window's frames that have none, each error the mean of its windows."""

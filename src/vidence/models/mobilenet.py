@@ -142,7 +142,7 @@ def load_mobilenet_folder(path: str | Path) -> MobileNetV2:
     file = _find(Path(path))
     listing = file.with_name(file.name.removesuffix("_int8.npz") + ".json")
     try:
-        described = json.loads(listing.read_text())
+        described = json.loads(listing.read_text(encoding="utf-8"))
         formula, layers = described["input"], described["layers"]
         scale, zero = float(formula["scale"]), float(formula["zero_point"])
         with np.load(file, allow_pickle=False) as archive:
@@ -167,17 +167,17 @@ def load_mobilenet_folder(path: str | Path) -> MobileNetV2:
     return model.eval()
 
 
-def fold_batch_norms(state: Mapping[str, Tensor], *, eps: float = 1e-5) -> dict[str, Tensor]:
+def fold_batch_norms(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Each batch norm of torchvision's state dict moved into the convolution before it.
 
-    With t = gamma / sqrt(var + eps): W' = W t, b' = beta - mu t.
+    With t = gamma / sqrt(var + 1e-5): W' = W t, b' = beta - mu t.
     """
     folded = dict(state)
     for key in [key for key in state if key.endswith(".running_mean")]:
         norm = key.removesuffix(".running_mean")
         before, _, place = norm.rpartition(".")
         conv = f"{before}.{int(place) - 1}"
-        scale = folded.pop(f"{norm}.weight") / torch.sqrt(folded.pop(f"{norm}.running_var") + eps)
+        scale = folded.pop(f"{norm}.weight") / torch.sqrt(folded.pop(f"{norm}.running_var") + 1e-5)
         folded[f"{conv}.weight"] = folded[f"{conv}.weight"] * scale.view(-1, 1, 1, 1)
         folded[f"{conv}.bias"] = folded.pop(f"{norm}.bias") - folded.pop(key) * scale
         folded.pop(f"{norm}.num_batches_tracked", None)

@@ -5,24 +5,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields
-from pathlib import Path
-from typing import Any, get_args
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, ClassVar, get_args
 
-import numpy as np
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vidence import spec as spec_line
-from vidence.errors import SpecError, WeightsError
+from vidence.errors import SpecError
 from vidence.frames.clip import Clip
 from vidence.frames.transforms import Fit
 from vidence.frames.windows import Windows
 from vidence.models.attribute_memory import GROUPS, OBJECT_GROUPS, AttributeMemory, CellSample
 from vidence.models.attributions import Attributions
 from vidence.models.cell_appearance import CellAppearance
-from vidence.models.detector_folder import Identified, fill_from_folder, read_facts, write_detector
+from vidence.models.identified import DetectorSettings, Identified
 from vidence.models.motion_evidence import told
 from vidence.models.motion_objects import BoxObjects, ObjectFinder, RegionObjects, Trails
 from vidence.models.motion_session import EVERY, MotionSession, Rule, Seen
@@ -38,7 +35,7 @@ CROP = 24  # pixels a side of the pictures that are kept of normal cells
 
 
 @dataclass(frozen=True, kw_only=True)
-class MotionAttributes:
+class MotionAttributes(DetectorSettings["MotionAttributesDetector"]):
     """How fast, where to and in what manner something moves in each cell, against the nearest normal cells.
 
     `flow` is how motion is found: dis, dis-fast or farneback; pictures higher than `height` are shrunk to it. A pixel
@@ -54,6 +51,8 @@ class MotionAttributes:
     `stride` frames are scored at a time, of every frame or of `rate` a second; that a score waits for at most 5 later
     frames bounds `span`, `smooth` and `stride` together. `scale` is metres per pixel of the source, for what is said.
     """
+
+    called: ClassVar[str] = "motion-attributes"
 
     flow: str = "dis"
     height: int = 240
@@ -89,8 +88,8 @@ class MotionAttributes:
         least |= dict.fromkeys(_CENTRED, 1)
         for name, lowest in least.items():
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
-                raise SpecError(f"motion-attributes: {name} must be a whole number from {lowest} on; got {value!r}.")
+            if value < lowest:
+                raise SpecError(f"motion-attributes: {name} must be at least {lowest}; got {value!r}.")
         if not all(getattr(self, name) % 2 for name in _CENTRED) or self.delay > MOST:
             raise SpecError(
                 "motion-attributes: span, smooth and pool are centred, so each must be odd, and span // 2 + "
@@ -104,10 +103,9 @@ class MotionAttributes:
                 "motion-attributes: filled must lie between 0 and 1, least, absorb and scale above 0; got "
                 f"{self.filled}, {self.least}, {self.absorb}, {self.scale}."
             )
-        if isinstance(self.local, bool) or not isinstance(self.local, int) or 0 != self.local < self.neighbours:
+        if 0 != self.local < self.neighbours:
             raise SpecError(
-                f"motion-attributes: local must be 0 or a whole number from neighbours, {self.neighbours}, on; got "
-                f"{self.local!r}."
+                f"motion-attributes: local must be 0, or at least neighbours, {self.neighbours}; got {self.local!r}."
             )
         if self.boxes is not None and (not self.follows or self.rate):
             raise SpecError(
@@ -136,6 +134,10 @@ class MotionAttributes:
         """Whether a group is of objects."""
         return not set(self.groups).isdisjoint(OBJECT_GROUPS)
 
+    def looking(self) -> MotionAttributes:
+        """The same, with the group `appearance` if it is not among them."""
+        return self if "appearance" in self.groups else replace(self, groups=(*self.groups, "appearance"))
+
     def finder(self, ref: ClipRef, size: tuple[int, int]) -> ObjectFinder:
         """What finds the objects of a source, whose pictures are of a size (h, w)."""
         if self.boxes is not None:
@@ -153,8 +155,8 @@ class MotionAttributes:
             given = "no weights" if appearance is None else "weights"
             raise SpecError(
                 "motion-attributes: the group appearance and the weights of a MobileNetV2 go together; got "
-                f"{given} and the groups {', '.join(self.groups)}. Train with both, as in "
-                "\"motion-attributes(groups=['speed', 'manner', 'appearance'])\" and --weights, or with neither."
+                f"{given} and the groups {', '.join(self.groups)}. Train with --weights, which add the group, or "
+                "leave it out."
             )
         memory = AttributeMemory(
             self.groups,
@@ -168,21 +170,9 @@ class MotionAttributes:
         )
         return MotionAttributesDetector(self, memory)
 
-    @classmethod
-    def load(cls, folder: str | Path) -> MotionAttributesDetector:
-        """Open what `save` wrote. Raises `WeightsError` for anything else."""
-        from vidence.models import DETECTORS  # the registry imports this module
-
-        saved = read_facts(folder, known=DETECTORS)
-        try:
-            looks = CellAppearance.restored(saved["backbone"]) if saved["backbone"] else None
-            made: MotionAttributesDetector = spec_line.build(saved["detector"], DETECTORS).build(looks)
-        except (SpecError, TypeError) as error:
-            raise WeightsError(f"detector.json in {folder} must describe a detector; {error} Copy it again.") from error
-        fill_from_folder(made.known, folder, saved)
-        made.threshold, made.facts = saved["threshold"], saved["facts"]
-        made.remember(saved["weights"])
-        return made
+    def remade(self, saved: Mapping[str, Any]) -> MotionAttributesDetector:
+        """The detector of a checked `detector.json`, before its weights are filled in."""
+        return self.build(CellAppearance.restored(saved["backbone"]) if saved["backbone"] else None)
 
 
 class MotionAttributesDetector(Identified):
@@ -228,6 +218,11 @@ class MotionAttributesDetector(Identified):
         """What the network that looks at cells was made of; empty without one."""
         return {} if self.known.appearance is None else self.known.appearance.origin()
 
+    @property
+    def preprocessing(self) -> dict[str, Any]:
+        """What the settings say of the input, spelt out for readers of the JSON."""
+        return {"height": self.settings.height, **asdict(self.windows)}
+
     def prepare(self, clip: Clip) -> Float[Tensor, "1 c t h w"]:
         """The clip as a network would take it; this detector looks at the pixels as they are."""
         return self.fit(clip)
@@ -236,11 +231,6 @@ class MotionAttributesDetector(Identified):
     def scene(self) -> UsualScene:
         """What the learnt footage was like as a whole."""
         return UsualScene.of(self.facts)
-
-    def scaled(self, values: Float[np.ndarray, " s"]) -> Float[np.ndarray, " s"]:
-        """Values on the scale of live scores."""
-        held = self.facts.get("calibration", {"low": 0.0, "high": 1.0})
-        return (values - held["low"]) / (held["high"] - held["low"])
 
     def watched(self, clips: Iterable[Clip]) -> Iterator[Seen]:
         """Every frame of the windows of sources that follow each other."""
@@ -280,17 +270,3 @@ class MotionAttributesDetector(Identified):
         session = MotionSession(self, trail=self.trails.of(clip.ref))
         scores = session.push(clip)
         return told(self, session, float(scores.values.max()))
-
-    def save(self, folder: str | Path) -> None:
-        """Write `model.safetensors` and `detector.json`, each whole or not at all."""
-        described: dict[str, Any] = {
-            "detector": self.spec,
-            "backbone": self.origin,
-            "classes": [],
-            "normal": [],
-            "preprocessing": {"height": self.settings.height}
-            | {field.name: getattr(self.windows, field.name) for field in fields(self.windows)},
-            "threshold": self.threshold,
-            "facts": self.facts,
-        }
-        self._digest = write_detector(folder, self.known, described)

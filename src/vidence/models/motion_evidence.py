@@ -69,7 +69,8 @@ class Sentences(NamedTuple):
 class Observation:
     """One attribute of the cell that decided: its `value` and those of the `nearest` normal cells, all in `unit`;
     `top` is the highest value ever learnt, of this part of the picture alone if `near`. `row` and `column` are shares
-    of the picture's height and width.
+    of the picture's height and width. `distance` is the group's, 1 what is usual at most and 0 what is usual; `times`
+    the same from nothing on, as it is told.
     """
 
     time: float
@@ -82,6 +83,7 @@ class Observation:
     top: float
     unit: str
     distance: float
+    times: float
     near: bool = False
 
     @property
@@ -89,12 +91,12 @@ class Observation:
         """In words: beyond all that was learnt, unlike what is nearest to it, or far from it as a whole."""
         if self.group == "appearance":
             seen = "it looks unlike anything seen here" if self.distance > 1 else "it looks as usual"
-            return f"{seen}, {_number(self.distance)} times as far from the nearest normal examples as is usual at most"
+            return f"{seen}, {_number(self.times)} times as far from the nearest normal examples as is usual at most"
         if self.group == "place":
             seen = (
                 "things hardly ever move near this place" if self.distance > 1 else "things move at this place as usual"
             )
-            return f"{seen}, {_number(self.distance)} times as far from the nearest normal examples as is usual at most"
+            return f"{seen}, {_number(self.times)} times as far from the nearest normal examples as is usual at most"
         said = f"its {self.attribute}, {_number(self.value)}{self.unit}"
         here = "in this part of the picture" if self.near else "here"
         if self.group == "dwell" and self.value > self.top:
@@ -105,7 +107,7 @@ class Observation:
             beyond = f"{times:.1f} times the highest" if times >= JUST else "just above the highest"
             return f"{said}, is {beyond} ever seen {here} ({_number(self.top)})"
         if min(self.nearest) <= self.value <= max(self.nearest):
-            whole = f"its {self.group} as a whole is {self.distance:.1f} times as far from the nearest normal examples"
+            whole = f"its {self.group} as a whole is {self.times:.1f} times as far from the nearest normal examples"
             return f"{whole} as is usual at most ({self.attribute} {_number(self.value)}{self.unit})"
         low, high = _number(min(self.nearest)), _number(max(self.nearest))
         usual = f"{low}{self.unit}" if low == high else f"{low} to {high}{self.unit}"
@@ -167,6 +169,7 @@ def observations(
                 top=float(top[column]) * factor,
                 unit=unit,
                 distance=float(seen.distances[cell, k]),
+                times=memory.times(group, float(seen.distances[cell, k])),
                 near=local,
             )
         )

@@ -142,13 +142,12 @@ class MotionSession:
         return np.stack([each.scores for each in self.seen])
 
     def _look(self, time: float, pixels: UInt8[np.ndarray, "h w 3"], *, number: int) -> Looked:
-        height = self._detector.settings.height
-        gray = self._scene.analysed(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), height=height)
+        gray = self._scene.analysed(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), height=self._detector.settings.height)
         self.enlarged = pixels.shape[0] / gray.shape[0]
         before = self._held[-1] if self._held else None
         looks, appearance = None if before is None else before.looks, self._detector.known.appearance
         if appearance is not None and (looks is None or number % EVERY == 0):
-            looks = appearance.look(pixels, self._shape(gray), height=height)
+            looks = appearance.look(pixels, self._shape(gray), size=(gray.shape[0], gray.shape[1]))
         if before is not None and repeats(gray, before.gray, self._shape(gray)):
             return replace(before, time=time, motion=None, looks=looks)
         if before is None or time - before.time >= GAP_S:

@@ -98,7 +98,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "readout": ("last", "mean", "max", "mean-max"),
     "fit": ("stretch", "letterbox"),
 }
-WHOLE: dict[str, tuple[int, int]] = {
+BOUNDS: dict[str, tuple[float, float]] = {
     "units": (1, 8192),
     "blocks": (0, 6),
     "width": (1, 8192),
@@ -108,8 +108,9 @@ WHOLE: dict[str, tuple[int, int]] = {
     "length": (1, 4096),
     "stride": (1, 4096),
     "size": (32, 4096),
+    "dropout": (0.0, 0.99),
+    "rate": (0.0, 1000.0),
 }
-FRACTIONS: dict[str, tuple[float, float]] = {"dropout": (0.0, 0.99), "rate": (0.0, 1000.0)}
 
 
 def recipe(name: str, *, backbone: str | None, weights: bool) -> dict[str, Any]:
@@ -122,17 +123,10 @@ def recipe(name: str, *, backbone: str | None, weights: bool) -> dict[str, Any]:
 
 
 def check(name: str, value: Any) -> None:
-    """Raise `SpecError` unless a setting has a value that it can have."""
-    if name in CHOICES:
-        if value not in CHOICES[name]:
-            raise SpecError(f"{name} must be one of {', '.join(CHOICES[name])}; got {value!r}.")
-    elif name in WHOLE:
-        low, high = WHOLE[name]
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise SpecError(f"{name} must be a whole number from {low} to {high}; got {value!r}.")
-    elif name in FRACTIONS:
-        least, most = FRACTIONS[name]
-        if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
-            raise SpecError(f"{name} must be a number from {least:g} to {most:g}; got {value!r}.")
-    elif not isinstance(value, bool):
-        raise SpecError(f"{name} must be True or False; got {value!r}.")
+    """Raise `SpecError` unless a setting, of the kind it is annotated with, has a value that it can have."""
+    if name in CHOICES and value not in CHOICES[name]:
+        raise SpecError(f"{name} must be one of {', '.join(CHOICES[name])}; got {value!r}.")
+    if name in BOUNDS:
+        low, high = BOUNDS[name]
+        if not low <= value <= high:
+            raise SpecError(f"{name} must lie between {low:g} and {high:g}; got {value!r}.")

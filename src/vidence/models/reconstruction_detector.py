@@ -5,28 +5,27 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, cast
+from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, UInt8
 from torch import Tensor, nn
 
-from vidence import spec as spec_line
 from vidence.errors import DataError, SpecError, WeightsError
 from vidence.frames.clip import Clip
 from vidence.frames.transforms import Fit
 from vidence.frames.windows import Partial, Windows
 from vidence.models.asymmetric import AsymmetricBlock, fuse
 from vidence.models.detector import FrameScores, Session
-from vidence.models.detector_folder import Identified, fill_from_folder, read_facts, write_detector
 from vidence.models.device import place_of
 from vidence.models.evaluating import evaluating
 from vidence.models.expectation import Expectation, expectation
+from vidence.models.identified import DetectorSettings, Identified
 from vidence.models.one_class import OneClass, Svdd, code_width
 from vidence.models.reconstruction import (
     PLACELESS,
@@ -44,7 +43,7 @@ Recipe = Literal["corrected", "thesis", "released"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReconstructionSettings(ABC):
+class ReconstructionSettings(DetectorSettings["ReconstructionDetector"], ABC):
     """What all these detectors have in common; each adds what its network needs.
 
     `length` frames a window, a new one every `stride` (None: no frame is scored twice), `rate` in sampled frames per
@@ -55,6 +54,8 @@ class ReconstructionSettings(ABC):
     of scoring. `svdd`: how embeddings are drawn to a centre, `svdd_weight` how much that counts in a `joint` training
     beside the reconstruction: see docs/svdd.md.
     """
+
+    called: ClassVar[str] = "a detector that reconstructs or predicts"
 
     length: int = 8
     stride: int | None = None
@@ -73,10 +74,10 @@ class ReconstructionSettings(ABC):
 
     def __post_init__(self) -> None:
         """Refuse values that no network can have."""
-        for name, least in (("length", 1), ("size", 16), ("smooth", 1)):
-            _at_least(name, getattr(self, name), least)
-        if self.stride is not None:
-            _at_least("stride", self.stride, 1)
+        for name, least in (("length", 1), ("stride", 1), ("size", 16), ("smooth", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise SpecError(f"{name} must be at least {least}; got {value!r}.")
         _one_of("channels", self.channels, (None, 1, 3))
         added(self.score)
         _one_of("loss", self.loss, ("mse", "ssim", "compound"))
@@ -111,22 +112,9 @@ class ReconstructionSettings(ABC):
         """An untrained detector."""
         return ReconstructionDetector(self, self.assembled())
 
-    @classmethod
-    def load(cls, folder: str | Path) -> ReconstructionDetector:
-        """Open what `save` wrote. Raises `WeightsError` for anything else."""
-        from vidence.models import DETECTORS  # the registry imports this module
-
-        saved = read_facts(folder, known=DETECTORS)
-        try:
-            settings: Self = spec_line.build(saved["detector"], DETECTORS)
-            detector = ReconstructionDetector(
-                settings, settings.restored(saved["backbone"]), threshold=saved["threshold"], facts=saved["facts"]
-            )
-        except (SpecError, TypeError, RuntimeError) as error:
-            raise WeightsError(f"detector.json in {folder} must describe a detector; {error} Copy it again.") from error
-        fill_from_folder(detector.network, folder, saved)
-        detector.remember(saved["weights"])
-        return detector
+    def remade(self, saved: Mapping[str, Any]) -> ReconstructionDetector:
+        """The detector of a checked `detector.json`, before its weights are filled in."""
+        return ReconstructionDetector(self, self.restored(saved["backbone"]))
 
 
 class ReconstructionDetector(Identified):
@@ -163,6 +151,11 @@ class ReconstructionDetector(Identified):
     def weighed(self) -> nn.Module:
         """What its folder holds the weights of: the network."""
         return self.network
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """What the network needs, beside the settings, to be made again."""
+        return self.network.origin()
 
     def deployed(self) -> ReconstructionDetector:
         """The detector for use: each asymmetric block of its network is one convolution. Itself where there is none.
@@ -304,18 +297,7 @@ class ReconstructionDetector(Identified):
                 "what is saved must be the network of the settings; this one's blocks are fused for use. Save the "
                 "detector that it was deployed from."
             )
-        cut = self.windows
-        described: dict[str, Any] = {
-            "detector": self.spec,
-            "backbone": self.network.origin(),
-            "classes": [],
-            "normal": [],
-            "preprocessing": {"size": self.fit.size, "fit": self.fit.mode, "crop": self.fit.crop}
-            | {field.name: getattr(cut, field.name) for field in fields(cut)},
-            "threshold": self.threshold,
-            "facts": self.facts,
-        }
-        self._digest = write_detector(folder, self.network, described)
+        super().save(folder)
 
 
 class LiveScores:
@@ -335,29 +317,18 @@ class LiveScores:
         """The live scores of the next window, whose raw errors are known already."""
         for time, value in dict(zip(found.times.tolist(), found.values.tolist(), strict=True)).items():
             self._held.setdefault(time, []).append(value)
-        smooth, low, high = self._detector.settings.smooth, *_scale(self._detector.facts)
+        smooth = self._detector.settings.smooth
         times = sorted(self._held)
         means = {time: float(np.mean(self._held[time])) for time in times}
         recent: deque[float] = deque(maxlen=smooth)
         live: dict[float, float] = {}
         for time in times:
             recent.append(means[time])
-            live[time] = (float(np.mean(recent)) - low) / (high - low)
+            live[time] = self._detector.scaled(float(np.mean(recent)))
         keep = self._detector.windows.length + smooth
         self._held = dict(islice(((time, self._held[time]) for time in times), max(0, len(times) - keep), None))
         values = np.array([live[time] for time in found.times.tolist()], dtype=np.float32)
         return FrameScores(times=found.times, values=values)
-
-
-def _scale(facts: dict[str, Any]) -> tuple[float, float]:
-    found = facts.get("calibration") or {"low": 0.0, "high": 1.0}
-    low, high = found["low"], found["high"]
-    return low, high if high > low else low + 1.0  # errors that never differed have no scale
-
-
-def _at_least(name: str, value: Any, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise SpecError(f"{name} must be a whole number, at least {least}; got {value!r}.")
 
 
 def _one_of(name: str, value: Any, choices: tuple[Any, ...]) -> None:

@@ -53,11 +53,9 @@ class VideoTransformer(ClassifierSettings):
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.name in OWN:
-                if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                    raise SpecError(f"{field.name} must be a whole number of at least 1; got {value!r}.")
-            elif field.name != "attention":
-                check(field.name, value)
+            if field.name in OWN and value < 1:
+                raise SpecError(f"{field.name} must be at least 1; got {value!r}.")
+            check(field.name, value)
         if self.attention not in ("divided", "joint"):
             raise SpecError(f"attention must be 'divided' or 'joint'; got {self.attention!r}.")
         if self.size % self.patch or self.width % self.heads:

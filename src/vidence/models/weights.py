@@ -30,6 +30,7 @@ from vidence.models.resnet3d import VideoResNet
 from vidence.models.volume import VolumeNetwork
 
 BLOCK = 1 << 20
+TIMEOUT_S = 30  # of each wait for data
 VOLUMES: dict[str, Callable[..., VolumeNetwork]] = {
     "r3d-18": partial(VideoResNet, convolution="3d"),
     "r2plus1d-18": partial(VideoResNet, convolution="2+1d"),
@@ -142,13 +143,11 @@ def load_weights(
     return _built(backbone, converted, name=str(place))
 
 
-def fetch(
-    backbone: str, *, published: tuple[Published, ...] = PUBLISHED, cache: Path | None = None, timeout: float = 30
-) -> Path:
+def fetch(backbone: str, *, published: tuple[Published, ...] = PUBLISHED, cache: Path | None = None) -> Path:
     """Download a backbone's published weights and return the converted file in `cache`; at once if it is there.
 
     The file is written aside and takes its name only when its SHA-256 is right. Without a network, `WeightsError`
-    says which file to get. `timeout` is in seconds, of each wait for data.
+    says which file to get.
     """
     entry = next((entry for entry in published if entry.backbone == backbone), None)
     if entry is None:
@@ -158,7 +157,7 @@ def fetch(
     if kept.is_file():
         return kept
     download = place / entry.file
-    _download(entry, download, timeout=timeout)
+    _download(entry, download)
     try:
         _converted(backbone, download, published=published, cache=place, keep=True)
     finally:
@@ -278,12 +277,12 @@ def _untrained(backbone: str, state: Mapping[str, Tensor]) -> nn.Module:
     return KNOWN[backbone](logits[0]) if logits else network
 
 
-def _download(entry: Published, path: Path, *, timeout: float) -> None:
+def _download(entry: Published, path: Path) -> None:
     """Fetch one file over https; it appears under `path` only when whole and right."""
     digest = hashlib.sha256()
     with written_aside(path) as part:
         with part.open("wb") as file:
-            for block in _blocks(entry, timeout=timeout):
+            for block in _blocks(entry):
                 digest.update(block)
                 file.write(block)
         if digest.hexdigest() != entry.sha256:
@@ -293,12 +292,12 @@ def _download(entry: Published, path: Path, *, timeout: float) -> None:
             )
 
 
-def _blocks(entry: Published, *, timeout: float) -> Iterator[bytes]:
+def _blocks(entry: Published) -> Iterator[bytes]:
     """The file's bytes as they arrive; a network that fails is a `WeightsError` which says what to get."""
     if not entry.url.startswith("https://"):
         raise WeightsError(f"weights are fetched over https only; got {entry.url}.")
     try:
-        with urllib.request.urlopen(entry.url, timeout=timeout) as answer:  # noqa: S310 - https, checked above
+        with urllib.request.urlopen(entry.url, timeout=TIMEOUT_S) as answer:  # noqa: S310 - https, checked above
             while block := answer.read(BLOCK):
                 yield block
     except (OSError, http.client.HTTPException) as error:  # urllib's own errors and time-outs are OSErrors

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import cv2
@@ -21,6 +21,7 @@ SHORTEST = 12  # frames of a walker that are enough
 DIFFERENT, OPAQUE = 18, 12  # gray levels from the background: of somebody, and of a pixel of somebody
 PAD = 4  # pixels around a walker
 TRIES = 200
+WIDER = 1.8  # times as wide
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,10 +107,11 @@ def _pasted(
     turn: bool = False,
     box: bool = False,
     astray: bool = False,
+    shaped: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> Staged | None:
     """Somebody of the footage once more, beside their way, at `pace` times their speed and `size` times as large;
     without `gait` they glide as they stand, with `turn` they move across their way, as a `box` they are a textured one,
-    and `astray` they walk as far from where anybody is as they can.
+    and `astray` they walk as far from where anybody is as they can. `shaped` changes what they look like.
     """
     for _ in range(TRIES):
         walker = followed(pixels, int(rng.integers(MARGIN, len(pixels) - MARGIN - SHORTEST)), rng)
@@ -117,6 +119,8 @@ def _pasted(
             break
     else:
         return None
+    if shaped is not None:
+        walker = replace(walker, sprites=[*map(shaped, walker.sprites)], opacity=[*map(shaped, walker.opacity)])
     still = box or not gait or turn
     room = LENGTH if still else int((len(walker.path) - 1) / pace)
     count = min(LENGTH, room, len(pixels) - MARGIN - walker.first)
@@ -146,6 +150,14 @@ def _pasted(
         section[MARGIN + k] = np.rint(frame * (1 - cover) + shown * cover).astype(np.uint8)
         mask[MARGIN + k] = cover[..., 0] > 0.5
     return Staged(section, mask, first)
+
+
+def _lying(picture: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(np.rot90(picture))
+
+
+def _wide(picture: np.ndarray) -> np.ndarray:
+    return cv2.resize(picture, None, fx=WIDER, fy=1.0)
 
 
 def _deserted(pixels: UInt8[np.ndarray, "t h w 3"], path: np.ndarray, low: np.ndarray, top: np.ndarray) -> np.ndarray:
@@ -202,11 +214,14 @@ KINDS: Mapping[str, Callable[[UInt8[np.ndarray, "t h w 3"], np.random.Generator]
     "across": partial(_pasted, pace=1.0, gait=False, turn=True),
     **{f"cart {pace}": partial(_pasted, pace=pace, box=True) for pace in (1.0, 1.5)},
     "elsewhere": partial(_pasted, pace=1.0, astray=True),
+    "lying": partial(_pasted, pace=1.0, gait=False, shaped=_lying),
+    "wide": partial(_pasted, pace=1.0, gait=False, shaped=_wide),
 }
 """What can be staged: the whole scene too fast; one of its people running, gliding like a skater, too large (and so
-moving further), across the others' way; a box that glides; one of the people walking where nobody does. The number is
-how many times the speed, or the size. Nobody runs at half a step more, nor walks across with their steps: such poses
-jerk, and what jerks is found by that alone.
+moving further), across the others' way; a box that glides; one of the people walking where nobody does; one gliding as
+they are, but turned by a quarter, or nearly twice as wide, so that it is their looks that differ. The number is how
+many times the speed, or the size. Nobody runs at half a step more, nor walks across with their steps: such poses jerk,
+and what jerks is found by that alone.
 """
 
 

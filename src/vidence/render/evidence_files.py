@@ -140,4 +140,5 @@ def _save_contours(path: Path, placed: PlacedMaps) -> None:
         pixels = resize_map(placed.values[t : t + 1], placed.affine, placed.size)
         found += contours(pixels, peak=placed.peak, first=t)
     with written_aside(path) as aside:
-        aside.write_text(json.dumps(to_json(found, placed.times.tolist(), placed.size), allow_nan=False))
+        told = to_json(found, placed.times.tolist(), placed.size)
+        aside.write_text(json.dumps(told, allow_nan=False), encoding="utf-8")

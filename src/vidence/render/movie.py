@@ -29,19 +29,18 @@ def write_movie(
     times: Iterable[float],
     *,
     crf: int = 20,
-    preset: str = "veryfast",
 ) -> int:
     """Encode frames as they come and return how many were written; memory does not grow with their number.
 
     `times` are seconds, one a frame, never decreasing; the movie's clock starts at the first, and each frame is
     shown at its own time (variable frame rate). A frame that repeats the time of the one before (the padding of
     a window) is left out: no player can show two at once. The pictures share one size; an odd side is padded to
-    even by repeating its last line. `crf` is x264's quality (lower is better), `preset` its speed.
+    even by repeating its last line. `crf` is x264's quality (lower is better).
 
     The file is written aside and renamed; after any error `path` is as it was. Raises `ShapeError` for frames
     and times that do not fit, `OutputError` where the disk refuses.
     """
-    options = {"crf": str(crf), "preset": preset, "x264-params": REPEATABLE_X264}
+    options = {"crf": str(crf), "preset": "veryfast", "x264-params": REPEATABLE_X264}
     with written_aside(Path(path)) as aside:
         with av.open(str(aside), "w", format="mp4", options={"movflags": "+faststart"}) as container:
             stream: VideoStream = container.add_stream("libx264", options=options)

@@ -13,7 +13,7 @@ from PIL import Image
 from vidence.aside import written_aside
 from vidence.errors import ShapeError
 from vidence.record.facts import Event
-from vidence.render.lettering import ALARM, blank, shortened, write
+from vidence.render.lettering import blank, shortened, write
 
 _PAPER, _INK, _GREY = (255, 255, 255), (32, 36, 44), (104, 110, 120)
 _CELL, _LARGEST, _ROOM = 320, (480, 640), 1450  # least width and greatest size of a cell, and a row's width
@@ -95,14 +95,13 @@ def write_sheet(
     *,
     title: str = "",
     text: str = "",
-    marked: Sequence[int] = (),
     legend: UInt8[np.ndarray, "h w 3"] | None = None,
     columns: int | None = None,
 ) -> None:
     """Write the pictures as a grid on white paper, each above its caption; PNG or JPEG, as the suffix says.
 
     Small pictures are enlarged to 320 pixels; `columns` follows from the size unless given. `title` and `text`
-    head the page, `legend` (a picture on white) ends it; the pictures whose index is in `marked` get a frame.
+    head the page, `legend` (a picture on white) ends it.
     """
     if not len(pictures) or len(pictures) != len(captions):
         raise ShapeError(
@@ -111,7 +110,7 @@ def write_sheet(
     for picture in pictures:
         if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or 0 in picture.shape:
             raise ShapeError(f"a sheet's picture must be uint8 RGB (h, w, 3); got {picture.dtype} {picture.shape}.")
-    parts = [_grid(pictures, captions, marked, columns)]
+    parts = [_grid(pictures, captions, columns)]
     width = parts[0].shape[1]
     if title or text:
         parts.insert(0, _heading(title, text, width))
@@ -135,7 +134,7 @@ def _heading(title: str, text: str, width: int) -> UInt8[np.ndarray, "h w 3"]:
 
 
 def _grid(
-    pictures: Sequence[UInt8[np.ndarray, "h w 3"]], captions: Sequence[str], marked: Sequence[int], columns: int | None
+    pictures: Sequence[UInt8[np.ndarray, "h w 3"]], captions: Sequence[str], columns: int | None
 ) -> UInt8[np.ndarray, "h w 3"]:
     """The cells have the first picture's shape; one of another shape is centred in its cell."""
     largest = (_LARGEST[0], _ROOM) if columns == 1 else _LARGEST
@@ -150,11 +149,7 @@ def _grid(
         y, x = top + (h - high) // 2, left + (w - wide) // 2
         how = cv2.INTER_AREA if high < picture.shape[0] else cv2.INTER_CUBIC
         page[y : y + high, x : x + wide] = cv2.resize(picture, (wide, high), interpolation=how)
-        strong = index in marked
-        if strong:
-            cv2.rectangle(page, (left - 3, top - 3), (left + w + 2, top + h + 2), ALARM, 4)
-        words = shortened(caption, w, _TEXT, bold=strong)
-        write(page, (left, top + h + _TEXT + 2), words, size=_TEXT, colour=_INK, bold=strong)
+        write(page, (left, top + h + _TEXT + 2), shortened(caption, w, _TEXT), size=_TEXT, colour=_INK)
     return page
 
 

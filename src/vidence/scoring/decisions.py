@@ -36,8 +36,7 @@ def threshold_of(detector: Detector, given: float | None) -> float:
 
 def line_of_alarms(detector: Detector) -> str:
     """The line of what the detector's alarms are made from."""
-    normal = getattr(detector, "normal", ())
-    return line(Anomaly(tuple(normal)), SCORES) if normal else getattr(detector, "score_line", "score")
+    return line(Anomaly(detector.normal), SCORES) if detector.normal else getattr(detector, "score_line", "score")
 
 
 def record(
@@ -105,8 +104,8 @@ def _model(detector: Detector, calibration: str | None) -> ModelFacts:
         config=digest(detector.spec),
         code=f"vidence {__version__}",
         **_arithmetic(detector),
-        classes=getattr(detector, "classes", ()),
-        normal=getattr(detector, "normal", ()),
+        classes=detector.classes,
+        normal=detector.normal,
         training=facts.get("training_data"),
         commit=commit(),
         calibration=calibration,
@@ -135,7 +134,7 @@ def _normalisation(detector: Detector) -> dict[str, float] | None:
 
 def _outcome(detector: Detector, judged: Judgement, case: Case, known: Mapping[str, Any]) -> Outcome:
     shown = case.around(judged.curve.times)
-    classes, probabilities = getattr(detector, "classes", ()), case.peak.probabilities
+    probabilities = case.peak.probabilities
     promised = None if known.get("low") is None else (float(known["low"]), float(known["high"]))
     return Outcome(
         rule=known["rule"],
@@ -144,8 +143,8 @@ def _outcome(detector: Detector, judged: Judgement, case: Case, known: Mapping[s
         values=tuple(judged.curve.values[shown].tolist()),
         false_alarms=promised,
         warnings=(*known.get("warnings", ()), *case.doubts),
-        probabilities=dict(zip(classes, probabilities, strict=True)) if probabilities else {},
+        probabilities=dict(zip(detector.classes, probabilities, strict=True)) if probabilities else {},
         bounds=(0.0, 1.0) if probabilities else None,
         normalisation=_normalisation(detector),
-        smoothing=getattr(detector, "smoothing", "none"),
+        smoothing=detector.smoothing,
     )

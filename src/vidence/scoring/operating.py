@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from vidence.models.detector import Detector
 from vidence.scoring.score import ScoreFunction
-from vidence.scoring.scores import SCORES, Anomaly, NormalisedError, index_of
+from vidence.scoring.scores import SCORES, Anomaly, NormalisedError
 from vidence.spec import build
 
 
@@ -29,23 +29,15 @@ def operating_threshold(detector: Detector, score: ScoreFunction) -> Operating |
     if detector.threshold is None:
         return None
     value = float(detector.threshold["value"])
-    normal = tuple(getattr(detector, "normal", ()))
     if isinstance(score, Anomaly):
-        classes = getattr(detector, "classes", ())
-        own = tuple(index_of(each, classes) for each in normal)
-        return (
-            Operating(value, "clip") if own and own == tuple(index_of(each, classes) for each in score.normal) else None
-        )
-    low, high = _scale(detector)
+        own = Anomaly(detector.normal).named(detector.classes)
+        same = own.normal and score.named(detector.classes).normal == own.normal
+        return Operating(value, "clip") if same else None
+    low, high = detector.scale
     if isinstance(score, NormalisedError):
         same = (score.low, score.high) == (low, high) and _is_own(detector, score.of)
         return Operating(value, "clip") if same else None
     return Operating(low + value * (high - low), "frame") if _is_own(detector, score) else None
-
-
-def _scale(detector: Detector) -> tuple[float, float]:
-    held: dict[str, Any] = detector.facts.get("calibration") or {"low": 0.0, "high": 1.0}
-    return float(held["low"]), float(held["high"])
 
 
 def _is_own(detector: Detector, score: Any) -> bool:

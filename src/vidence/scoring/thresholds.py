@@ -19,6 +19,7 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 
 from vidence.errors import DataError, SpecError
 from vidence.scoring.timeline import MERGE_S, Curve, events
+from vidence.spec import Settings
 
 Labels = Sequence[np.ndarray]
 
@@ -43,7 +44,7 @@ class Threshold:
         return asdict(self) | {"warnings": list(self.warnings), "data": data}
 
 
-class ThresholdRule(ABC):
+class ThresholdRule(Settings, ABC):
     """A frozen dataclass of settings. `needs_labels` says whether bool labels per frame must be given."""
 
     needs_labels = False

@@ -36,7 +36,6 @@ def adapted(
     old: Sequence[Sample] = (),
     how: Tuning | None = None,
     seed: int = 0,
-    cache: Path | None = None,
     progress: bool = False,
 ) -> ReconstructionDetector:
     """A new detector: tuned on `new`, calibrated and with a threshold from `held` and `old`; all of it is normal.
@@ -56,7 +55,6 @@ def adapted(
         how,
         seed=seed,
         rule=rule_again(detector),
-        cache=cache,
         progress=progress,
     )
     found.facts["history"] = history(detector, new, held, old, svdd=found.facts["svdd"])

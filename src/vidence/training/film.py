@@ -19,6 +19,8 @@ from torch import Tensor, nn
 
 from vidence.aside import written_aside
 from vidence.errors import ExplainError
+from vidence.models.device import place_of
+from vidence.models.evaluating import evaluating
 
 MovieWriter = Callable[[Path, Iterable[np.ndarray], Sequence[float]], Any]
 EPOCH_S = 0.25  # how long an epoch is shown
@@ -30,12 +32,11 @@ class Film(pl.Callback):  # type: ignore[misc]
     """Each epoch writes `filters-EPOCH.npy` and `activations-EPOCH.npy`, uint8 RGB (h, w, 3), into `folder`.
 
     `x` float32 (n, c, t, h, w) are the fixed clips: one row of the picture is a frame (the middle one of each clip),
-    its columns are the `channels` channels of `layer` (a module path inside the backbone; by default its
-    last convolution) that vary most on the first epoch filmed.
+    its columns are the `channels` channels of the backbone's last convolution that vary most on the first epoch filmed.
     """
 
-    def __init__(self, folder: Path, x: Float[Tensor, "n c t h w"], *, layer: str | None = None, channels: int = 8):
-        self.folder, self.layer, self.channels = folder, layer, channels
+    def __init__(self, folder: Path, x: Float[Tensor, "n c t h w"], *, channels: int = 8):
+        self.folder, self.channels = folder, channels
         self.frames = x[:, :, x.shape[2] // 2]  # (n, c, h, w)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: Any) -> None:
@@ -47,19 +48,19 @@ class Film(pl.Callback):  # type: ignore[misc]
             with written_aside(self.folder / f"{name}-{epoch:04d}.npy") as aside, aside.open("wb") as file:
                 np.save(file, picture, allow_pickle=False)
 
-    def written(self, write_movie: MovieWriter, *, suffix: str = ".mp4") -> list[Path]:
+    def written(self, write_movie: MovieWriter) -> list[Path]:
         """Make one movie of each kind; returns their paths."""
         made = []
         for name in MOVIES:
             files = sorted(self.folder.glob(f"{name}-*.npy"))
             if files:
                 frames = (np.load(file, allow_pickle=False) for file in files)
-                made.append(self.folder / f"{name}{suffix}")
+                made.append(self.folder / f"{name}.mp4")
                 write_movie(made[-1], frames, [place * EPOCH_S for place in range(len(files))])
         return made
 
     def _activations(self, backbone: nn.Module) -> UInt8[np.ndarray, "h w 3"]:
-        maps = activations(backbone, self.frames, layer=self.layer)
+        maps = activations(backbone, self.frames)
         kept = self.folder / "channels.npy"
         if not kept.exists():
             varied = maps.flatten(2).std(dim=(0, 2)).topk(min(self.channels, maps.shape[1])).indices
@@ -77,29 +78,16 @@ def first_convolution(backbone: nn.Module) -> nn.Conv2d:
     raise ExplainError(f"filters can be filmed of a backbone with a convolution; {type(backbone).__name__} has none.")
 
 
-def activations(
-    backbone: nn.Module, frames: Float[Tensor, "n c h w"], *, layer: str | None = None
-) -> Float[Tensor, "n k i j"]:
-    """The output of a module of the backbone, in eval mode without gradients; the modes are restored.
-
-    Raises `ExplainError` when there is no such module.
-    """
-    modules = dict(backbone.named_modules())
-    convolutions = [name for name, each in modules.items() if isinstance(each, nn.Conv2d)]
-    wanted = layer if layer is not None else convolutions[-1]
-    if wanted not in modules:
-        raise ExplainError(f"layer must be a module of the backbone; got {wanted!r}, has {', '.join(convolutions)}.")
+def activations(backbone: nn.Module, frames: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k i j"]:
+    """The output of the backbone's last convolution, in eval mode without gradients; the modes are restored."""
+    last = [each for each in backbone.modules() if isinstance(each, nn.Conv2d)][-1]
     seen: list[Tensor] = []
-    handle = modules[wanted].register_forward_hook(lambda module, given, output: seen.append(output))
-    training = [each for each in modules.values() if each.training]
+    handle = last.register_forward_hook(lambda module, given, output: seen.append(output))
     try:
-        backbone.eval()
-        with torch.no_grad():
-            backbone(frames.to(next(backbone.parameters()).device))
+        with evaluating(backbone):
+            backbone(frames.to(place_of(backbone)))
     finally:
         handle.remove()
-        for each in training:
-            each.training = True
     return seen[-1].float().cpu()
 
 

@@ -30,13 +30,13 @@ def fit_hybrid(
 ) -> HybridDetector:
     """Fit the members on normal `samples` and `val` into `out`/members, calibrate both on `val`, save all into `out`.
 
-    `weights` are a MobileNetV2's, for the group `appearance` of the motion; `how` is `fit_normal`'s, such as `epochs`.
-    Raises what the members' fits raise.
+    `weights` are a MobileNetV2's, and add the group `appearance` to the motion; `how` is `fit_normal`'s, such as
+    `epochs`. Raises what the members' fits raise.
     """
     same: dict[str, Any] = {"seed": seed, "split_seed": split_seed, "rule": rule, "progress": progress}
     motion = fit_motion(settings.motion, samples, val, out=out / "members" / "motion", weights=weights, **same)
     learned = fit_normal(settings.learned, samples, val, out=out / "members" / "learned", **same, **how)
-    detector = HybridDetector(settings, motion, learned)
+    detector = HybridDetector(replace(settings, motion=motion.settings), motion, learned)
     detector.facts = dict(motion.facts)
     calibrate(detector, val, rule or Quantile(HIGH))
     detector.save(out)

@@ -16,7 +16,7 @@ Row = Mapping[str, float]
 
 def write_log(path: Path, rows: Sequence[Row]) -> None:
     """One CSV row per epoch; the whole file is written anew, so that a resumed fit leaves no row twice."""
-    with written_aside(path) as aside, aside.open("w", newline="") as file:
+    with written_aside(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)

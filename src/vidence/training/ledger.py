@@ -27,7 +27,7 @@ class Ledger:
         self.path = path
         self.rows: dict[str, dict[str, Any]] = {}
         if path.exists():
-            with path.open(newline="") as file:
+            with path.open(newline="", encoding="utf-8") as file:
                 for row in csv.DictReader(file):
                     if not row.get(KEY) or None in row:
                         raise DataError(f"{path} must be a CSV of runs with a column {KEY!r}; it is not. Move it away.")
@@ -46,7 +46,7 @@ class Ledger:
         """Write one more row."""
         rows = self.rows | {key: dict(row)}
         names = list(dict.fromkeys(name for each in rows.values() for name in each))
-        with written_aside(self.path) as aside, aside.open("w", newline="") as file:
+        with written_aside(self.path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, [KEY, *names])
             writer.writeheader()
             writer.writerows({KEY: run, **each} for run, each in rows.items())

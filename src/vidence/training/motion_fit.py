@@ -41,13 +41,13 @@ def fit_motion(
     """Learn the cells of normal `samples`, calibrate and choose the threshold on normal `val`, save into `out`.
 
     `rule` chooses the threshold on live scores (default: the .99 quantile). The same seed and footage give the same
-    file. `weights` are a MobileNetV2's, for the group `appearance`; the detector's file holds what is used of them.
-    Raises `SpecError` for a rule that needs labels or weights without their group, `DataError` where a part is empty or
+    file. `weights` are a MobileNetV2's, and add the group `appearance`; the detector's file holds what is used of them.
+    Raises `SpecError` for a rule that needs labels or the group without weights, `DataError` where a part is empty or
     nothing moves in it.
     """
     rule = rule or Quantile(HIGH)
     refuse_labels_and_no_samples(rule, samples, val)
-    detector = settings.build(_appearance(weights))
+    detector = settings.build() if weights is None else settings.looking().build(_appearance(weights))
     detector.learn(_clips(detector, samples, "learning", bar=progress), seed=seed)
     data = digest([*samples, *val])
     detector.facts = clip_facts(data, {"train": samples, "val": val}, seed, split_seed) | _known(detector)
@@ -101,8 +101,8 @@ def _clips(detector: MotionAttributesDetector, samples: Sequence[Sample], what: 
         yield from detector.windows.cut(sample.open())
 
 
-def _appearance(weights: str | Path | None) -> CellAppearance | None:
-    return None if weights is None else CellAppearance(cast(MobileNetV2, load_weights("mobilenet-v2", weights)))
+def _appearance(weights: str | Path) -> CellAppearance:
+    return CellAppearance(cast(MobileNetV2, load_weights("mobilenet-v2", weights)))
 
 
 def _known(detector: MotionAttributesDetector) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -10,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from scipy.stats import ttest_ind, ttest_rel
+from scipy.stats import ttest_rel
 
 from vidence.errors import DataError
 
@@ -39,29 +38,25 @@ def holm(p: Sequence[float]) -> list[float]:
     return corrected.tolist()
 
 
-def differences(runs: Mapping[Any, Sequence[float]], *, paired: bool = True) -> list[Difference]:
-    """All pairs of settings. `runs` maps a setting to its values over seeds.
+def differences(runs: Mapping[Any, Sequence[float]]) -> list[Difference]:
+    """All pairs of settings, by paired t-tests. `runs` maps a setting to its values over seeds: run i of each setting
+    shares seed and split with run i of the others.
 
-    `paired`: run i of each setting shares seed and split with run i of the others (paired t-test); else Welch's test.
-    Raises `DataError` below two runs a setting.
+    Raises `DataError` below two runs a setting, and for unlike numbers of them.
     """
     counts = {setting: len(values) for setting, values in runs.items()}
-    if min(counts.values(), default=0) < 2 or (paired and len(set(counts.values())) > 1):
-        raise DataError(f"differences need two runs a setting or more, and as many of each when paired; got {counts}.")
+    if min(counts.values(), default=0) < 2 or len(set(counts.values())) > 1:
+        raise DataError(f"differences need two runs a setting or more, and as many of each; got {counts}.")
     pairs = list(combinations(runs, 2))
-    values = [_p(np.asarray(runs[a], float), np.asarray(runs[b], float), paired=paired) for a, b in pairs]
+    values = [_p(np.asarray(runs[a], float), np.asarray(runs[b], float)) for a, b in pairs]
     return [
         Difference(a, b, float(np.mean(runs[b]) - np.mean(runs[a])), p, corrected)
         for (a, b), p, corrected in zip(pairs, values, holm(values), strict=True)
     ]
 
 
-def _p(first: Float[np.ndarray, " n"], second: Float[np.ndarray, " m"], *, paired: bool) -> float:
+def _p(first: Float[np.ndarray, " n"], second: Float[np.ndarray, " n"]) -> float:
     """The t-test's p-value, or, where runs do not vary at all and t is infinite, the smallest of a permutation test."""
-    spread = np.ptp(second - first) if paired else max(np.ptp(first), np.ptp(second))
-    if spread <= 1e-12:
-        if np.isclose(first.mean(), second.mean()):
-            return 1.0
-        return 2.0 ** (1 - len(first)) if paired else 2 / math.comb(len(first) + len(second), len(first))
-    test = ttest_rel(second, first) if paired else ttest_ind(second, first, equal_var=False)
-    return float(test.pvalue)
+    if np.ptp(second - first) <= 1e-12:
+        return 1.0 if np.isclose(first.mean(), second.mean()) else 2.0 ** (1 - len(first))
+    return float(ttest_rel(second, first).pvalue)

@@ -28,7 +28,7 @@ def write_sweep_report(name: str, rows: Rows, out: Path, *, maps: Sequence[str] 
     if not rows:
         raise DataError("a sweep report needs the rows of a sweep; got none.")
     summary = summarise(name, rows, maps=maps)
-    with written_aside(out / f"{name}-summary.csv") as aside, aside.open("w", newline="") as file:
+    with written_aside(out / f"{name}-summary.csv") as aside, aside.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(summary[0]))
         writer.writeheader()
         writer.writerows(summary)

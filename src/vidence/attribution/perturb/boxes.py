@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vidence.attribution.entrance import FOREIGN
+from vidence.attribution.outputs import FOREIGN
 from vidence.attribution.perturb.fills import Fill, filled_with
 from vidence.attribution.progress import counted
 from vidence.attribution.subject import PIXELS_AT_ONCE

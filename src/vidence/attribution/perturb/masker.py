@@ -70,7 +70,7 @@ def write_masker(folder: str | Path, masker: Masker, facts: Mapping[str, Any]) -
     payload = {"schema": SCHEMA, **facts, "weights": hashlib.sha256(weights).hexdigest()}
     place.mkdir(parents=True, exist_ok=True)
     (place / WEIGHTS).write_bytes(weights)
-    (place / FACTS).write_text(json.dumps(payload, indent=2, allow_nan=False) + "\n")
+    (place / FACTS).write_text(json.dumps(payload, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     return payload
 
 
@@ -78,7 +78,7 @@ def read_facts(folder: str | Path) -> dict[str, Any]:
     """What is known of a trained masker. Raises `WeightsError` where the folder is no masker's."""
     place = Path(folder) / FACTS
     try:
-        facts = json.loads(place.read_text())
+        facts = json.loads(place.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise WeightsError(f"{folder} must hold a trained masker, {FACTS} and {WEIGHTS}; {error}.") from error
     if not isinstance(facts, dict) or facts.get("schema") != SCHEMA:
