@@ -158,7 +158,8 @@ def build(line: str | Spec, table: Mapping[str, type]) -> Any:
     """
     spec = parse(line) if isinstance(line, str) else line
     if spec.key not in table:
-        raise SpecError(f"unknown key {spec.key!r}; known are: {', '.join(sorted(table))}.")
+        advice = f" If it is meant as text, it goes in quotes: {spec.key!r}." if isinstance(line, Spec) else ""
+        raise SpecError(f"unknown key {spec.key!r}; known are: {', '.join(sorted(table))}.{advice}")
     made = table[spec.key]
     args = [_resolve(value, table) for value in spec.args]
     named = {_field(name): _resolve(value, table) for name, value in spec.named}

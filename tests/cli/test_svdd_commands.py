@@ -67,6 +67,16 @@ def test_adapt_on_one_film_with_an_old_set(call: Call, folder: Path, tiny_ped2: 
     assert "new errors" in done.output
 
 
+def test_an_old_folder_of_classes_is_measured_on(call: Call, folder: Path, tiny_ped2: Path, tmp_path: Path) -> None:
+    for label, part in (("normal", "train"), ("fight", "test")):
+        shutil.copytree(tiny_ped2 / part, tmp_path / "own" / label)
+    (tmp_path / "own" / "fight" / "Test004.mp4").unlink()  # nothing happens in it
+    asked = ("--normal", tiny_ped2 / "train", "--old", tmp_path / "own", "--epochs", 1, "--scope", "last")
+    done = call("adapt", folder, *asked)
+    assert done.exit_code == 0, done.output
+    assert re.search(r"old AUC    [01]\.\d{3} before, [01]\.\d{3} after", done.output)
+
+
 def test_a_failing_adapt_changes_nothing(call: Call, folder: Path, tiny_ped2: Path, tmp_path: Path) -> None:
     before = held(folder)
     (tmp_path / "own.csv").write_text(f"file,label\n{tiny_ped2}/test/absent.mp4,fight\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shlex
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -144,6 +145,20 @@ def test_what_is_normal_of_a_published_set(call: Call, tiny_ped2: Path, tmp_path
     assert load_detector(tmp_path / "made").facts["epochs"] == 3
 
 
+def test_a_published_set_is_learned_from_without_its_test_part(call: Call, tiny_ped2: Path, tmp_path: Path) -> None:
+    root = Path(shutil.copytree(tiny_ped2, tmp_path / "ped2"))
+    shutil.rmtree(root / "test")
+    line = "previous-frame(size=32, crop=[0, 0, 48, 64])"
+    done = call("train", "ucsd-ped2", "--root", root, "--detector", line, "--out", tmp_path / "made")
+    assert done.exit_code == 0, done.output
+    assert "note: training goes on without a test part: test/*.mp4 is missing in" in done.stderr
+    assert "clips      train 2, val 1, test 0\n" in done.output
+    assert "vidence evaluate" not in done.output
+    told = call("evaluate", tmp_path / "made", "ucsd-ped2", "--root", root, "--out", tmp_path / "measured")
+    assert told.exit_code == 1
+    assert "test/*.mp4 is missing in" in told.stderr
+
+
 def test_a_classifier_is_not_trained_on_one_class(call: Call, tiny_ped2: Path, tmp_path: Path) -> None:
     done = call("train", "ucsd-ped2", "--root", tiny_ped2, "--detector", LINE, "--out", tmp_path / "made")
     assert done.exit_code == 1
@@ -231,11 +246,24 @@ def test_a_folder_of_videos_is_learned_as_normal(call: Call, footage: Path, tmp_
     done = call("train", footage, "--detector", "previous-frame(size=32)", "--out", tmp_path / "made")
     assert done.exit_code == 0, done.output
     assert "clips      train 2, val 1, test 0\n" in done.output
-    assert "no anomalous clip to measure on" in done.output
+    assert "there is no test part to measure on" in done.output
     assert "vidence evaluate" not in done.output  # there is nothing that it could measure
     told = call("evaluate", tmp_path / "made", footage, "--out", tmp_path / "measured")
     assert told.exit_code == 1
     assert "no test part" in told.stderr
+
+
+def test_the_mean_frame_is_not_compared_with_itself(call: Call, footage: Path, tmp_path: Path) -> None:
+    done = call("train", footage, "--detector", "mean-frame(size=32)", "--out", tmp_path / "made")
+    assert done.exit_code == 0, done.output
+    assert "no better than their mean" not in done.output
+
+
+def test_one_long_normal_video_is_learned_from(call: Call, quiet_film: Path, tmp_path: Path) -> None:
+    done = call("train", quiet_film, "--detector", "previous-frame(size=32)", "--out", tmp_path / "made")
+    assert done.exit_code == 0, done.output
+    assert "clips      train 1, val 1, test 0\n" in done.output
+    assert "normal     3 validation frames" in done.output  # of 4: the first has none before it
 
 
 def test_a_classifier_refuses_a_folder_of_videos(call: Call, footage: Path, tmp_path: Path) -> None:

@@ -42,6 +42,13 @@ def cells(*masks):
     return made
 
 
+def test_a_file_of_matlabs_later_format_is_told_how_to_be_saved(tmp_path):
+    path = tmp_path / "1_label.mat"
+    path.write_bytes(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM" + bytes(16))
+    with pytest.raises(DataError, match="save it again with -v7 "):
+        read_cells(str(path))
+
+
 @pytest.mark.parametrize(
     "write",
     [

@@ -1,5 +1,8 @@
 """What every listed set must pass, on a look-alike of its layout."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -63,6 +66,21 @@ def test_an_empty_root_says_what_is_missing_and_where_to_get_it(key, tmp_path):
             ask()
         assert made.origin in str(caught.value)
         assert made.layout in str(caught.value)
+
+
+@pytest.mark.parametrize("key", PUBLISHED)
+def test_the_folder_of_an_archive_and_what_systems_leave_in_folders_change_nothing(key, lay_out, tmp_path_factory):
+    def listed(root: Path) -> list[tuple[str, str, str, bool]]:
+        made = open_dataset(key, root=root).samples()
+        return [(Path(one.path).name, one.label, one.group, one.mask is None) for one in made]
+
+    root, outer = lay_out(key), tmp_path_factory.mktemp("unpacked")
+    plain = listed(root)
+    shutil.copytree(root, outer / "archive-1.0" / "set")
+    for folder in [outer, *(one for one in outer.rglob("*") if one.is_dir())]:
+        for name in [".DS_Store", "Thumbs.db", *(f"._{file.name}" for file in folder.iterdir())]:
+            (folder / name).write_bytes(b"left behind")
+    assert listed(outer) == plain
 
 
 @pytest.mark.parametrize("key", DATASETS)

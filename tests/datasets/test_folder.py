@@ -1,10 +1,12 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from vidence.datasets import Folder
 from vidence.datasets.folder import read_folder
+from vidence.datasets.synthetic import encode
 from vidence.errors import DataError
 
 
@@ -116,9 +118,35 @@ def test_a_missing_place(tmp_path):
 
 
 def test_a_file_that_is_no_table(tmp_path):
-    (tmp_path / "movie.mp4").write_bytes(bytes(range(256)))
+    (tmp_path / "clips.csv").write_bytes("file,label\nä.mp4,normal".encode("utf-16"))
     with pytest.raises(DataError, match="CSV file in UTF-8"):
-        read_folder(tmp_path / "movie.mp4")
+        read_folder(tmp_path / "clips.csv")
+    (tmp_path / "clips.txt").write_text("file;label\n")
+    with pytest.raises(DataError, match="missing: file, label"):
+        read_folder(tmp_path / "clips.txt")
+
+
+@pytest.mark.parametrize("at", ["film.mp4", "."])
+def test_one_normal_video_is_cut_in_time(tmp_path, at):
+    encode(tmp_path / "film.mp4", np.zeros((10, 32, 32, 3), np.uint8), rate=10.0)
+    made = Folder(str(tmp_path / at))
+    train, val, test = made.normal_split()
+    assert test == []
+    assert [(each.path, each.label, each.frames) for each in train + val] == [
+        (str(tmp_path / "film.mp4"), "normal", (0, 8)),
+        (str(tmp_path / "film.mp4"), "normal", (8, 10)),
+    ]
+    with pytest.raises(DataError, match="'camera' needs a CSV"):
+        read_folder(tmp_path / at, group="camera")
+
+
+def test_one_normal_clip_beside_anomalies_is_cut_too(tmp_path):
+    for name in ("normal/monday.mp4", "fight/a.mp4", "fight/b.mp4"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        encode(tmp_path / name, np.full((10, 32, 32, 3), len(name), np.uint8), rate=10.0)
+    train, val, test = Folder(str(tmp_path)).normal_split()
+    assert [each.frames for each in train + val] == [(0, 8), (8, 10)]
+    assert {each.label for each in test} == {"fight"}
 
 
 def test_one_normal_class_will_do_for_a_detector_of_the_abnormal(tmp_path):

@@ -18,6 +18,16 @@ def test_the_table_of_the_archive_has_no_suffix(lay_out):
     assert HAM10000(str(root)).samples() == before
 
 
+def test_the_table_is_also_read_as_the_archive_serves_it(lay_out):
+    root = lay_out("ham10000")
+    before = HAM10000(str(root)).samples()
+    table = root / "HAM10000_metadata.csv"
+    rows = [line.split(",") for line in table.read_text().splitlines()]
+    table.with_suffix(".tab").write_text("\n".join("\t".join(f'"{each}"' for each in row) for row in rows))
+    table.unlink()
+    assert HAM10000(str(root)).samples() == before
+
+
 def test_missing_pictures_are_counted(lay_out):
     root = lay_out("ham10000")
     for i in (4, 6):

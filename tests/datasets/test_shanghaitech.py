@@ -35,6 +35,15 @@ def test_truth_that_is_none(lay_out, held, message):
         ShanghaiTech(str(root)).split("test")
 
 
+@pytest.mark.parametrize("shape", [(1, -1), (-1, 1)])
+def test_a_row_or_a_column_is_a_list_too(lay_out, shape):
+    root = lay_out("shanghaitech")
+    place = root / "testing" / "test_frame_mask" / "01_0014.npy"
+    np.save(place, np.load(place).reshape(shape))
+    made = ShanghaiTech(str(root))
+    assert np.flatnonzero(made.truth(made.split("test")[0], 12).anomalous).tolist() == [4, 5, 6, 7, 8]
+
+
 def test_a_clip_without_truth_is_named(lay_out):
     root = lay_out("shanghaitech")
     (root / "testing" / "test_frame_mask" / "01_0015.npy").unlink()

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from vidence.datasets.ucsd import UcsdPed1, UcsdPed2, read_script
-from vidence.errors import DataError
+from vidence.errors import DataError, SourceError
+from vidence.frames.source import open_source
 
 
 def script(tmp_path, *lines):
@@ -53,11 +54,31 @@ def test_frames_that_are_missing_are_noticed(lay_out):
     root = lay_out("ucsd-ped1") / "UCSDped1" / "Test"
     made = UcsdPed1(str(root.parent))
     first, second = made.split("test")
-    with pytest.raises(DataError, match="must lie in 1 to 11; the truth of Test002 has 11 to 12"):
-        made.truth(second, 11)
+    (root / "Test002" / "003.tif").unlink()
+    with pytest.raises(DataError, match="the last frame's name, Test002, has 12 for 11 frames"):
+        made.truth(second, 11)  # labels would be one frame late
     (root / "Test001_gt" / "012.bmp").unlink()
     with pytest.raises(DataError, match=r"Test001_gt' has 11 for 12 frames"):
         made.truth(first, 12)
+
+
+def test_a_damaged_frame_as_published_repeats_the_one_before(lay_out):
+    place = lay_out("ucsd-ped1") / "UCSDped1" / "Test" / "Test001" / "006.tif"
+    place.write_bytes(place.read_bytes()[:1000])
+    made = UcsdPed1(str(place.parents[2]))
+    first, _ = made.split("test")
+    source = first.open()
+    for _ in range(2):
+        frames = [frame.pixels for frame in source]
+        assert len(made.truth(first, len(frames)).anomalous) == 12
+        assert np.array_equal(frames[5], frames[4])
+        assert not np.array_equal(frames[6], frames[4])
+        assert (source.dropped, source.notes) == (
+            1,
+            ["006.tif does not decode; the frame before it stands in its place."],
+        )
+    with pytest.raises(SourceError, match=r"006\.tif"):
+        list(open_source(first.path))  # of one's own footage it is refused
 
 
 def test_the_script_must_fit_the_clips(lay_out):

@@ -9,6 +9,7 @@ from typing import Any
 
 import cv2
 import pytest
+from matplotlib.figure import Figure
 
 from vidence.evaluate.thesis_report import COLUMNS, draw, lines, text, verdict, write_csv
 from vidence.evaluate.thesis_rows import chosen
@@ -77,3 +78,17 @@ def test_files_hold_all_rows_and_a_picture(tmp_path: Path) -> None:
     picture = cv2.imread(str(tmp_path / "t.png"))
     assert picture.shape[0] > 300
     assert picture.std() > 10
+
+
+@pytest.mark.parametrize(("auc", "floor"), [(0.12, 0.07), (0.5, 0.4), (0.01, 0.0)])
+def test_no_bar_is_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, auc: float, floor: float) -> None:
+    shown: list[float] = []
+
+    def save(figure: Figure, file: Path, **_: str) -> None:
+        shown.append(figure.axes[0].get_ylim()[0])
+        file.touch()
+
+    monkeypatch.setattr(Figure, "savefig", save)
+    runs = [each | {"live_frame_auc": auc} for each in RUNS]
+    draw(tmp_path / "t.png", "ucsd-ped2", lines("ucsd-ped2", ROWS, runs))
+    assert shown == [pytest.approx(floor)]

@@ -168,9 +168,36 @@ class TestStrengthen:
         assert isinstance(strengthen(nn.Conv2d(3, 3, 3), variant=variant), AsymmetricBlock)
 
 
+@pytest.mark.parametrize("variant", ["sum", "branches"])
+def test_padding_given_as_a_word_is_strengthened_too(variant: str) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding="same"),
+        nn.BatchNorm2d(4),
+        nn.Conv2d(4, 4, 4, padding="same", dilation=2),  # reaches over 7 pixels
+        nn.Conv2d(4, 2, 5, padding="valid"),
+    )
+    x = torch.rand(2, 3, 16, 16)
+    stronger = strengthen(network, variant=variant)
+    assert sum(isinstance(each, AsymmetricBlock) for each in stronger.modules()) == 3
+    torch.testing.assert_close(stronger.eval()(x), network.eval()(x), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(fuse(stronger)(x), network(x), rtol=1e-5, atol=1e-5)
+    assert network[0].padding == "same"
+
+
+def test_square_kernels_that_are_left_alone_are_named() -> None:
+    odd = nn.Sequential(nn.Conv2d(3, 3, 3, padding=1, padding_mode="reflect"), nn.Conv2d(3, 3, 4, padding="same"))
+    with pytest.warns(UserWarning, match=r"not so are: 0\.0, 0\.1\. They stay as they are"):
+        stronger = strengthen(nn.Sequential(odd, nn.Conv2d(3, 3, 3)))
+    assert isinstance(stronger[1], AsymmetricBlock)
+    assert [type(each) for each in stronger[0]] == [nn.Conv2d, nn.Conv2d]
+    with pytest.raises(SpecError, match=r"padded with zeros.*not so are: 0, 1\."):
+        strengthen(odd)
+
+
 def test_a_network_without_a_square_kernel_is_refused() -> None:
-    with pytest.raises(SpecError, match="square kernel"):
-        strengthen(nn.Sequential(nn.Linear(2, 2), nn.Conv2d(2, 2, 1), nn.Conv2d(2, 2, 3, padding_mode="reflect")))
+    with pytest.raises(SpecError, match=r"square kernels.*Sequential has none"):
+        strengthen(nn.Sequential(nn.Linear(2, 2), nn.Conv2d(2, 2, 1), nn.Conv2d(2, 2, (1, 3))))
 
 
 @pytest.mark.parametrize("settings", [KsCae(channels=1), Cae(kernel="acb", channels=1)])

@@ -16,7 +16,7 @@ from vidence.errors import DataError, SpecError
 from vidence.frames.clip import Clip
 from vidence.frames.source import open_source
 from vidence.models import DETECTORS, Detector, load_detector
-from vidence.models.attribute_memory import ATTRIBUTES, FLOOR, Cells, CellSample
+from vidence.models.attribute_memory import ATTRIBUTES, FLOOR, AttributeMemory, Cells, CellSample
 from vidence.models.mobilenet import MobileNetV2
 from vidence.models.motion_attributes import CROP, MotionAttributesDetector
 from vidence.models.motion_evidence import Observation
@@ -288,3 +288,23 @@ def test_settings_are_a_line() -> None:
     settings = build("motion-attributes(groups=['speed'], span=3)", DETECTORS)
     assert build(line(settings, DETECTORS), DETECTORS) == settings
     assert settings.reach == 4
+
+
+def test_rows_count_in_what_moves_and_not_in_what_it_looks_like() -> None:
+    columns = [k for k, name in enumerate(ATTRIBUTES) if name.startswith("look") or name in ("speed", "size")]
+    rng, found = np.random.default_rng(0), {}
+    normal = np.zeros((200, len(ATTRIBUTES)), np.float32)
+    normal[:, columns] = rng.uniform(1, 2, (200, len(columns)))
+    normal[:, ATTRIBUTES.index("row")] = rng.uniform(0, 0.5, 200)
+    moved = normal[:5].copy()
+    moved[:, ATTRIBUTES.index("row")] += 0.5
+    for group in ("speed", "appearance"):
+        memory = AttributeMemory(
+            (group,), coreset=200, neighbours=1, local=0, perspective=False, rows=1, crop=1, appearance=None
+        )
+        sample = CellSample(200, seed=0)
+        sample.add(Cells(normal, np.zeros((200, 1, 1), np.uint8)))
+        memory.learn(sample, seed=0)
+        found[group] = memory.distances(moved)[:, 0]
+    assert found["speed"].min() > 0.5
+    assert found["appearance"] == pytest.approx(0, abs=1e-2)

@@ -13,7 +13,7 @@ import torch
 
 from vidence.datasets.dataset import Sample
 from vidence.datasets.synthetic import encode
-from vidence.errors import DataError, SourceError, SpecError
+from vidence.errors import DataError, SpecError
 from vidence.models import MotionAttributes, load_detector
 from vidence.models.one_class import OneClass
 from vidence.models.reconstruction import frame_errors
@@ -141,5 +141,5 @@ def test_what_cannot_be_adapted(films: Path, given: ReconstructionDetector, dete
             adapted(other, samples[:1], samples[1:])
     with pytest.raises(DataError, match="0"):
         adapted(given, [], samples)
-    with pytest.raises(SourceError):
-        adapted(given, footage_at(films / "notes.txt"), samples)
+    with pytest.raises(DataError, match=r"notes\.txt.*with the columns file, label"):
+        footage_at(films / "notes.txt")

@@ -16,6 +16,7 @@ from vidence.datasets.dataset import Sample
 from vidence.errors import DataError, SpecError, WeightsError
 from vidence.frames.source import open_source
 from vidence.models.detector import load_detector
+from vidence.models.ensemble import Ensemble
 from vidence.models.reconstruction import Reconstruction, ReconstructionNetwork, coloured
 from vidence.models.reconstruction_detector import ReconstructionDetector, ReconstructionSettings
 from vidence.models.trivial import PreviousFrame
@@ -290,6 +291,12 @@ def test_what_cannot_be_done_is_refused_before_any_work(walks: list[Sample], tmp
         fitted(walks, tmp_path / "out", rule=BestF1())
     with pytest.raises(DataError, match="got 2 and 0"):
         fit_normal(SETTINGS, walks[:2], [], out=tmp_path / "out")
+    for score in ("centre-distance", "squared-error+centre-distance"):
+        with pytest.raises(SpecError, match="needs a one-class network"):
+            fitted(walks, tmp_path / "out", replace(SETTINGS, score=score))
+    members = (SETTINGS, replace(SETTINGS, score="centre-distance"))
+    with pytest.raises(SpecError, match="needs a one-class network"):
+        fitted(walks, tmp_path / "out", Ensemble(of=members, length=4, size=32))
     assert not (tmp_path / "out").exists()
     short = [walk(tmp_path / "short", 1, seed=9)]
     with pytest.raises(DataError, match="must hold clips of 2 frames"):

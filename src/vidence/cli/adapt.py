@@ -145,11 +145,11 @@ def _old(name: str | None, root: Path | None, fps: float | None, *, seed: int) -
     """What was normal before: a set's validation and test parts, or footage."""
     from vidence.datasets import DATASETS
     from vidence.datasets.opened import open_dataset
-    from vidence.training.adaptation import footage_at
+    from vidence.training.adaptation import footage_at, plain_footage
 
     if name is None:
         return _Place()
-    if name not in DATASETS and root is None and Path(name).suffix.lower() != ".csv":
+    if name not in DATASETS and root is None and plain_footage(name):
         return _Place(normal=footage_at(name, fps=fps))
     dataset = open_dataset(name, root=root, fps=None if name in DATASETS else fps)
     _, normal, test = dataset.normal_split(seed)

@@ -77,9 +77,9 @@ def command(
 ) -> None:
     """Train a detector on DATA, and measure it on a held-out part.
 
-    DATA is a folder of class folders with videos (or images) in them, a folder of normal videos, a CSV with the columns
-    file,label whose paths start at the CSV's own folder, or with --root a published set such as ucsd-ped2 (./NAME is a
-    folder of that name). Clips of one camera or film belong on one side of the split: name their column with --group.
+    DATA is a folder of class folders with videos (or images) in them, normal footage (a video, or a folder of some), a
+    CSV with the columns file,label whose paths start at its folder, or with --root a published set such as ucsd-ped2
+    (./NAME is a folder of that name). Clips of one camera or film stay on one side of the split by a --group column.
 
     A classifier (cnn-rnn, convlstm, r3d-18, r2plus1d-18, i3d) learns the classes; its anomaly score is 1 - P(normal).
     All other detectors learn what is normal from the normal clips alone; `vidence evaluate` measures them.
@@ -113,7 +113,7 @@ def command(
         if parts["test"]:
             click.echo(f"next       {_evaluate(out, data, root, group, normal, fps, how['seed'])}")
         else:
-            click.echo("no test    the data hold no anomalous clip to measure on; `vidence score` takes new footage")
+            click.echo("no test    there is no test part to measure on; `vidence score` takes new footage")
         return
     with room:
         classifier, parts, figures = _classifier(settings, dataset, films, weights=weights, film=film, **how)
@@ -170,7 +170,7 @@ def _normal(
     from vidence.training.motion_fit import fit_motion
     from vidence.training.normal import fit_normal, settled
 
-    parts = dict(zip(("train", "val", "test"), dataset.normal_split(seed), strict=True))
+    parts = _parts(dataset, seed)
     footage: dict[str, Any] = {"samples": parts["train"], "val": parts["val"], "out": out, "seed": seed}
     if isinstance(settings, MotionAttributes):
         ignored = [name for name in ("epochs", "patience", "resume") if how[name]]
@@ -185,6 +185,22 @@ def _normal(
         _on_footage(detector, films, how["rule"])
         detector.save(out)
     return detector, parts
+
+
+def _parts(dataset: Dataset, seed: int) -> Parts:
+    """The parts of `normal_split`; an official test part that is not complete is left out, and the reason told."""
+    from vidence.datasets.publication import Official
+    from vidence.errors import DataError
+
+    if not isinstance(dataset, Official):
+        return dict(zip(("train", "val", "test"), dataset.normal_split(seed), strict=True))
+    train, val = dataset.learned(seed)
+    try:
+        test = dataset.split("test")
+    except DataError as error:
+        click.echo(f"note: training goes on without a test part: {error}", err=True)
+        test = []
+    return {"train": train, "val": val, "test": test}
 
 
 def _free(out: Path, *, resume: bool, replace: bool) -> None:
@@ -242,12 +258,14 @@ def _on_footage(detector: Any, films: Sequence[Source], rule: ThresholdRule | No
 
 def _learned(detector: ReconstructionDetector | MotionAttributesDetector | HybridDetector) -> list[str]:
     """How far the training came, and whether it learned more than the mean frame."""
+    from vidence.models.trivial import MeanFrame
+
     facts = detector.facts
     lines = [f"normal     {facts['calibration']['frames']} validation frames"]
     errors = facts.get("metrics", {}).get("val")  # none of a network that reconstructs nothing
     if errors is not None:
         lines[0] += f"; squared error per value {errors['mse']:.3g}, of the mean frame {errors['mean_frame_mse']:.3g}"
-        if errors["mse"] >= errors["mean_frame_mse"]:
+        if errors["mse"] >= errors["mean_frame_mse"] and not isinstance(detector.settings, MeanFrame):
             lines.append("note       it reconstructs normal frames no better than their mean does")
     if "cells" in facts:
         lines.append(f"cells      {facts['cells']['kept']} kept of {facts['cells']['seen']} that moved")

@@ -61,5 +61,6 @@ def read_cells(file: str) -> Bool[np.ndarray, "t h w"]:
     except (OSError, LookupError, ValueError, TypeError, NotImplementedError, MatReadError, zlib.error) as error:
         raise DataError(
             f"the truth of an Avenue video must be a MATLAB file with volLabel, one mask per frame; {file!r}: {error}. "
-            "Get ground_truth_demo anew."
+            "If it is of version 7.3, save it again with -v7 (load and save in MATLAB or Octave, or h5py and "
+            "scipy.io.savemat); else get ground_truth_demo anew."
         ) from error

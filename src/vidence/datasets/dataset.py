@@ -6,7 +6,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import ClassVar
 
@@ -16,9 +16,11 @@ from jaxtyping import Bool
 from vidence.datasets.masks import read_mask_array
 from vidence.datasets.section import Section
 from vidence.errors import DataError
+from vidence.frames.images import ImageFolder
 from vidence.frames.source import Source, open_source
 
 PARTS: Mapping[str, float] = {"train": 0.7, "val": 0.15, "test": 0.15}
+LATE = 0.2  # share of a single video that is held out, its end
 NORMAL = ("normal", "good", "free")
 # words that begin with "no" without saying no
 _NOT_NO: tuple[str, ...] = ("nose", "north", "noise", "noisy", "note", "notch", "notice", "novel", "nova", "nozzle")
@@ -30,7 +32,8 @@ class Sample:
     """One labelled source. `path` is a video, an image or a folder of frames; samples of one `group` (a camera,
     an original video) never stand on two sides of a split; `mask` is an .npz with a bool `mask` (t, h, w), or what
     its set's `truth` reads; `frames` (first, stop), counted from 0, is set where only a section of the video is meant,
-    and `fps` where it is a folder of frames whose rate is known, so `open` a sample rather than its path.
+    and `fps` where it is a folder of frames whose rate is known, so `open` a sample rather than its path. `mend` is set
+    for a folder of a set that its publisher ships with damaged frames: see `ImageFolder`.
     """
 
     path: str
@@ -39,10 +42,13 @@ class Sample:
     mask: str | None = None
     frames: tuple[int, int | None] | None = None
     fps: float | None = None
+    mend: bool = False
 
     def open(self) -> Source:
         """The source, or the section of it."""
-        source = open_source(self.path, fps=self.fps)
+        source: Source = (
+            ImageFolder(self.path, fps=self.fps, mend=True) if self.mend else open_source(self.path, fps=self.fps)
+        )
         return source if self.frames is None else Section(source, *self.frames)
 
 
@@ -172,8 +178,8 @@ def split_normal(
 
     Groups with an anomaly are for the test, the others are dealt by `parts`. Where that would take more than half of
     the normal samples away, all groups with a normal sample are dealt, and anomalies that fall to the first two parts
-    are left out. Nothing is held out for the test where there are no anomalies. Raises `DataError` when there are
-    fewer than two groups to deal.
+    are left out. Nothing is held out for the test where there are no anomalies, and a single normal video is cut: see
+    `cut_in_time`. Raises `DataError` when there are otherwise fewer than two groups to deal.
     """
     marred = {sample.group for sample in samples if sample.label not in normal}
     calm = {sample.group for sample in samples if sample.label in normal}
@@ -181,10 +187,26 @@ def split_normal(
         calm -= marred
     pool = [sample for sample in samples if sample.group in calm]
     shares = parts if marred and len(calm) > 2 else {part: parts[part] for part in ("train", "val")}
-    dealt = split(pool, parts=shares, seed=seed)
+    if len(pool) == 1:
+        dealt = {part: [piece] for part, piece in zip(shares, cut_in_time(*pool), strict=True)}
+    else:
+        dealt = split(pool, parts=shares, seed=seed)
     train, val = ([sample for sample in dealt[part] if sample.label in normal] for part in ("train", "val"))
     rest = [sample for sample in samples if sample.group not in calm]
     return train, val, dealt.get("test", []) + sorted(rest, key=lambda sample: (sample.path, sample.label))
+
+
+def cut_in_time(sample: Sample) -> tuple[Sample, Sample]:
+    """A video's first four fifths and its last; its frames are counted for that. Raises `DataError` for a picture."""
+    frames = sum(1 for _ in sample.open())
+    if frames < 2:
+        raise DataError(
+            f"learning what is normal, and holding some of it out, needs more than one picture; {sample.path} is one. "
+            "Give more."
+        )
+    first, _ = sample.frames or (0, None)
+    border = first + frames - max(1, round(LATE * frames))
+    return replace(sample, frames=(first, border)), replace(sample, frames=(border, first + frames))
 
 
 def _deal(order: Sequence[str], groups: Mapping[str, Counter[str]], parts: Mapping[str, float]) -> dict[str, str]:

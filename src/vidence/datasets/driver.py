@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vidence.datasets.dataset import Sample, split_normal
-from vidence.datasets.publication import Published
+from vidence.datasets.publication import Published, visible
 from vidence.frames.images import IMAGE_SUFFIXES
 
 SHARES = {"train": 0.52, "val": 0.12, "test": 0.36}  # the thesis learns from 16 of 25 drivers
@@ -26,13 +26,14 @@ class Driver(Published):
 
     def samples(self) -> list[Sample]:
         """All pictures, labelled with their class in small letters."""
-        outer = [path for path in self.some(Path(self.root).glob("*"), "a folder per driver or class") if path.is_dir()]
+        home = self.home_of("*/*/*.jpg", "*/*/*.JPG", "*/*/*.png")
+        outer = self.some((path for path in home.glob("*") if path.is_dir()), "a folder per driver or class")
         by_class = any(_label(folder) == "normal" for folder in outer)
         samples = []
         for first in outer:
             for second in self.some((path for path in first.iterdir() if path.is_dir()), f"{first.name}/*/"):
                 kind, driver = (first, second) if by_class else (second, first)
-                pictures = sorted(path for path in second.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+                pictures = visible(path for path in second.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
                 samples += [Sample(str(path), _label(kind), driver.name) for path in pictures]
         if not any(sample.label == "normal" for sample in samples):
             raise self.absent("a class folder called normal with pictures in it")

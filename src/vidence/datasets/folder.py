@@ -12,6 +12,7 @@ from vidence.datasets.copies import copies_together
 from vidence.datasets.dataset import Dataset, Sample, classes_of, digest, normal_classes, split
 from vidence.errors import DataError
 from vidence.frames.footage import footage_in, videos_at
+from vidence.frames.source import is_text
 
 __all__ = ["Folder", "digest", "normal_classes", "read_folder", "split"]
 
@@ -20,9 +21,9 @@ SHOWN = 5  # names in a message
 
 @dataclass(frozen=True)
 class Folder(Dataset):
-    """A folder of class folders, a folder of videos that are all normal, or a CSV with the columns file,label; `group`
-    names a column of the CSV, `calm` the normal classes (None: by their names, see `normal_classes`), `rate` the frame
-    rate of folders of frames.
+    """A folder of class folders, normal footage (a folder of videos, or one), or a CSV with the columns file,label;
+    `group` names a column of the CSV, `calm` the normal classes (None: by their names, see `normal_classes`), `rate`
+    the frame rate of folders of frames.
     """
 
     path: str
@@ -46,7 +47,7 @@ class Folder(Dataset):
 
 
 def read_folder(path: str | Path, *, group: str | None = None, least: int = 2) -> list[Sample]:
-    """List the samples of a folder of class folders, of a folder of normal videos, or of a CSV.
+    """List the samples of a folder of class folders, of a folder of normal videos, or of a CSV; a normal video is one.
 
     Folder: the class is the folder's name, each file or folder of frames in it is one sample and its own group; videos
     that lie in no class folder are the class `normal`, where no class folder lies beside them. CSV:
@@ -57,13 +58,14 @@ def read_folder(path: str | Path, *, group: str | None = None, least: int = 2) -
     place = Path(path)
     if not place.exists():
         raise DataError(f"the data must be a folder of class folders or a CSV file; {str(path)!r} does not exist.")
-    if place.is_dir():
-        if group is not None:
-            table = next((str(one) for one in sorted(place.glob("*.csv"))), "a CSV with columns file,label")
-            raise DataError(f"the group column {group!r} needs a CSV; {str(path)!r} is a folder. Pass {table} instead.")
-        samples = _from_classes(place)
-    else:
+    if place.is_file() and (place.suffix.lower() == ".csv" or is_text(place)):
         samples = _from_table(place, group)
+    elif group is not None:
+        kind, beside = ("folder", place) if place.is_dir() else ("video", place.parent)
+        table = next((str(one) for one in sorted(beside.glob("*.csv"))), "a CSV with columns file,label")
+        raise DataError(f"the group column {group!r} needs a CSV; {str(path)!r} is a {kind}. Pass {table} instead.")
+    else:
+        samples = _from_classes(place) if place.is_dir() else [Sample(str(place), "normal", place.name)]
     classes = classes_of(samples)
     if len(classes) < least:
         raise DataError(
@@ -106,10 +108,15 @@ def _from_table(place: Path, group: str | None) -> list[Sample]:
 
 
 def read_rows(place: Path, needed: Sequence[str]) -> list[dict[str, str]]:
-    """The rows of a CSV in UTF-8 that has at least the needed columns. Raises `DataError`."""
+    """The rows of a CSV in UTF-8 that has at least the needed columns; tabs part them if they part its header.
+
+    Raises `DataError`.
+    """
     try:
         with place.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
+            header = file.readline()
+            file.seek(0)
+            reader = csv.DictReader(file, delimiter="\t" if "\t" in header else ",")
             rows = [{key: (value or "").strip() for key, value in row.items() if key} for row in reader]
             columns = list(reader.fieldnames or [])
     except (UnicodeDecodeError, csv.Error) as error:

@@ -18,12 +18,13 @@ class HAM10000(Published):
     """
 
     origin = "https://doi.org/10.7910/DVN/DBW86T"
-    layout = "HAM10000_metadata.csv and the folders with ISIC_*.jpg"
+    layout = "HAM10000_metadata.csv (or .tab) and the folders with ISIC_*.jpg"
     calm = ("nv",)
 
     def samples(self) -> list[Sample]:
         """All pictures of the table, labelled with their diagnosis."""
-        rows = read_rows(self.place("HAM10000_metadata.csv", "HAM10000_metadata"), ["image_id", "dx", "lesion_id"])
+        table = self.place(*(f"HAM10000_metadata{suffix}" for suffix in (".csv", ".tab", "")))
+        rows = read_rows(table, ["image_id", "dx", "lesion_id"])
         pictures = {path.stem: path for path in sorted(Path(self.root).rglob("*.jpg"))}
         if absent := [row["image_id"] for row in rows if row["image_id"] not in pictures]:
             raise self.absent(f"{absent[0]}.jpg ({len(absent)} of {len(rows)} pictures of the table)")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vidence.datasets.dataset import Sample, Truth
-from vidence.datasets.publication import Published, picture_truth
+from vidence.datasets.publication import Published, picture_truth, visible
 from vidence.errors import DataError
 
 _NAME = re.compile(r"exp(\d+)_num_(\d+)")
@@ -30,8 +30,9 @@ class MagneticTile(Published):
 
     def samples(self) -> list[Sample]:
         """All pictures, defects with their mask; the group is the tile."""
-        folders = self.some((path for path in Path(self.root).glob("*") if path.is_dir()), "a folder per class")
-        pictures = [(path, _label(folder)) for folder in folders for path in sorted(_pictures(folder))]
+        home = self.home_of("[Ff]ree", "MT_Free")
+        folders = self.some((path for path in home.glob("*") if path.is_dir()), "a folder per class")
+        pictures = [(path, _label(folder)) for folder in folders for path in visible(_pictures(folder))]
         if not any(label in self.calm for _, label in pictures):
             raise self.absent("the class free")
         tiles = tile_groups(path.stem for path, _ in pictures)

@@ -22,24 +22,24 @@ class MVTec(Official):
 
     def part(self, name: Literal["train", "test"]) -> list[Sample]:
         """The pictures of a part, category by category; damaged ones with their mask."""
-        samples = []
-        for category in self._categories():
-            for folder in self.some((category / name).glob("*"), f"{category.name}/{name}/*"):
+        samples, home = [], self.home_of("train", "test", "*/train")
+        for category in self._categories(home):
+            folders = (path for path in (category / name).glob("*") if path.is_dir())
+            for folder in self.some(folders, f"{category.name}/{name}/*/"):
                 pictures = self.some(folder.glob("*.png"), f"{category.name}/{name}/{folder.name}/*.png")
-                samples += [self._sample(picture, category) for picture in pictures]
+                samples += [self._sample(picture, category, alone=category == home) for picture in pictures]
         return samples
 
     def truth(self, sample: Sample, frames: int) -> Truth:
         """One picture: its label, and the mask of the damage."""
         return picture_truth(sample, frames, anomalous=sample.label not in self.normal)
 
-    def _categories(self) -> list[Path]:
-        root = Path(self.root)
-        if (root / "train").is_dir() or (root / "test").is_dir():
-            return [root]
-        return self.some((path.parent for path in root.glob("*/train")), "CATEGORY/train")
+    def _categories(self, home: Path) -> list[Path]:
+        if (home / "train").is_dir() or (home / "test").is_dir():
+            return [home]
+        return self.some((path.parent for path in home.glob("*/train")), "CATEGORY/train")
 
-    def _sample(self, picture: Path, category: Path) -> Sample:
+    def _sample(self, picture: Path, category: Path, *, alone: bool) -> Sample:
         defect = picture.parent.name
         group = picture.relative_to(category.parent).as_posix()
         if defect in self.calm:
@@ -47,5 +47,4 @@ class MVTec(Official):
         mask = category / "ground_truth" / defect / f"{picture.stem}_mask.png"
         if not mask.exists():
             raise self.absent(mask.relative_to(category.parent).as_posix())
-        alone = category == Path(self.root)
         return Sample(str(picture), defect if alone else f"{category.name}/{defect}", group, str(mask))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -15,13 +15,16 @@ from vidence.datasets.intervals import same_length
 from vidence.datasets.masks import read_mask
 from vidence.errors import DataError
 
+DEPTH = 3  # the root, the folder of the archive, and one in that
+
 
 @dataclass(frozen=True)
 class Published(Dataset):
     """A set in its publisher's layout below the folder `root`, for detectors that learn from normal samples.
 
     `origin` says where to get it, `layout` what its folder holds, `top` the folder in the publisher's archive, which
-    may be the root or lie in it, `calm` the labels of what is normal.
+    may be the root or lie in it, `calm` the labels of what is normal. Where a folder holds nothing that is looked for
+    and a single visible folder, as an unpacked archive does, that one is searched: see `homes`.
     """
 
     root: str
@@ -41,9 +44,24 @@ class Published(Dataset):
             raise DataError(f"a part is one of {', '.join(PARTS)}; got {name!r}.")
         return self.normal_split(seed)[list(PARTS).index(name)]
 
+    def homes(self) -> Iterator[Path]:
+        """Where the set may lie: the root, `top` in it, and where a folder holds a single visible one that, twice."""
+        home = Path(self.root)
+        for _ in range(DEPTH):
+            yield from dict.fromkeys((home, home / self.top))
+            inside = [one for one in visible(home.glob("*")) if one.is_dir()]
+            if len(inside) != 1:
+                return
+            (home,) = inside
+
+    def home_of(self, *signs: str) -> Path:
+        """The first of `homes` that holds something visible by one of these patterns, else the root."""
+        held = (home for home in self.homes() for sign in signs if visible(home.glob(sign)))
+        return next(held, Path(self.root))
+
     def found(self, *names: str) -> Path | None:
-        """The first of these paths that exists, below the root or below `top` in it."""
-        places = (Path(self.root) / top / name for name in names for top in ("", self.top))
+        """The first of these paths that exists, in the first of `homes` that holds one."""
+        places = (home / name for home in self.homes() for name in names)
         return next((place for place in places if place.exists()), None)
 
     def place(self, *names: str) -> Path:
@@ -60,8 +78,8 @@ class Published(Dataset):
         )
 
     def some(self, paths: Iterable[Path], what: str) -> list[Path]:
-        """Paths in the order of their names, hidden ones left out. Raises `DataError` if there are none."""
-        found = sorted(path for path in paths if not path.name.startswith("."))
+        """Those that are `visible`. Raises `DataError` if there are none."""
+        found = visible(paths)
         if not found:
             raise self.absent(what)
         return found
@@ -88,10 +106,19 @@ class Official(Published):
 
     def normal_split(self, seed: int = 0) -> tuple[list[Sample], list[Sample], list[Sample]]:
         """The official training part's normal samples, split by group to train and to validate; the official test."""
+        return *self.learned(seed), self.part("test")
+
+    def learned(self, seed: int = 0) -> tuple[list[Sample], list[Sample]]:
+        """The first two of these, which need no test files to be there."""
         normal = [sample for sample in self.part("train") if sample.label in self.normal]
         shares = {"train": 1 - PARTS["val"], "val": PARTS["val"]}
         parts = split(normal, parts=shares, seed=seed)
-        return parts["train"], parts["val"], self.part("test")
+        return parts["train"], parts["val"]
+
+
+def visible(paths: Iterable[Path]) -> list[Path]:
+    """Paths in the order of their names, without hidden ones, which systems put beside others (.DS_Store, ._1.jpg)."""
+    return sorted(path for path in paths if not path.name.startswith("."))
 
 
 def picture_truth(sample: Sample, frames: int, *, anomalous: bool) -> Truth:

@@ -14,6 +14,7 @@ from vidence.datasets.intervals import same_length
 from vidence.datasets.masks import read_mask_array
 from vidence.datasets.publication import Official
 from vidence.errors import DataError
+from vidence.frames.footage import footage_in
 
 
 @dataclass(frozen=True)
@@ -32,9 +33,10 @@ class ShanghaiTech(Official):
         """The clips of a part; one of the test is anomalous if any of its frames is."""
         if name == "train":
             place = self.place("training/frames", "training/videos")
-            clips = self.some(place.iterdir(), f"training/{place.name}/*")
+            clips = self.some(footage_in(place), f"training/{place.name}/*")
             return [Sample(str(clip), "normal", f"training/{clip.stem}", fps=self.fps) for clip in clips]
-        clips = self.some(self.place("testing/frames").iterdir(), "testing/frames/*")
+        folders = (path for path in footage_in(self.place("testing/frames")) if path.is_dir())
+        clips = self.some(folders, "testing/frames/*/")
         return [
             Sample(
                 str(clip),
@@ -62,9 +64,9 @@ class ShanghaiTech(Official):
             held: np.ndarray = np.load(place, allow_pickle=False)
         except (OSError, ValueError) as error:
             raise DataError(f"{file} must be a NumPy file with one number per frame: {error}.") from error
-        if held.ndim != 1:
+        if held.size != max(held.shape, default=0):  # (1, n) and (n, 1) are lists too
             raise DataError(f"{file} must hold one number per frame; got the shape {held.shape}.")
-        return np.asarray(held != 0)
+        return np.asarray(held.ravel() != 0)
 
     def _pixel_mask(self, clip: Path) -> str | None:
         file = f"test_pixel_mask/{clip.name}.npy"

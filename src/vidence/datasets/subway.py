@@ -13,7 +13,7 @@ import numpy as np
 from vidence.datasets.dataset import Sample, Truth
 from vidence.datasets.folder import read_rows
 from vidence.datasets.intervals import Interval
-from vidence.datasets.publication import Official
+from vidence.datasets.publication import Official, visible
 from vidence.errors import DataError
 
 SECTIONS = 10  # pieces of the training part: neighbours in time stay together, and some can validate
@@ -46,10 +46,11 @@ class _Subway(Official):
     def video(self) -> Path:
         """The long video."""
         stem = f"subway_{self.camera}_turnstiles"
-        found = [path for path in sorted(Path(self.root).glob("*")) if path.stem.lower() == stem and path.is_file()]
-        if not found:
+        files = (path for home in self.homes() for path in visible(home.glob("*")) if path.is_file())
+        found = next((path for path in files if path.stem.lower() == stem), None)
+        if found is None:
             raise self.absent(f"{stem}.avi")
-        return found[0]
+        return found
 
     @property
     def events(self) -> list[Interval]:

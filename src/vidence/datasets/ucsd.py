@@ -12,12 +12,13 @@ from typing import ClassVar, Literal, NamedTuple
 from vidence.datasets.dataset import Sample, Truth
 from vidence.datasets.intervals import Interval, covered, same_length
 from vidence.datasets.masks import read_mask_array, read_masks
-from vidence.datasets.publication import Official
+from vidence.datasets.publication import Official, visible
 from vidence.errors import DataError
 
 _ENTRY = re.compile(r"TestVideoFile\{end\+1\}\.gt_frame\s*=\s*\[([\d:,\s]*)\]\s*;?")
 _START = re.compile(r"TestVideoFile\s*=\s*\{\s*\}\s*;?")
 _RANGE = re.compile(r"(\d+)(?::(\d+))?")
+_NUMBER = re.compile(r"\d+$")
 _LISTED = "frame_labels.json"  # tells the MP4 form
 
 
@@ -26,8 +27,8 @@ class _Ucsd(Official):
     """A fixed camera above a walkway; anomalies are carts, cyclists, skaters and other non-pedestrians.
 
     Two forms are read. Published: `Train/Train001/*.tif`, `Test/Test001/*.tif`, `Test/Test001_gt/*.bmp` where there
-    are masks, and the truth of frames in a MATLAB script. MP4: `train/*.mp4`, `test/*.mp4`, `frame_labels.json` and
-    `masks/*.npz`.
+    are masks, and the truth of frames in a MATLAB script; a frame that does not decode (Ped1 is published with one,
+    Test017/142.tif) repeats the one before. MP4: `train/*.mp4`, `test/*.mp4`, `frame_labels.json` and `masks/*.npz`.
     """
 
     origin = "http://www.svcl.ucsd.edu/projects/anomaly/dataset.htm (UCSD Anomaly Detection Dataset)"
@@ -40,19 +41,19 @@ class _Ucsd(Official):
 
     @property
     def home(self) -> Path:
-        """The camera's folder: the root, or its namesake in the root where that is the unpacked archive."""
-        inside = Path(self.root) / self.camera
-        return inside if inside.is_dir() else Path(self.root)
+        """The camera's folder: its namesake in the unpacked archive, or the one that holds the parts."""
+        return self.found(self.camera) or self.home_of("Test", "Train", "test", "train")
 
     def part(self, name: Literal["train", "test"]) -> list[Sample]:
         """Clips; those of `train` are normal, one of `test` is anomalous if any of its frames is."""
         clips = self._clips(name)
         if name == "train":
-            return [Sample(str(clip), "normal", clip.stem, fps=self.fps) for clip in clips]
+            return [Sample(str(clip), "normal", clip.stem, fps=self.fps, mend=clip.is_dir()) for clip in clips]
         wrong = self._intervals(clips)
+        labels = ["anomalous" if wrong[clip.stem] else "normal" for clip in clips]
         return [
-            Sample(str(clip), "anomalous" if wrong[clip.stem] else "normal", clip.stem, _mask(clip), fps=self.fps)
-            for clip in clips
+            Sample(str(clip), label, clip.stem, _mask(clip), fps=self.fps, mend=clip.is_dir())
+            for clip, label in zip(clips, labels, strict=True)
         ]
 
     def truth(self, sample: Sample, frames: int) -> Truth:
@@ -61,8 +62,8 @@ class _Ucsd(Official):
             return super().truth(sample, frames)
         name = Path(sample.path).stem
         intervals = self._intervals(self._clips("test"))[name]
-        if (counted := self._counted(name)) is not None:
-            same_length(counted, frames, where=f"{_LISTED}, {name},")
+        counted, by = self._counted(Path(sample.path))
+        same_length(counted, frames, where=f"{by}, {name},")
         anomalous = covered(intervals, frames, where=f"the truth of {name}")
         if sample.mask is None:
             return Truth(anomalous)
@@ -76,10 +77,12 @@ class _Ucsd(Official):
         clips = (path for path in (self.home / folder).glob(f"{folder}*") if path.is_dir())
         return self.some((clip for clip in clips if not clip.name.endswith("_gt")), f"{folder}/{folder}001")
 
-    def _counted(self, name: str) -> int | None:
-        """How many frames the MP4 form says the clip has."""
-        listed = self.home / _LISTED
-        return _read_json(listed)[name].frames if listed.exists() else None
+    def _counted(self, clip: Path) -> tuple[int, str]:
+        """How many frames the clip should have, and what says so: the MP4 form's list, else their names, from 001."""
+        if not clip.is_dir():
+            return _read_json(self.home / _LISTED)[clip.stem].frames, _LISTED
+        numbers = [int(found[0]) for frame in visible(clip.iterdir()) if (found := _NUMBER.search(frame.stem))]
+        return max(numbers, default=0) + (0 in numbers), "the last frame's name"
 
     def _intervals(self, clips: Sequence[Path]) -> dict[str, list[Interval]]:
         """The anomalous frames of each test clip, counted from 1, both ends included."""

@@ -22,6 +22,7 @@ PAPER = ("paper_frame_auc", "paper_eer", "paper_precision", "paper_recall", "pap
 LIVE = ("live_frame_auc", "live_frame_ap", "live_eer", "live_pixel_auc", "live_pro")
 ALARMS = ("live_event_delay_s", "live_false_alarms_per_hour")
 COLUMNS = (*PAPER, *LIVE, *ALARMS, *COSTS, "mse", "mean_frame_mse")
+LOWEST = 0.4  # AUC where the bars begin, unless one is shorter
 THESIS = {"auc": "paper_frame_auc", "eer": "paper_eer", "f1": "paper_f1", "class_mean_auc": "class_mean_auc"}
 
 
@@ -145,7 +146,8 @@ def draw(path: Path, dataset: str, found: Sequence[Line]) -> None:
     names = [each.row.name + ("*" if each.state else "") for each in found]
     axes.set_xticks(place, names, rotation=60, ha="right", fontsize="small")
     title = f"{dataset}: frame AUC (dashed: best trivial detector; * not converged)"
-    axes.set(ylim=(0.4, 1.0), ylabel="AUC-ROC", title=title)
+    lowest = min(_finite([value for _, _, values, _ in series for value in values]), default=LOWEST)
+    axes.set(ylim=(max(0.0, min(LOWEST, lowest - 0.05)), 1.0), ylabel="AUC-ROC", title=title)
     axes.grid(axis="y", alpha=0.3)
     axes.legend(frameon=False, fontsize="small", ncols=3, loc="upper left")
     with written_aside(path) as aside:

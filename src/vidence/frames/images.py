@@ -52,14 +52,16 @@ class ImageFolder:
     """The images of one folder in natural order (2 before 10), read one at a time.
 
     Frame i is at i / fps seconds; without an `fps` at i seconds, which a note says. Files with other suffixes and
-    hidden files are no frames. An image of another size than the first is resized to it, which a note says.
+    hidden files are no frames. An image of another size than the first is resized to it, which a note says. `mend`: in
+    the place of one that does not decode the frame before it stands again, which a note says, and `dropped` counts
+    them; else, and at the beginning, it is refused.
     """
 
     clock = ORDER
-    dropped = 0  # what does not decode is refused
 
-    def __init__(self, name: str, *, fps: float | None = None) -> None:
+    def __init__(self, name: str, *, fps: float | None = None, mend: bool = False) -> None:
         self.name = name
+        self.mend, self.dropped = mend, 0
         self.notes = Notes()
         self.fps: float | None = fps if fps is not None else 1.0
         self.files = _frames_in(Path(name))
@@ -78,9 +80,9 @@ class ImageFolder:
 
     def __iter__(self) -> Iterator[Frame]:
         """Frames in order. Raises `SourceError` that names an image that cannot be read."""
-        resized = False
+        resized, before, self.dropped = False, None, 0
         for index, file in enumerate(self.files):
-            pixels = read_image(file)
+            pixels = before = self._read(file, before)
             if _size(pixels) != self.size:
                 if not resized:
                     change = f"{_text(self.size)} to {_text(_size(pixels))}"
@@ -89,6 +91,16 @@ class ImageFolder:
                     )
                 resized, pixels = True, resize(pixels, self.size)
             yield Frame(pixels, index / (self.fps or 1.0))
+
+    def _read(self, file: Path, before: UInt8[np.ndarray, "h w 3"] | None) -> UInt8[np.ndarray, "h w 3"]:
+        try:
+            return read_image(file)
+        except SourceError:
+            if before is None or not self.mend:
+                raise
+        self.notes.add(f"{file.name} does not decode; the frame before it stands in its place.")
+        self.dropped += 1
+        return before
 
 
 def read_image(file: Path) -> UInt8[np.ndarray, "h w 3"]:

@@ -93,6 +93,12 @@ def open_source(path: str | Path, *, fps: float | None = None) -> Source:
     return ImageFile(name) if _still(head, place.suffix.lower()) else VideoFile(name, fps=fps)
 
 
+def is_text(file: Path) -> bool:
+    """Whether a file begins with text, as tables do and footage does not."""
+    with file.open("rb") as opened:
+        return _textual(opened.read(HEAD))
+
+
 def _absent(name: str) -> SourceError:
     if name == "-":
         return SourceError("a source must be a file or a folder; got '-' (standard input). Save it to a file first.")

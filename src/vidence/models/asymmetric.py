@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Callable
 from copy import deepcopy
@@ -30,24 +31,36 @@ def strengthen(module: nn.Module, *, variant: Variant = "sum", centre: bool = Tr
     what the other two start with, for `branches` their batch norms start with a weight of 0. A `BatchNorm2d` goes into
     the block of the convolution that it directly follows in an `nn.Sequential` (an `nn.Identity` keeps its place).
     Elsewhere it stays behind the block, which then has none, in either variant. Modules shared between places stay
-    shared. Left as they are: subclasses, padding modes other than zeros, padding given as a word. Raises `SpecError`
-    where nothing is left to strengthen.
+    shared. Padding given as a word becomes numbers. Square kernels that are left as they are, because their
+    convolution is of a subclass, or is padded by another mode than zeros or by more on one side ('same' of an even
+    kernel), are named in a warning. Raises `SpecError` where nothing is left to strengthen.
     """
-    made = []
+    copy, made, left = deepcopy(module), [], []
+    names = {each: name or type(each).__name__ for name, each in copy.named_modules()}
 
-    def change(found: nn.Module, norm: nn.BatchNorm2d | None) -> tuple[nn.Module, bool]:
-        if not _strengthens(found):
+    def change(found: Any, norm: nn.BatchNorm2d | None) -> tuple[nn.Module, bool]:
+        if isinstance(found, AsymmetricBlock) or not found.kernel_size[0] == found.kernel_size[1] > 1:
             return found, False
-        block = AsymmetricBlock(found, norm, variant=variant, centre=centre)  # type: ignore[arg-type]
+        padding = _padding(found)
+        if padding is None:
+            left.append(names[found])
+            return found, False
+        found.padding = padding
+        block = AsymmetricBlock(found, norm, variant=variant, centre=centre)
         block.start_unchanged()
         made.append(block)
         return block.train(found.training), norm is not None
 
-    changed = _changed(deepcopy(module), change)
+    changed = _changed(copy, change)
+    told = f"not so are: {', '.join(left)}" if left else f"{type(module).__name__} has none"
+    needs = (
+        "strengthen takes square kernels larger than 1 of a Conv2d or ConvTranspose2d itself, padded with zeros by as "
+        f"much on either side; {told}."
+    )
     if not made:
-        raise SpecError(
-            f"strengthen needs a convolution with a square kernel larger than 1; {type(module).__name__} has none."
-        )
+        raise SpecError(f"{needs} Train the network as it is, or change a layer.")
+    if left:
+        warnings.warn(f"{needs} They stay as they are.", stacklevel=2)
     return changed
 
 
@@ -139,7 +152,7 @@ class Stripe(nn.Module):
 
     def __init__(self, square: Convolution, *, flat: int, middle: bool) -> None:
         super().__init__()
-        of: Any = square  # padding could be a word; `strengthen` leaves such convolutions alone
+        of: Any = square  # padding could be a word; `strengthen` makes numbers of it
         k, p, d = of.kernel_size[flat], of.padding[flat], of.dilation[flat]
         self.flat, self.room = flat, k
         self.at = k // 2 if middle else 0
@@ -183,12 +196,16 @@ def _shifted(x: Tensor, edges: tuple[int, int, int, int]) -> Tensor:
     return F.pad(x, edges) if any(edges) else x
 
 
-def _strengthens(found: nn.Module) -> bool:
-    if type(found) not in PLAIN:
-        return False
-    height, width = found.kernel_size  # type: ignore[misc]
-    plain = found.padding_mode == "zeros" and not isinstance(found.padding, str)
-    return bool(plain and height == width > 1)
+def _padding(found: Any) -> tuple[int, int] | None:
+    """The zeros on either side of what a convolution reads, in numbers; None where a block cannot do as it does."""
+    if type(found) not in PLAIN or found.padding_mode != "zeros":
+        return None
+    if found.padding == "valid":
+        return 0, 0
+    if found.padding != "same":
+        return found.padding
+    wider = [dilation * (side - 1) for side, dilation in zip(found.kernel_size, found.dilation, strict=True)]
+    return None if any(each % 2 for each in wider) else (wider[0] // 2, wider[1] // 2)
 
 
 def _convolved(x: Tensor, like: Any, kernel: Tensor, bias: Tensor | None) -> Tensor:

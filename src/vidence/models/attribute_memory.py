@@ -62,6 +62,7 @@ OBJECT_GROUPS = tuple(name for name, held in GROUPS.items() if set(held) <= set(
 ENOUGH = 50  # normal cells that a scale is read off at least
 FLOOR = 0.1  # standard deviations that a distance of 1 stands for at least, where normal cells lie upon each other
 USUAL = 0.999  # the quantile of normal cells' distances that a distance of 1 stands for; 0 is their median
+ROWLESS = ("place", "appearance")  # it is one of the place's own; what is odd to look at is so in every row
 TILES = 8  # the picture's height and width are divided by this; a tile and those around it are a neighbourhood
 
 
@@ -195,7 +196,7 @@ class AttributeMemory(nn.Module):
     `appearance` is what sees what cells look like, None without its group.
 
     With `perspective`, speeds are compared as multiples of what is usual in their row, the `line` (2,). In every group
-    but that of the place, cells whose rows in the picture differ by a standard deviation are `rows` apart.
+    of motion, cells whose rows in the picture differ by a standard deviation are `rows` apart.
 
     With `local` above 0, a cell is compared with the normal ones of its neighbourhood alone, its tile and those around
     it, where at least so many are kept there.
@@ -373,7 +374,7 @@ class AttributeMemory(nn.Module):
         found = standard[:, [ATTRIBUTES.index(name) for name in GROUPS[group]]]
         if group == "appearance":
             found = found @ self.axes.numpy()
-        if group == "place" or not self.rows:
+        if group in ROWLESS or not self.rows:
             return np.asarray(found)
         return np.concatenate([found, self.rows * _rows(standard)[:, None]], axis=1)
 

@@ -40,10 +40,10 @@ class MotionAttributes(DetectorSettings["MotionAttributesDetector"]):
 
     `flow` is how motion is found: dis, dis-fast or farneback; pictures higher than `height` are shrunk to it. A pixel
     moves if it is displaced by more than `least` pixels a frame; cells of 3 x 3 blocks of `block` pixels count where a
-    share `filled` of them moves. Their attributes are means over `span` frames. Each of the `groups` has a density,
-    the mean distance to the `neighbours` nearest of at most `coreset` normal cells, on a scale where 1 is the .999
-    quantile of held-out normal cells. With `perspective`, speeds are multiples of what is usual in their row of the
-    picture; cells whose rows differ by a standard deviation are `rows` apart in every group. With
+    share `filled` of them moves. Their attributes are means over `span` frames. Each of the `groups` has a density, the
+    mean distance to the `neighbours` nearest of at most `coreset` normal cells, on a scale where 1 is the .999 quantile
+    of held-out normal cells. With `perspective`, speeds are multiples of what is usual in their row of the picture;
+    cells whose rows differ by a standard deviation are `rows` apart in every group but place and appearance. With
     `local` above 0, only the cells of the neighbourhood in the picture are compared with, where at least `local` are
     kept there. For the groups `object` and `dwell`, connected regions that move, or came less than `absorb` seconds
     ago, are tracked, or else the boxes in the folder `boxes`. A cell's score is the `rule` over its groups, averaged

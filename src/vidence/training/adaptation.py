@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from vidence import spec
-from vidence.datasets.dataset import Sample, digest
+from vidence.datasets.dataset import Sample, cut_in_time, digest
 from vidence.datasets.folder import Folder
 from vidence.errors import DataError
 from vidence.frames.footage import footage_in, videos_at
 from vidence.frames.images import IMAGE_SUFFIXES
+from vidence.frames.source import is_text
 from vidence.models.detector import Detector
 from vidence.models.one_class import OneClass
 from vidence.models.reconstruction_detector import ReconstructionDetector
@@ -71,27 +72,27 @@ def divided(samples: Sequence[Sample], *, seed: int = 0) -> tuple[list[Sample], 
         kept = set(np.random.default_rng(seed).permutation(len(samples))[:count].tolist())
         parts = ([sample for k, sample in enumerate(samples) if (k in kept) is side] for side in (False, True))
         return tuple(parts)  # type: ignore[return-value]  # two
-    (sample,) = samples
-    frames = sum(1 for _ in sample.open())
-    if frames < 2:
-        raise DataError(f"adapting needs more than one picture of what is normal; {sample.path} is one.")
-    first, _ = sample.frames or (0, None)
-    border = first + frames - max(1, round(HELD * frames))
-    return [replace(sample, frames=(first, border))], [replace(sample, frames=(border, first + frames))]
+    early, late = cut_in_time(*samples)
+    return [early], [late]
 
 
 def footage_at(path: str | Path, *, fps: float | None = None) -> list[Sample]:
     """The normal samples at a path: a video, a folder of frames, a folder of videos, or the normal ones of a folder of
     class folders or of a CSV. `fps` is the frame rate of folders of frames. Raises `DataError` if there are none.
     """
-    place = Path(path)
-    if videos := videos_at(place):
-        return [_normal(one, fps) for one in videos]
-    frames = place.is_dir() and any(one.suffix.lower() in IMAGE_SUFFIXES for one in footage_in(place) if one.is_file())
-    if frames or (place.is_file() and place.suffix.lower() != ".csv"):
-        return [_normal(place, fps)]
-    dataset = Folder(str(place), rate=fps)
+    if plain := plain_footage(path):
+        return [_normal(one, fps) for one in plain]
+    dataset = Folder(str(path), rate=fps)
     return [sample for sample in dataset.samples() if sample.label in dataset.normal]
+
+
+def plain_footage(path: str | Path) -> list[Path]:
+    """The sources at a path without labels: a video, the videos of a folder, or a folder of frames; else none."""
+    place = Path(path)
+    if place.is_dir():
+        framed = any(one.suffix.lower() in IMAGE_SUFFIXES for one in footage_in(place) if one.is_file())
+        return [place] if framed else videos_at(place)
+    return [place] if place.is_file() and place.suffix.lower() != ".csv" and not is_text(place) else []
 
 
 def error_quantiles(detector: ReconstructionDetector, samples: Sequence[Sample]) -> dict[str, float]:

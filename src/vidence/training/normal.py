@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,7 @@ from vidence.datasets.dataset import Dataset, Sample, digest_parts
 from vidence.errors import DataError
 from vidence.models.device import device_of, place_of
 from vidence.models.ensemble import Ensemble, EnsembleNetwork
-from vidence.models.reconstruction import Learning
+from vidence.models.reconstruction import PLACELESS, Learning, added, frame_errors
 from vidence.models.reconstruction_detector import ReconstructionDetector, ReconstructionSettings
 from vidence.scoring.thresholds import Quantile, ThresholdRule
 from vidence.training.account import fit_facts, fit_identity
@@ -64,7 +65,7 @@ def fit_normal(
     scores (default: the .99 quantile). `device` is where all of it computes (see `device_of`), `precision` the
     arithmetic of the training (default: `fast_precision`). A network with a method `learn(clips)` is given its clips
     once, one without parameters nothing; an ensemble's members come first: number k in `out`/members/k, seed + k.
-    Raises `SpecError` for a rule that needs labels, `DataError` where a part is empty.
+    Raises `SpecError` for a rule that needs labels or a distance that no network gives, `DataError` for an empty part.
     """
     rule = rule or Quantile(HIGH)
     refuse_labels_and_no_samples(rule, samples, val)
@@ -105,7 +106,20 @@ def _untrained(settings: ReconstructionSettings, seed: int, device: torch.device
         torch.manual_seed(seed)
         made = settings.build()
     made.network.to(device)
+    _refuse_absent_distance(made)
     return made
+
+
+def _refuse_absent_distance(detector: ReconstructionDetector) -> None:
+    """Score an empty clip where a distance is asked for, so that a network without one is refused before the training.
+
+    Those that have to learn before they say anything are let pass.
+    """
+    settings = detector.settings
+    if PLACELESS in added(settings.score):
+        x = torch.zeros(1, 3, settings.length, settings.size, settings.size, device=place_of(detector.network))
+        with suppress(DataError):
+            frame_errors(detector.output(x), x, PLACELESS)
 
 
 def _members(
