@@ -81,7 +81,7 @@ class MotionSession:
         self._between = FLOWS[detector.settings.flow]()
         self._finder: ObjectFinder | None = None
         self._trail = trail or {}
-        self.remarks: tuple[str, ...] = ()  # on what the objects are
+        self.remarks: tuple[str, ...] = ()  # on where the objects are from
         self._held: list[Looked] = []
         self._done: dict[float, Seen] = {}
         self._told = -math.inf  # the time of the last frame that was scored
@@ -171,7 +171,7 @@ class MotionSession:
         if self._finder is None:
             self._finder = settings.finder(ref, size)
             forgotten = ref.first > 0 and frame.time not in self._trail
-            self.remarks = (self._finder.origin, ALONE) if forgotten else (self._finder.origin,)
+            self.remarks = (*self._finder.origin, ALONE) if forgotten else self._finder.origin
         if frame.time in self._trail:
             return self._trail[frame.time]
         moving = None
