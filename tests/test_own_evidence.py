@@ -14,6 +14,7 @@ from vidence.explained_source import Reasons, write_down
 from vidence.frames.source import open_source
 from vidence.models.motion_attributes import MotionAttributesDetector
 from vidence.pipeline import default_line, explain
+from vidence.review.wording import checks, hidden_change
 from vidence.scoring.run import judge
 from vidence.training.motion_fit import fit_motion
 
@@ -41,6 +42,19 @@ def test_an_alarm_is_recorded_with_its_own_evidence(detector: MotionAttributesDe
     box = told.segments[0].box
     assert box is not None
     assert 0.2 < (box[1] + box[3]) / 2 < 0.8
+
+
+def test_a_record_without_an_alarm_claims_none(detector: MotionAttributesDetector, tmp_path: Path) -> None:
+    source = open_source(str(film(tmp_path / "rush.mp4", speed=1.0, seed=9, fast=4.0)))
+    judged = judge(detector, source, threshold=1e6)  # the user's own
+    reasons = Reasons(detector, (default_line(detector),))
+    reasons.add_all(source, judged.windows[-1:])
+    (made,) = write_down(detector, source, judged, reasons, out=tmp_path / "out")
+    (told,) = made.evidence
+    assert told.sentence.startswith("Nothing stood out; furthest from usual was the place at")
+    assert told.pictures[0].caption == "what is furthest from usual, coloured and outlined"
+    assert "what appears or vanishes moves" in hidden_change(made, told)
+    assert not any(check.state == "warn" for check in checks(made, told))
 
 
 def test_a_networks_explainer_and_another_score_are_refused(detector: MotionAttributesDetector, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from moving_square import TINY, film
 from vidence.cli.main import main
 from vidence.datasets.dataset import Sample
 from vidence.datasets.section import Section
-from vidence.errors import SpecError
+from vidence.errors import DataError, SpecError
 from vidence.evaluate.cost import Meter
 from vidence.frames.source import open_source
 from vidence.models import DETECTORS, Detector, Hybrid, load_detector
@@ -58,13 +58,11 @@ def test_the_score_is_the_rule_of_the_members_live_scores(detector: HybridDetect
     np.testing.assert_allclose(said.values[1:], wanted, rtol=1e-3, atol=1e-3)
 
 
-def test_an_image_has_the_score_of_motion_alone(detector: HybridDetector, tmp_path: Path) -> None:
+def test_an_image_is_refused_not_called_normal(detector: HybridDetector, tmp_path: Path) -> None:
     still = tmp_path / "still.png"
     cv2.imwrite(str(still), np.full((96, 192, 3), 90, np.uint8))
-    assert curve(detector, still).values == pytest.approx(
-        (curve(detector.motion, still).values - detector.facts["calibration"]["low"])
-        / (detector.facts["calibration"]["high"] - detector.facts["calibration"]["low"])
-    )
+    with pytest.raises(DataError, match="at least two frames"):
+        curve(detector, still)
 
 
 def test_the_higher_members_evidence_is_told(detector: HybridDetector, rush: Path) -> None:
@@ -72,6 +70,8 @@ def test_the_higher_members_evidence_is_told(detector: HybridDetector, rush: Pat
     clip = next(clip for clip, window in scored(detector, open_source(str(rush))) if window.times[0] > 2.5)
     told = detector.evidence(clip)
     assert "motion-attributes has" in told.extra["sentence"]
+    assert told.extra["sentences"].quiet.startswith("Nothing stood out")
+    assert told.certificate.flags == ()  # they are cautions
     assert "previous-frame" in told.extra["sentence"]
     held = detector.motion.facts["calibration"]
     detector.motion.facts["calibration"] = {**held, "low": 1e6, "high": 2e6}

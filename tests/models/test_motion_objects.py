@@ -69,12 +69,17 @@ def test_the_sentence_says_how_long_it_has_stayed(detector: MotionAttributesDete
     assert "it has stayed near this place for" in told.extra["sentence"]
     assert "the longest ever seen here" in told.extra["sentence"]
     assert told.certificate is not None
-    assert not any("has not been scored" in flag for flag in told.certificate.flags)
+    assert told.certificate.flags == ()  # they are cautions
     fresh = replace(detector.settings).build()
     fresh.known.load_state_dict(detector.known.state_dict())
     forgetful = fresh.evidence(clip).certificate
     assert forgetful is not None
     assert any("has not been scored" in flag for flag in forgetful.flags)
+
+
+def test_without_an_object_nothing_is_told(detector: MotionAttributesDetector, loiterer: Path) -> None:
+    enters = list(scored(detector, open_source(str(loiterer))))[ENTERS - 3][0]  # it moves, and is no object yet
+    assert detector.evidence(enters).extra["sentence"].startswith("There is no object")
 
 
 def test_scores_of_objects_do_not_depend_on_what_comes_later(

@@ -17,15 +17,19 @@ OWN = "evidence"  # the line that stands for it
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reading:
-    """What a window's own evidence says: its `sentence`, and `examples`, a picture beside what is normal, if any."""
+    """What a window's own evidence says as part of an `alarm`, and where there is none (`quiet`); and `examples`, a
+    picture beside what is normal, if any.
+    """
 
-    sentence: str
+    alarm: str
+    quiet: str
     examples: UInt8[np.ndarray, "h w 3"] | None = None
 
     @classmethod
     def of(cls, extra: Mapping[str, Any]) -> Reading:
         """Out of what belongs to a map."""
-        return cls(extra["sentence"], extra.get("examples"))
+        alarm, quiet = extra["sentences"]
+        return cls(alarm, quiet, extra.get("examples"))
 
 
 def explains_itself(model: Any) -> bool:

@@ -74,12 +74,15 @@ class Reason:
         inside = case.holds(self.maps.times)
         times, values = self.maps.times[inside], self.maps.values[inside]
         strongest, reading = segments(times, values, scored=scored), self.reading(case)
-        saying = _SAYING.get(key, "The model looked most")
+        if reading is None:
+            sentence = _sentence(times, values, strongest, _SAYING.get(key, "The model looked most"))
+        else:
+            sentence = reading.quiet if case.event is None else reading.alarm
         certificate, warnings = self.certificates[peak.first], () if own else cautions(key)
         return Evidence(
             explainer=explainer,
             score=score,
-            sentence=_sentence(times, values, strongest, saying) if reading is None else reading.sentence,
+            sentence=sentence,
             certificate=replace(certificate, flags=(*certificate.flags, *warnings)),
             reference=self.references.get(peak.first),
             mode=mode,

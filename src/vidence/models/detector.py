@@ -25,12 +25,14 @@ RECOMMENDED = "recommended_explainer"  # the fact that names it
 class FrameScores:
     """Anomaly scores of a clip's frames: `times` in seconds, `values` higher = more anomalous.
 
-    `probabilities` (k,) of the whole clip, from a classifier; None from other detectors.
+    `probabilities` (k,) of the whole clip, from a classifier; None from other detectors. `doubts` say in plain words
+    what the scores may owe to the footage, not to what happens in it.
     """
 
     times: Float64[ndarray, " t"]
     values: Float32[ndarray, " t"]
     probabilities: Float32[ndarray, " k"] | None = None
+    doubts: tuple[str, ...] = ()
 
 
 @runtime_checkable

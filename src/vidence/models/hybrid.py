@@ -19,10 +19,9 @@ from vidence.models.attributions import Attributions
 from vidence.models.detector import FrameScores
 from vidence.models.identified import DetectorSettings, Identified
 from vidence.models.motion_attributes import MotionAttributes, MotionAttributesDetector
+from vidence.models.motion_evidence import Sentences
 from vidence.models.reconstruction_detector import LiveScores, ReconstructionDetector, ReconstructionSettings
-from vidence.record.facts import Certificate, ClipRef
-
-MAP = "the map is that of the member with the higher score, which its highest place has"
+from vidence.record.facts import ClipRef
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,20 +120,22 @@ class HybridDetector(Identified):
         if looked is not None and looked > moved:
             density = self._expected(clip, scores)
         if looked is None or density is None:
-            where, extra, values, peak = told.extra["sentence"], told.extra, told.values, moved
+            sentences, extra, values, peak = told.extra["sentences"], told.extra, told.values, moved
         else:
             at = np.unravel_index(int(density.max(axis=0).argmax()), density.shape[1:])
             row, column = ((place + 0.5) / side for place, side in zip(at, density.shape[1:], strict=True))
             place = f"{row:.0%} of the height and {column:.0%} of the width"
-            where = f"At {place} it looks least like what {other} expected."
+            least = f"{place} it looks least like what {other} expected."
+            sentences = Sentences(f"At {least}", f"Nothing stood out; at {least}")
             extra = {"times": told.extra["times"], "observations": []}
             values, peak = torch.from_numpy(density)[None], looked
         size = self.settings.learned.size
         placed = nn.functional.interpolate(values, size=(size, size), mode="nearest")
         placed = placed * (max(peak, 0.0) / float(placed.max().clamp_min(1e-9)))
-        flags = (MAP, *(told.certificate.flags if told.certificate else ()))
-        said = {**extra, "sentence": f"{where} ({both}, where 1 is rare.)"}
-        return Attributions(placed, certificate=Certificate(flags=flags), extra=said)
+        sentences = Sentences(*(f"{each} ({both}, where 1 is rare.)" for each in sentences))
+        sentence = sentences.fitting(float(scores.values.max()), self.threshold)
+        said = {**extra, "sentences": sentences, "sentence": sentence}
+        return Attributions(placed, certificate=told.certificate, extra=said)
 
     def _expected(self, clip: Clip, scores: FrameScores) -> Float[np.ndarray, "s h w"] | None:
         """The learned member's error per pixel of the scored frames; None where it has none, or not of all of them."""
@@ -172,7 +173,8 @@ class HybridSession:
         }
         combine = np.mean if self._detector.settings.rule == "mean" else np.max
         values = [float(combine([each for each in pair if each is not None])) for pair in self.said.values()]
-        return FrameScores(times=moved.times, values=self._detector.scaled(np.array(values)).astype(np.float32))
+        scaled = self._detector.scaled(np.array(values)).astype(np.float32)
+        return FrameScores(times=moved.times, values=scaled, doubts=moved.doubts)
 
     def _look(self, clip: Clip) -> None:
         """The learned member's live scores of a window's frames that have none, each error the mean of its windows."""

@@ -23,6 +23,7 @@ from vidence.models.identified import DetectorSettings, Identified
 from vidence.models.motion_evidence import told
 from vidence.models.motion_objects import BoxObjects, ObjectFinder, RegionObjects, Trails
 from vidence.models.motion_session import EVERY, MotionSession, Rule, Seen
+from vidence.models.usual_scene import UsualScene
 from vidence.motion.flow import FLOWS
 from vidence.motion.moving_cells import Grid
 from vidence.record.facts import ClipRef
@@ -226,6 +227,11 @@ class MotionAttributesDetector(Identified):
         """The clip as a network would take it; this detector looks at the pixels as they are."""
         return self.fit(clip)
 
+    @property
+    def scene(self) -> UsualScene:
+        """What the learnt footage was like as a whole."""
+        return UsualScene.of(self.facts)
+
     def watched(self, clips: Iterable[Clip]) -> Iterator[Seen]:
         """Every frame of the windows of sources that follow each other."""
         session = self.start()
@@ -240,6 +246,7 @@ class MotionAttributesDetector(Identified):
         sample = CellSample(self.settings.coreset, seed=seed)
         for seen in self.watched(clips):
             sample.add(seen.cells)
+            self.facts |= self.scene.learnt(seen.size, seen.moving).facts()  # the next source is looked at likewise
         self.known.learn(sample, seed=seed)
         self.remember(None)
 
@@ -261,5 +268,5 @@ class MotionAttributesDetector(Identified):
         What objects did before the window is known where the detector has scored the source; else they begin in it.
         """
         session = MotionSession(self, trail=self.trails.of(clip.ref))
-        session.push(clip)
-        return told(self, session)
+        scores = session.push(clip)
+        return told(self, session, float(scores.values.max()))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -12,6 +13,7 @@ from jaxtyping import UInt8
 
 from vidence.models.attribute_memory import ATTRIBUTES, GROUPS, has
 from vidence.models.attributions import Attributions
+from vidence.models.usual_scene import SHAKEN
 from vidence.record.facts import Certificate
 
 if TYPE_CHECKING:
@@ -48,7 +50,19 @@ _EDGE_WORDS = ("upright edges", "rising edges", "level edges", "falling edges")
 _SHARES = ("size", "crowd", "unevenness", "agreement", "row", "column")
 JUST = 1.05  # times the highest: what is below says 1.0 times
 SHOWN = 96  # pixels a side of a picture of a cell
-COMPLETE = "the map is the score of each cell; the frame's is read off its highest cell"
+STILL = "Nothing moves, so nothing speaks for an anomaly."
+NO_OBJECT = "There is no object, so nothing speaks for an anomaly."  # where all groups are of objects
+
+
+class Sentences(NamedTuple):
+    """What is said of a window that is part of an `alarm`, and of one that is not (`quiet`)."""
+
+    alarm: str
+    quiet: str
+
+    def fitting(self, value: float, threshold: Mapping[str, Any] | None) -> str:
+        """The one for a score `value`, by a detector's own threshold."""
+        return self.quiet if threshold is not None and value <= threshold["value"] else self.alarm
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,24 +114,27 @@ class Observation:
         return f"{said}, is unlike that of the nearest normal examples, {usual}"
 
 
-def told(detector: MotionAttributesDetector, session: MotionSession) -> Attributions:
-    """What the last window of a session says of itself, `values` (1, t, i, j) over its scored frames.
+def told(detector: MotionAttributesDetector, session: MotionSession, value: float) -> Attributions:
+    """What the last window of a session, whose score is `value`, says of itself; `values` (1, t, i, j) are over its
+    scored frames.
 
-    In `extra`: `times` of these frames, `sentence`, `observations` (plain values, the group that says most first) and
-    `examples`, an RGB picture of the cell that decided beside the nearest normal cells.
+    In `extra`: `times` of these frames, `sentences` and the `sentence` that fits the detector's own threshold,
+    `observations` (plain values, the group that says most first) and `examples`, an RGB picture of the cell that
+    decided beside the nearest normal cells.
     """
     seen = session.seen
     peak = max(seen, key=lambda each: float(each.scores.max()))
     extra: dict[str, Any] = {"times": tuple(each.time for each in seen), "observations": []}
+    sentences = Sentences(STILL, STILL)
     if len(peak.at) and detector.known.count:
         cell = int(peak.scores[peak.at[:, 0], peak.at[:, 1]].argmax())
         found = observations(detector, peak, cell, enlarged=session.enlarged)
-        extra["sentence"] = _sentence(found)
+        sentences = _sentences(found, shaken=detector.scene.shaken(peak.moving))
         extra["observations"] = [asdict(each) for each in found]
-        extra["examples"] = _examples(detector, peak, cell, found[0].group)
-    else:
-        extra["sentence"] = "Nothing moves, so nothing speaks for an anomaly."
-    flags = (COMPLETE, *session.remarks)
+        if found:
+            extra["examples"] = _examples(detector, peak, cell, found[0].group)
+    extra |= {"sentences": sentences, "sentence": sentences.fitting(value, detector.threshold)}
+    flags = (*session.remarks, *session.doubts)
     return Attributions(torch.from_numpy(session.density())[None], certificate=Certificate(flags=flags), extra=extra)
 
 
@@ -159,12 +176,20 @@ def observations(
     return sorted(found, key=lambda each: -each.distance)
 
 
-def _sentence(found: list[Observation]) -> str:
+def _sentences(found: list[Observation], *, shaken: bool) -> Sentences:
+    if not found:
+        return Sentences(NO_OBJECT, NO_OBJECT)
     first = found[0]
-    where = f"At {first.row:.0%} of the height and {first.column:.0%} of the width something stands out"
-    said = f"{where} because {first.sentence}"
     others = [each for each in found[1:] if each.distance > 1 and each.attribute != first.attribute]
-    return f"{said}; {others[0].sentence}." if others else f"{said}."
+    reason = f"{first.sentence}; {others[0].sentence}." if others else f"{first.sentence}."
+    where = f"{first.row:.0%} of the height and {first.column:.0%} of the width"
+    if shaken:
+        both = f"{SHAKEN[0].upper()}{SHAKEN[1:]}. Furthest from usual was the place at {where}: {reason}"
+        return Sentences(both, f"Nothing stood out, but {both[0].lower()}{both[1:]}")
+    return Sentences(
+        f"At {where} something stands out because {reason}",
+        f"Nothing stood out; furthest from usual was the place at {where}: {reason}",
+    )
 
 
 def _words(name: str) -> str:

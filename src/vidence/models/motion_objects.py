@@ -21,9 +21,9 @@ BEGIN_S = 1.0  # a whole video begins before this
 
 
 class ObjectFinder(Protocol):
-    """Finds the objects of one source, frame after frame; `origin` says in words what they are."""
+    """Finds the objects of one source, frame after frame; `origin` says in words where others than its own are from."""
 
-    origin: str
+    origin: tuple[str, ...]
 
     def find(
         self, place: int, time: float, gray: UInt8[np.ndarray, "h w"], moving: Bool[np.ndarray, "h w"] | None
@@ -35,7 +35,7 @@ class ObjectFinder(Protocol):
 class RegionObjects:
     """Connected moving regions, and what has come and stands."""
 
-    origin = "its objects are connected regions that move, or came and stand"
+    origin: tuple[str, ...] = ()
 
     def __init__(self, *, absorb: float, smallest: int) -> None:
         self._regions, self._tracker = MovingRegions(absorb=absorb, smallest=smallest), ObjectTracker()
@@ -65,7 +65,7 @@ class BoxObjects:
                 "Cut the video into files, or leave boxes out."
             )
         found = read_boxes(self.path, empty=True)
-        self.origin = f"its objects are the boxes of {self.path.name}, SHA-256 {found.digest}"
+        self.origin: tuple[str, ...] = (f"its objects are the boxes of {self.path.name}, SHA-256 {found.digest}",)
         self._size, self._scales = size, found.scales(size)
         self._boxes: defaultdict[int, list[Box]] = defaultdict(list)
         for box in found.boxes:

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import cv2
 import numpy as np
 from jaxtyping import Float, Float32, Int, UInt8
 
-from vidence.errors import DataError
 from vidence.frames.clip import Clip
-from vidence.models.attribute_memory import ATTRIBUTES, Cells, attributes, places
+from vidence.models.attribute_memory import ATTRIBUTES, Cells, attributes, has, places
 from vidence.models.cell_appearance import LOOKS
 from vidence.models.detector import FrameScores
 from vidence.models.motion_objects import ObjectFinder
 from vidence.motion.flow import FLOWS
 from vidence.motion.moving_cells import CHANNELS
 from vidence.motion.object_tracks import OF_OBJECT, Objects
+from vidence.motion.steady_motion import GAP_S, Motion, refuse_stills, repeats, steadied
 from vidence.record.facts import ClipRef
 
 if TYPE_CHECKING:
@@ -29,20 +29,21 @@ _SUBJECTS = [ATTRIBUTES.index(name) for name in ("size", "width")]  # above 0 wh
 ALONE = "its objects were followed from this window on, because what was before it has not been scored"
 Rule = Literal["sum", "max"]
 EVERY = 5  # frames from one that is looked at for its appearance to the next
-GAP_S = 1.0  # frames further apart than this have no motion between them
 
 
 @dataclass(slots=True, eq=False)
 class Looked:
-    """A frame of the source at `time`: `gray` (h, w) as analysed, its `flow` since the frame before and the channels of
-    its `cells` (i, j, c), None where there was none before; its `objects`, None where no group asks for them; `looks`
-    (i, j, v), what the cells look like in the last frame that was looked at for it, or None.
+    """A frame of the source at `time`: `gray` (h, w) as analysed, of a picture `shown` since then or before; its
+    `flow` since the picture before, and the `motion` of its cells where it is new and that picture not too old; its
+    `objects`, None where no group asks for them; `looks` (i, j, v), what the cells look like in the last frame that
+    was looked at for it, or None.
     """
 
     time: float
+    shown: float
     gray: UInt8[np.ndarray, "h w"]
     flow: Float32[np.ndarray, "h w 2"] | None
-    cells: Float32[np.ndarray, "i j c"] | None
+    motion: Motion | None
     objects: Objects | None = None
     looks: Float32[np.ndarray, "i j v"] | None = None
 
@@ -50,14 +51,20 @@ class Looked:
 @dataclass(frozen=True, slots=True, eq=False)
 class Seen:
     """A frame's moving `cells`, and those of objects, where they are in the grid (`at`, (m, 2)), their distances (m, g)
-    in each group, and the `scores` (i, j) of all cells, 0 where nothing is.
+    in each group, and the `scores` (i, j) of all cells, 0 where nothing is. `size` (h, w) is the analysed picture's.
     """
 
     time: float
+    size: tuple[int, int]
     cells: Cells
     at: np.ndarray
     distances: Float32[np.ndarray, "m g"]
     scores: Float32[np.ndarray, "i j"]
+
+    @property
+    def moving(self) -> float:
+        """The share of cells that move."""
+        return float(has("speed", self.cells.attributes).sum()) / self.scores.size
 
 
 class MotionSession:
@@ -70,10 +77,11 @@ class MotionSession:
 
     def __init__(self, detector: MotionAttributesDetector, *, trail: Mapping[float, Objects] | None = None) -> None:
         self._detector = detector
+        self._scene = detector.scene
         self._between = FLOWS[detector.settings.flow]()
         self._finder: ObjectFinder | None = None
         self._trail = trail or {}
-        self.remarks: tuple[str, ...] = ()  # on what the objects are
+        self.remarks: tuple[str, ...] = ()  # on where the objects are from
         self._held: list[Looked] = []
         self._done: dict[float, Seen] = {}
         self._told = -math.inf  # the time of the last frame that was scored
@@ -82,16 +90,12 @@ class MotionSession:
 
     def push(self, clip: Clip) -> FrameScores:
         """Score the frames whose scores the next window settles; at the start of a session in the middle of a source,
-        its first frames are context only. Raises `DataError` where a source's frames lie too far apart for motion.
+        its first frames are context only. Raises `DataError` where a source is one frame, or its frames lie too far
+        apart for motion.
         """
         settings = self._detector.settings
-        gaps = np.diff(clip.times)
-        if clip.ref.first == 0 and len(gaps) and gaps.min() > GAP_S:
-            raise DataError(
-                f"motion-attributes needs frames at most {GAP_S:g} s apart, or there is no motion between them; those "
-                f"of {clip.ref.source} are at least {gaps.min():.2g} s apart. Take footage of a higher rate, or a "
-                "detector of single pictures."
-            )
+        if clip.ref.first == 0:
+            refuse_stills(clip.times, clip.ref.source)
         starts, ends = clip.ref.first == 0, len(clip.times) < self._detector.windows.length
         if not self._held and not starts:
             self._told = (
@@ -103,7 +107,7 @@ class MotionSession:
                 self._held.append(self._look(time, pixels, number=clip.ref.first + k))
                 self._held[-1].objects = self._objects(clip.ref, k, (pixels.shape[0], pixels.shape[1]))
         if starts and len(self._held) > 1:
-            self._held[0].cells = self._held[1].cells  # the first frame has nothing before it
+            self._held[0].motion = self._held[1].motion  # the first frame has nothing before it
         settled = self._settled(ends=ends)
         half, last = settings.smooth // 2, len(self._held)
         around = range(max(0, settled.start - half), min(last, settled.stop + half))
@@ -117,7 +121,13 @@ class MotionSession:
         self.seen = [found[place] for place in settled]
         times = np.array([each.time for each in self.seen], dtype=np.float64)
         self._told = float(times[-1])
-        return FrameScores(times=times, values=self._detector.scaled(np.array(means)).astype(np.float32))
+        values = self._detector.scaled(np.array(means)).astype(np.float32)
+        return FrameScores(times=times, values=values, doubts=self.doubts)
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """Why the frames that the last push scored are not to be compared with what was learnt, in plain words."""
+        return tuple(dict.fromkeys(doubt for each in self.seen for doubt in self._scene.doubts(each.size, each.moving)))
 
     def _settled(self, *, ends: bool) -> range:
         """The places of the frames that are scored now: at least one, also where a source slower than the rate fills
@@ -132,21 +142,23 @@ class MotionSession:
         return np.stack([each.scores for each in self.seen])
 
     def _look(self, time: float, pixels: UInt8[np.ndarray, "h w 3"], *, number: int) -> Looked:
-        height = self._detector.settings.height
-        gray = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
-        self.enlarged = max(1.0, gray.shape[0] / height)
-        if gray.shape[0] > height:
-            gray = cv2.resize(gray, (round(gray.shape[1] / self.enlarged), height), interpolation=cv2.INTER_AREA)
+        gray = self._scene.analysed(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), height=self._detector.settings.height)
+        self.enlarged = pixels.shape[0] / gray.shape[0]
         before = self._held[-1] if self._held else None
         looks, appearance = None if before is None else before.looks, self._detector.known.appearance
         if appearance is not None and (looks is None or number % EVERY == 0):
             looks = appearance.look(pixels, self._shape(gray), size=(gray.shape[0], gray.shape[1]))
-        if before is None or time - before.time > GAP_S:
-            return Looked(time, gray, None, None, looks=looks)
+        if before is not None and repeats(gray, before.gray, self._shape(gray)):
+            return replace(before, time=time, motion=None, looks=looks)
+        if before is None or time - before.time >= GAP_S:
+            return Looked(time, time, gray, None, None, looks=looks)
         flow = -self._between(gray, before.gray)  # of the pixels of this frame, where they came from
         earlier = flow if before.flow is None else before.flow
-        cells = self._detector.settings.grid.cells(gray, flow, earlier, seconds=time - before.time)
-        return Looked(time, gray, flow, cells, looks=looks)
+        seconds = time - before.shown
+        if seconds >= GAP_S:  # a frozen picture, or a still scene: nobody knows what moved for how long
+            return Looked(time, time, gray, flow, None, looks=looks)
+        cells = self._detector.settings.grid.cells(gray, flow, earlier, seconds=seconds)
+        return Looked(time, time, gray, flow, Motion(cells, seconds), looks=looks)
 
     def _shape(self, gray: UInt8[np.ndarray, "h w"]) -> tuple[int, int]:
         return self._detector.settings.grid.shape((gray.shape[0], gray.shape[1]))
@@ -159,10 +171,12 @@ class MotionSession:
         if self._finder is None:
             self._finder = settings.finder(ref, size)
             forgotten = ref.first > 0 and frame.time not in self._trail
-            self.remarks = (self._finder.origin, ALONE) if forgotten else (self._finder.origin,)
+            self.remarks = (*self._finder.origin, ALONE) if forgotten else self._finder.origin
         if frame.time in self._trail:
             return self._trail[frame.time]
-        moving = None if frame.flow is None else cv2.magnitude(*cv2.split(frame.flow)) > settings.least
+        moving = None
+        if frame.flow is not None:
+            moving = (cv2.magnitude(*cv2.split(frame.flow)) > settings.least) & (frame.shown == frame.time)
         found = self._finder.find(ref.first + k, frame.time, frame.gray, moving)
         self._detector.trails.keep(ref, frame.time, found)
         return found
@@ -173,11 +187,10 @@ class MotionSession:
         if frame.time in self._done:
             return self._done[frame.time]
         half = self._detector.settings.span // 2
-        around = [each.cells for each in self._held[max(0, place - half) : place + half + 1] if each.cells is not None]
-        channels = (
-            np.mean(around, axis=0) if around else np.zeros((*self._shape(frame.gray), len(CHANNELS)), np.float32)
-        )
-        return self._judged(frame, channels)
+        near = self._held[max(0, place - half) : place + half + 1]
+        around = [each.motion for each in near if each.motion is not None]
+        still = np.zeros((*self._shape(frame.gray), len(CHANNELS)), np.float32)
+        return self._judged(frame, steadied(around) if around else still)
 
     def _judged(self, frame: Looked, channels: Float32[np.ndarray, "i j c"]) -> Seen:
         """The moving cells of a frame and how far they are from the normal ones."""
@@ -196,7 +209,8 @@ class MotionSession:
         if len(at) and detector.known.count:
             distances = detector.known.distances(values).astype(np.float32)
         rule, pool = detector.settings.rule, detector.settings.pool
-        return Seen(frame.time, cells, at, distances, ruled(distances, at, moving.shape, rule=rule, pool=pool))
+        size = (frame.gray.shape[0], frame.gray.shape[1])
+        return Seen(frame.time, size, cells, at, distances, ruled(distances, at, moving.shape, rule=rule, pool=pool))
 
 
 def ruled(

@@ -18,6 +18,9 @@ CHANNELS = (
     *(f"edge {k}" for k in range(ORIENTATIONS)),  # gradient of moving pixels, gray levels a pixel, by its orientation
     "peak",  # the highest speed, after a mean over 7 x 7 pixels
 )
+PER_SECOND = tuple(  # the power of "a second" that each channel is in
+    {"moving": 0, "square": 2}.get(name, 0 if name.startswith("edge") else 1) for name in CHANNELS
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,8 +68,9 @@ class ModelFacts:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """What came out: the scores as they are compared with the threshold, its `rule` and `origin` with the false alarms
-    per hour it promises (`false_alarms` low, high) and its warnings, class `probabilities`, least and greatest possible
-    score (`bounds`), normalisation constants, smoothing, and how uncertain the model says it is.
+    per hour it promises (`false_alarms` low, high), `warnings` of the rule and on the footage, class `probabilities`,
+    least and greatest possible score (`bounds`), normalisation constants, smoothing, and how uncertain the model says
+    it is.
     """
 
     rule: str

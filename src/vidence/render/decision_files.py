@@ -20,7 +20,7 @@ from vidence.spec import parse
 _LOOKED = "where the model looked, coloured and outlined"
 _CAPTIONS = {
     "counterfactual-box": "the box that would have to look otherwise, coloured and outlined",
-    OWN: "where it moved as it never does, coloured and outlined",
+    OWN: "what is furthest from usual, coloured and outlined",
     "residual": "where the picture differs from what was expected, coloured and outlined",
 }
 _EXAMPLES = "the place that decided, and right of the white bar the most similar that was seen in training"

@@ -12,6 +12,9 @@ from vidence.record.timecode import timecode
 State = Literal["good", "warn", "open"]
 FAITHFUL, PARTLY = 0.7, 0.3  # rank correlations that are called good agreement, and some
 HARDLY = 0.1  # share of the way to the threshold that hiding must at least take the score
+UNMEASURED = {  # why hiding is not, by explainer
+    "evidence": ": what appears or vanishes moves, so hiding it would itself be unusual to this detector",
+}
 MISSED = 0.05  # completeness gap above which a map is said to miss something
 
 
@@ -136,7 +139,7 @@ def hidden_change(record: DecisionRecord, evidence: Evidence) -> str:
     """What hiding the marked region did to the decision, in one sentence."""
     hidden = evidence.hidden_score
     if hidden is None:
-        return "This was not measured."
+        return f"This was not measured{UNMEASURED.get(evidence.explainer, '')}."
     before, threshold = record.detection.value, record.detection.threshold
     path = f"goes from {number(before)} to {number(hidden.value)}"
     if number(before) == number(hidden.value):

@@ -42,6 +42,11 @@ class Case:
         """The score that decided: the event's own peak, where there is an event."""
         return self.highest(self.peak)
 
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """What the detector holds against the footage of any of its windows, each once."""
+        return tuple(dict.fromkeys(doubt for window in self.windows for doubt in window.doubts))
+
     def holds(self, times: Float[np.ndarray, " t"]) -> Bool[np.ndarray, " t"]:
         """Which frames it tells of: the event's; without one those around it."""
         return self.around(times) if self.event is None else _during(times, self.event)

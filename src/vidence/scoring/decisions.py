@@ -142,7 +142,7 @@ def _outcome(detector: Detector, judged: Judgement, case: Case, known: Mapping[s
         times=tuple(judged.curve.times[shown].tolist()),
         values=tuple(judged.curve.values[shown].tolist()),
         false_alarms=promised,
-        warnings=tuple(known.get("warnings", ())),
+        warnings=(*known.get("warnings", ()), *case.doubts),
         probabilities=dict(zip(detector.classes, probabilities, strict=True)) if probabilities else {},
         bounds=(0.0, 1.0) if probabilities else None,
         normalisation=_normalisation(detector),

@@ -19,12 +19,14 @@ class ScoredWindow:
     """One window's score: `values` per scored frame, `value` the highest of them, `probabilities` per class if any.
 
     `times` are the scored frames'; a predictor scores only frames that it predicts. Empty: all frames of the window.
+    `doubts` are what the detector holds against the footage, in plain words.
     """
 
     ref: ClipRef
     values: tuple[float, ...]
     probabilities: tuple[float, ...] = ()
     times: tuple[float, ...] = ()
+    doubts: tuple[str, ...] = ()
 
     @property
     def value(self) -> float:
@@ -67,7 +69,7 @@ def scored(detector: Detector, source: Source) -> Iterator[tuple[Clip, ScoredWin
             continue
         probabilities = () if frames.probabilities is None else tuple(frames.probabilities.tolist())
         times = tuple(frames.times.tolist())
-        yield clip, ScoredWindow(clip.ref, tuple(frames.values.tolist()), probabilities, times)
+        yield clip, ScoredWindow(clip.ref, tuple(frames.values.tolist()), probabilities, times, frames.doubts)
 
 
 def curve_of(windows: Iterable[ScoredWindow]) -> Curve:

@@ -107,7 +107,8 @@ def _appearance(weights: str | Path) -> CellAppearance:
 
 def _known(detector: MotionAttributesDetector) -> dict[str, Any]:
     memory = detector.known
-    return {"cells": {"kept": int(memory.count), "seen": int(memory.seen)}, "delay_frames": detector.delay}
+    known = {"cells": {"kept": int(memory.count), "seen": int(memory.seen)}, "delay_frames": detector.delay}
+    return known | detector.scene.facts()
 
 
 def _boxes(settings: MotionAttributes, samples: Sequence[Sample]) -> dict[str, str]:
