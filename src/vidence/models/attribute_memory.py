@@ -155,8 +155,13 @@ def attributes(
     found |= dict(zip(_LOOKS, np.moveaxis(looks, -1, 0), strict=True))
     counts = held["moving"] > filled
     motion = np.stack([np.where(counts, found[name], np.float32(0)) for name in _OF_CELL], axis=-1)
-    at = (np.moveaxis(np.indices(counts.shape, np.float32), 0, -1) + 0.5) / np.array(counts.shape, np.float32)
-    return np.concatenate([motion, at, objects], axis=-1)
+    return np.concatenate([motion, centres(counts.shape), objects], axis=-1)
+
+
+def centres(shape: tuple[int, ...]) -> Float32[np.ndarray, "i j 2"]:
+    """Row and column of the middle of each cell of a grid, as shares of the picture's height and width."""
+    middles = (np.moveaxis(np.indices(shape, np.float32), 0, -1) + 0.5) / np.array(shape, np.float32)
+    return np.asarray(middles)
 
 
 def places(values: Float[np.ndarray, "m a"]) -> np.ndarray:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import cv2
 import numpy as np
 from jaxtyping import Float, Float32, Int, UInt8
+from torch import Tensor
 
 from vidence.frames.clip import Clip
-from vidence.models.attribute_memory import ATTRIBUTES, Cells, attributes, has, places
+from vidence.models.attribute_memory import ATTRIBUTES, Cells, attributes, centres, has, places
 from vidence.models.cell_appearance import LOOKS
 from vidence.models.detector import FrameScores
 from vidence.models.motion_objects import ObjectFinder
@@ -31,12 +32,18 @@ Rule = Literal["sum", "max"]
 EVERY = 5  # frames from one that is looked at for its appearance to the next
 
 
+class Looks(NamedTuple):
+    """What the picture at `time` looks like, the `features` (1, v, h, w) of a network."""
+
+    time: float
+    features: Tensor
+
+
 @dataclass(slots=True, eq=False)
 class Looked:
     """A frame of the source at `time`: `gray` (h, w) as analysed, of a picture `shown` since then or before; its
     `flow` since the picture before, and the `motion` of its cells where it is new and that picture not too old; its
-    `objects`, None where no group asks for them; `looks` (i, j, v), what the cells look like in the last frame that
-    was looked at for it, or None.
+    `objects`, None where no group asks for them; `looks` of the last frame that was looked at for them, or None.
     """
 
     time: float
@@ -45,7 +52,7 @@ class Looked:
     flow: Float32[np.ndarray, "h w 2"] | None
     motion: Motion | None
     objects: Objects | None = None
-    looks: Float32[np.ndarray, "i j v"] | None = None
+    looks: Looks | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -147,7 +154,7 @@ class MotionSession:
         before = self._held[-1] if self._held else None
         looks, appearance = None if before is None else before.looks, self._detector.known.appearance
         if appearance is not None and (looks is None or number % EVERY == 0):
-            looks = appearance.look(pixels, self._shape(gray), size=(gray.shape[0], gray.shape[1]))
+            looks = Looks(time, appearance.look(pixels, size=(gray.shape[0], gray.shape[1])))
         if before is not None and repeats(gray, before.gray, self._shape(gray)):
             return replace(before, time=time, motion=None, looks=looks)
         if before is None or time - before.time >= GAP_S:
@@ -199,7 +206,7 @@ class MotionSession:
         if frame.objects is not None:
             objects = frame.objects.cover((frame.gray.shape[0], frame.gray.shape[1]), channels.shape[:2])
         surrounding = cv2.blur(moving, (5, 5), borderType=cv2.BORDER_REPLICATE)
-        looks = np.zeros((*channels.shape[:2], LOOKS), np.float32) if frame.looks is None else frame.looks
+        looks = self._appearance(frame, channels)
         every = attributes(channels, surrounding, looks, objects, filled=detector.settings.filled)
         at = np.argwhere((every[..., _SUBJECTS] > 0).any(axis=-1))
         values = every[at[:, 0], at[:, 1]]
@@ -211,6 +218,16 @@ class MotionSession:
         rule, pool = detector.settings.rule, detector.settings.pool
         size = (frame.gray.shape[0], frame.gray.shape[1])
         return Seen(frame.time, size, cells, at, distances, ruled(distances, at, moving.shape, rule=rule, pool=pool))
+
+    def _appearance(self, frame: Looked, channels: Float32[np.ndarray, "i j c"]) -> Float32[np.ndarray, "i j v"]:
+        """What the cells look like, in the picture that was looked at last, where that which moves in them was then."""
+        shape, appearance = channels.shape[:2], self._detector.known.appearance
+        if appearance is None or frame.looks is None:
+            return np.zeros((*shape, LOOKS), np.float32)
+        held = dict(zip(CHANNELS, np.moveaxis(channels, -1, 0), strict=True))
+        ways = np.stack([held["down"] - held["up"], held["right"] - held["left"]], axis=-1)
+        velocity = ways / np.maximum(held["moving"], 1e-3)[..., None] / np.array(frame.gray.shape)
+        return appearance.read(frame.looks.features, centres(shape) - velocity * (frame.time - frame.looks.time))
 
 
 def ruled(
