@@ -191,6 +191,7 @@ class Known:
     def __init__(self, **given: Any) -> None:
         self.threshold: dict[str, Any] | None = {"value": 0.5}
         self.scale = (1.0, 3.0)
+        self.facts: dict[str, Any] = {"calibration": {"low": 1.0, "high": 3.0}}
         self.score_line = "squared-error"
         self.network = Background()
         vars(self).update(given)
