@@ -17,12 +17,12 @@ from vidence.frames.clip import Clip
 from vidence.frames.source import open_source
 from vidence.models import DETECTORS, Detector, load_detector
 from vidence.models.attribute_memory import ATTRIBUTES, FLOOR, AttributeMemory, Cells, CellSample
-from vidence.models.cell_appearance import LOOKS, CellAppearance
+from vidence.models.cell_appearance import CellAppearance
 from vidence.models.mobilenet import MobileNetV2
 from vidence.models.motion_attributes import CROP, MotionAttributesDetector
 from vidence.models.motion_evidence import Observation
-from vidence.models.motion_session import Looked, Looks, MotionSession, ruled
-from vidence.motion.moving_cells import CHANNELS
+from vidence.models.motion_session import ruled
+from vidence.record.facts import ClipRef
 from vidence.scoring.run import judge, scored
 from vidence.spec import build, line
 from vidence.training.motion_fit import adapt_motion, drift, fit_motion
@@ -312,18 +312,18 @@ def test_rows_count_in_what_moves_and_not_in_what_it_looks_like() -> None:
     assert found["appearance"] == pytest.approx(0, abs=1e-2)
 
 
-def test_looks_are_read_where_what_moves_was_when_they_were_looked_at() -> None:
+def test_only_what_moved_when_it_was_looked_at_has_looks(rush: Path) -> None:
     detector = replace(TINY, groups=("speed", "appearance")).build(CellAppearance(MobileNetV2()))
-    features = torch.zeros(1, LOOKS, 1, 4)
-    features[0, range(4), 0, range(4)] = 1.0  # each quarter of the picture has a value of its own
-    channels = np.zeros((1, 4, len(CHANNELS)), np.float32)
-    channels[..., CHANNELS.index("moving")] = 0.5
-    channels[..., CHANNELS.index("right")] = 10.0  # half of the cell at 20 pixels a second
-    gray = np.zeros((40, 80), np.uint8)
-    found = {}
-    for time in (1.0, 1.5, 2.0):
-        frame = Looked(time, time, gray, None, None, looks=Looks(1.0, features))
-        found[time] = MotionSession(detector)._appearance(frame, channels)[0, :, :4] / LOOKS**0.5
-    np.testing.assert_allclose(found[1.0], np.eye(4), atol=1e-5)
-    np.testing.assert_allclose(found[2.0], np.eye(4)[[0, 0, 1, 2]], atol=1e-5)  # 20 pixels, a quarter, to the left
-    np.testing.assert_allclose(found[1.5][1], np.array([1, 1, 0, 0]) / 2**0.5, atol=1e-5)
+    frames = [frame.pixels for frame in open_source(str(rush))][:14]
+    clip = Clip(ClipRef(str(rush), "0" * 64, 0, tuple(k / 10 for k in range(14))), np.stack(frames))
+    session = detector.start()
+    session.push(clip)
+    looks = [frame.looks for frame in session._held]
+    assert looks[0] is None
+    for k, last in ((1, 1), (4, 1), (5, 5), (9, 5), (10, 10), (13, 10)):  # every fifth, and the first that can be
+        np.testing.assert_array_equal(looks[k], looks[last])
+        motion = session._held[last].motion
+        assert motion is not None
+        moved = motion.channels[..., 0] > detector.settings.filled
+        np.testing.assert_array_equal(np.asarray(looks[k]).any(axis=-1), moved)
+    assert not np.array_equal(looks[4], looks[5])

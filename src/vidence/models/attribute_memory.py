@@ -155,13 +155,8 @@ def attributes(
     found |= dict(zip(_LOOKS, np.moveaxis(looks, -1, 0), strict=True))
     counts = held["moving"] > filled
     motion = np.stack([np.where(counts, found[name], np.float32(0)) for name in _OF_CELL], axis=-1)
-    return np.concatenate([motion, centres(counts.shape), objects], axis=-1)
-
-
-def centres(shape: tuple[int, ...]) -> Float32[np.ndarray, "i j 2"]:
-    """Row and column of the middle of each cell of a grid, as shares of the picture's height and width."""
-    middles = (np.moveaxis(np.indices(shape, np.float32), 0, -1) + 0.5) / np.array(shape, np.float32)
-    return np.asarray(middles)
+    at = (np.moveaxis(np.indices(counts.shape, np.float32), 0, -1) + 0.5) / np.array(counts.shape, np.float32)
+    return np.concatenate([motion, at, objects], axis=-1)
 
 
 def places(values: Float[np.ndarray, "m a"]) -> np.ndarray:
@@ -174,7 +169,11 @@ def _rows(values: Float[np.ndarray, "m a"]) -> np.ndarray:
 
 
 def has(group: str, values: Float[np.ndarray, "m a"]) -> Bool[np.ndarray, " m"]:
-    """Which cells a group says something of: those that move, or that an object covers."""
+    """Which cells a group says something of: those that move, that moved when they were looked at, or that an object
+    covers.
+    """
+    if group == "appearance":
+        return np.asarray(values[:, _LOOKING].any(axis=1))
     return np.asarray(values[:, ATTRIBUTES.index("width" if group in OBJECT_GROUPS else "size")] > 0)
 
 
@@ -275,9 +274,10 @@ class AttributeMemory(nn.Module):
             moving = chosen.attributes[has("peak", chosen.attributes)]
             self.line.copy_(torch.from_numpy(fitted(_rows(moving), moving[:, ATTRIBUTES.index("peak")])))
         level = torch.from_numpy(self.levelled(chosen.attributes))
-        for names in (OF_OBJECT, tuple(name for name in ATTRIBUTES if name not in OF_OBJECT)):
+        others = tuple(name for name in ATTRIBUTES if name not in (*OF_OBJECT, *_LOOKS))
+        for group, names in (("speed", others), ("appearance", _LOOKS), (OBJECT_GROUPS[0], OF_OBJECT)):
             columns = [ATTRIBUTES.index(name) for name in names]
-            there = has(OBJECT_GROUPS[0] if names is OF_OBJECT else "speed", chosen.attributes)
+            there = has(group, chosen.attributes)
             if there.sum() > 1:
                 values = level[torch.from_numpy(there)][:, columns]
                 self.mean[columns] = values.mean(dim=0)

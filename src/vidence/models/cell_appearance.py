@@ -38,21 +38,18 @@ class CellAppearance(nn.Module):
         """What is needed beside the weights to make it again."""
         return variant(self.backbone)
 
-    def look(self, pixels: UInt8[np.ndarray, "h w 3"], *, size: tuple[int, int]) -> Float[Tensor, "1 v i j"]:
-        """The features of a picture that is analysed at a `size` (h, w)."""
+    def look(
+        self, pixels: UInt8[np.ndarray, "h w 3"], cells: tuple[int, int], *, size: tuple[int, int]
+    ) -> Float32[np.ndarray, "i j v"]:
+        """What each of `cells` (i, j) looks like in a picture that is analysed at a `size` (h, w)."""
         height, width = (LARGER * side for side in size)
         smaller = pixels.shape[0] > height
         pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC)
         with evaluating(self):
             x = rearrange(torch.from_numpy(pixels), "h w c -> 1 c h w").float() / 255
-            return self.backbone(x)
+            return self.read(self.backbone(x), cells).numpy()
 
-    def read(
-        self, features: Float[Tensor, "1 v h w"], places: Float[np.ndarray, "i j 2"]
-    ) -> Float32[np.ndarray, "i j v"]:
-        """Features at places, shares of the height and the width, bilinear, all equally long: what is there, not how
-        strongly.
-        """
-        grid = torch.from_numpy(2 * places[None, ..., ::-1] - 1).float()
-        found = F.grid_sample(features, grid, align_corners=False, padding_mode="border")[0]
-        return rearrange(F.normalize(found, dim=0) * math.sqrt(LOOKS), "v i j -> i j v").numpy()
+    def read(self, features: Float[Tensor, "1 v h w"], cells: tuple[int, int]) -> Float[Tensor, "i j v"]:
+        """Features at the middle of each cell, bilinear, all equally long: what they are, not how strongly."""
+        at_cells = F.interpolate(features, size=cells, mode="bilinear", align_corners=False)[0]
+        return rearrange(F.normalize(at_cells, dim=0) * math.sqrt(LOOKS), "v i j -> i j v")

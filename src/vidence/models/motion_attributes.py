@@ -126,7 +126,7 @@ class MotionAttributes(DetectorSettings["MotionAttributesDetector"]):
     @property
     def context(self) -> int:
         """Frames at the start of a window, but a source's first, that its scores only depend on."""
-        looks = EVERY - 1 if "appearance" in self.groups else 0  # until the first frame that is looked at
+        looks = EVERY if "appearance" in self.groups else 0  # until one that is looked at and has a frame before it
         return self.reach + 2 + looks  # two frames more make the first flow, and how it changes
 
     @property

@@ -5,15 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 import cv2
 import numpy as np
 from jaxtyping import Float, Float32, Int, UInt8
-from torch import Tensor
 
 from vidence.frames.clip import Clip
-from vidence.models.attribute_memory import ATTRIBUTES, Cells, attributes, centres, has, places
+from vidence.models.attribute_memory import ATTRIBUTES, Cells, attributes, has, places
 from vidence.models.cell_appearance import LOOKS
 from vidence.models.detector import FrameScores
 from vidence.models.motion_objects import ObjectFinder
@@ -32,18 +31,12 @@ Rule = Literal["sum", "max"]
 EVERY = 5  # frames from one that is looked at for its appearance to the next
 
 
-class Looks(NamedTuple):
-    """What the picture at `time` looks like, the `features` (1, v, h, w) of a network."""
-
-    time: float
-    features: Tensor
-
-
 @dataclass(slots=True, eq=False)
 class Looked:
     """A frame of the source at `time`: `gray` (h, w) as analysed, of a picture `shown` since then or before; its
     `flow` since the picture before, and the `motion` of its cells where it is new and that picture not too old; its
-    `objects`, None where no group asks for them; `looks` of the last frame that was looked at for them, or None.
+    `objects`, None where no group asks for them; `looks` (i, j, v), what the cells look like in the last frame that
+    was looked at for it, 0 where nothing moved in it, or None.
     """
 
     time: float
@@ -52,7 +45,7 @@ class Looked:
     flow: Float32[np.ndarray, "h w 2"] | None
     motion: Motion | None
     objects: Objects | None = None
-    looks: Looks | None = None
+    looks: Float32[np.ndarray, "i j v"] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -152,20 +145,36 @@ class MotionSession:
         gray = self._scene.analysed(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), height=self._detector.settings.height)
         self.enlarged = pixels.shape[0] / gray.shape[0]
         before = self._held[-1] if self._held else None
-        looks, appearance = None if before is None else before.looks, self._detector.known.appearance
-        if appearance is not None and (looks is None or number % EVERY == 0):
-            looks = Looks(time, appearance.look(pixels, size=(gray.shape[0], gray.shape[1])))
         if before is not None and repeats(gray, before.gray, self._shape(gray)):
-            return replace(before, time=time, motion=None, looks=looks)
+            return replace(before, time=time, motion=None)
+        frame = self._moved(time, gray, before)
+        if self._detector.known.appearance is not None:
+            frame.looks = self._looks(pixels, frame, before, number)
+        return frame
+
+    def _moved(self, time: float, gray: UInt8[np.ndarray, "h w"], before: Looked | None) -> Looked:
+        """A new picture, and what moved in it."""
         if before is None or time - before.time >= GAP_S:
-            return Looked(time, time, gray, None, None, looks=looks)
+            return Looked(time, time, gray, None, None)
         flow = -self._between(gray, before.gray)  # of the pixels of this frame, where they came from
         earlier = flow if before.flow is None else before.flow
         seconds = time - before.shown
         if seconds >= GAP_S:  # a frozen picture, or a still scene: nobody knows what moved for how long
-            return Looked(time, time, gray, flow, None, looks=looks)
+            return Looked(time, time, gray, flow, None)
         cells = self._detector.settings.grid.cells(gray, flow, earlier, seconds=seconds)
-        return Looked(time, time, gray, flow, Motion(cells, seconds), looks=looks)
+        return Looked(time, time, gray, flow, Motion(cells, seconds))
+
+    def _looks(
+        self, pixels: UInt8[np.ndarray, "h w 3"], frame: Looked, before: Looked | None, number: int
+    ) -> Float32[np.ndarray, "i j v"] | None:
+        """What the cells of a frame look like, or looked like when they were looked at last: things that move leave
+        their cells, so only those in which something moved then are said anything of.
+        """
+        last, appearance = None if before is None else before.looks, self._detector.known.appearance
+        if appearance is None or frame.motion is None or (last is not None and number % EVERY):
+            return last
+        looks = appearance.look(pixels, self._shape(frame.gray), size=(frame.gray.shape[0], frame.gray.shape[1]))
+        return np.where(frame.motion.channels[..., :1] > self._detector.settings.filled, looks, np.float32(0))
 
     def _shape(self, gray: UInt8[np.ndarray, "h w"]) -> tuple[int, int]:
         return self._detector.settings.grid.shape((gray.shape[0], gray.shape[1]))
@@ -206,7 +215,7 @@ class MotionSession:
         if frame.objects is not None:
             objects = frame.objects.cover((frame.gray.shape[0], frame.gray.shape[1]), channels.shape[:2])
         surrounding = cv2.blur(moving, (5, 5), borderType=cv2.BORDER_REPLICATE)
-        looks = self._appearance(frame, channels)
+        looks = np.zeros((*channels.shape[:2], LOOKS), np.float32) if frame.looks is None else frame.looks
         every = attributes(channels, surrounding, looks, objects, filled=detector.settings.filled)
         at = np.argwhere((every[..., _SUBJECTS] > 0).any(axis=-1))
         values = every[at[:, 0], at[:, 1]]
@@ -218,16 +227,6 @@ class MotionSession:
         rule, pool = detector.settings.rule, detector.settings.pool
         size = (frame.gray.shape[0], frame.gray.shape[1])
         return Seen(frame.time, size, cells, at, distances, ruled(distances, at, moving.shape, rule=rule, pool=pool))
-
-    def _appearance(self, frame: Looked, channels: Float32[np.ndarray, "i j c"]) -> Float32[np.ndarray, "i j v"]:
-        """What the cells look like, in the picture that was looked at last, where that which moves in them was then."""
-        shape, appearance = channels.shape[:2], self._detector.known.appearance
-        if appearance is None or frame.looks is None:
-            return np.zeros((*shape, LOOKS), np.float32)
-        held = dict(zip(CHANNELS, np.moveaxis(channels, -1, 0), strict=True))
-        ways = np.stack([held["down"] - held["up"], held["right"] - held["left"]], axis=-1)
-        velocity = ways / np.maximum(held["moving"], 1e-3)[..., None] / np.array(frame.gray.shape)
-        return appearance.read(frame.looks.features, centres(shape) - velocity * (frame.time - frame.looks.time))
 
 
 def ruled(
