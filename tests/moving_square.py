@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from vidence.datasets.dataset import Sample
 from vidence.datasets.synthetic import encode
 from vidence.models import MotionAttributes
 
@@ -26,3 +27,9 @@ def film(path: Path, *, speed: float, seed: int = 0, frames: int = 40, fast: flo
         place = min(place + (speed * fast if fast and k >= frames // 2 else speed), 160)
     encode(path, np.repeat(pixels[..., None], 3, axis=3), rate=RATE)
     return path
+
+
+def normal_films(folder: Path, *, speed: float, count: int) -> list[Sample]:
+    """Films of a square at `speed` or a little more, as normal samples of groups of their own."""
+    paths = [film(folder / f"{k}.mp4", speed=speed + 0.25 * (k % 2), seed=k) for k in range(count)]
+    return [Sample(str(path), "normal", str(k)) for k, path in enumerate(paths)]

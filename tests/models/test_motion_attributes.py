@@ -10,7 +10,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from moving_square import TINY, film
+from moving_square import TINY, film, normal_films
 from vidence.datasets.dataset import Sample
 from vidence.errors import DataError, SpecError
 from vidence.frames.clip import Clip
@@ -30,10 +30,7 @@ from vidence.training.motion_fit import adapt_motion, drift, fit_motion
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Sample]:
-    folder = tmp_path_factory.mktemp("films")
-    return [
-        Sample(str(film(folder / f"{k}.mp4", speed=1 + 0.25 * (k % 2), seed=k)), "normal", str(k)) for k in range(4)
-    ]
+    return normal_films(tmp_path_factory.mktemp("films"), speed=1, count=4)
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from moving_square import RATE, TINY, film
+from moving_square import RATE, TINY, film, normal_films
 from vidence.datasets.dataset import Sample
 from vidence.errors import DataError
 from vidence.frames.clip import Frame
@@ -41,10 +41,7 @@ class Shown:
 
 @pytest.fixture(scope="module")
 def films(tmp_path_factory: pytest.TempPathFactory) -> list[Sample]:
-    folder = tmp_path_factory.mktemp("films")
-    return [
-        Sample(str(film(folder / f"{k}.mp4", speed=2 + 0.25 * (k % 2), seed=k)), "normal", str(k)) for k in range(3)
-    ]
+    return normal_films(tmp_path_factory.mktemp("films"), speed=2, count=3)
 
 
 @pytest.fixture(scope="module")
